@@ -1,0 +1,23 @@
+"""The pool spec: schema, canonical form, YAML text and diff. No Django, no I/O."""
+
+from pools.spec.comparison import Change, DiffLine, diff, diff_lines
+from pools.spec.errors import FieldError, SpecError
+from pools.spec.schema import Application, PoolSpec, RetryRule, canonical, json_schema, parse_spec
+from pools.spec.yaml_text import parse_yaml, to_yaml
+
+__all__ = [
+    "Application",
+    "Change",
+    "DiffLine",
+    "FieldError",
+    "PoolSpec",
+    "RetryRule",
+    "SpecError",
+    "canonical",
+    "diff",
+    "diff_lines",
+    "json_schema",
+    "parse_spec",
+    "parse_yaml",
+    "to_yaml",
+]
