@@ -1,0 +1,36 @@
+"""The demo's pool specs are valid, and they fit the demo's producer and jobs."""
+
+import fnmatch
+
+import pytest
+import stdlib_jobs
+import yaml
+
+from pools.spec import PoolSpec, parse_spec
+from tests.demo.conftest import DEMO
+
+
+@pytest.fixture(scope="module")
+def pools() -> dict[str, PoolSpec]:
+    return {slug: parse_spec(spec) for slug, spec in yaml.safe_load((DEMO / "pools.yaml").read_text()).items()}
+
+
+def test_both_pools_are_there(pools: dict[str, PoolSpec]) -> None:
+    assert {slug: spec.queues for slug, spec in pools.items()} == {
+        "stdlib-parse": ["stdlib.parse"],
+        "stdlib-compress": ["stdlib.compress"],
+    }
+
+
+def test_they_read_what_the_producer_writes(pools: dict[str, PoolSpec]) -> None:
+    for spec in pools.values():
+        assert spec.serializer == "json"
+        assert spec.environment == ["STDLIB_DEMO_OUT"]
+        assert spec.application.preload == [stdlib_jobs.__name__]
+
+
+def test_the_retry_rule_matches_the_parse_job(pools: dict[str, PoolSpec]) -> None:
+    (rule,) = pools["stdlib-parse"].retry
+    job = stdlib_jobs.parse_module
+    assert fnmatch.fnmatchcase(f"{job.__module__}.{job.__qualname__}", rule.task)
+    assert f"{stdlib_jobs.__name__}.{stdlib_jobs.UnresolvedImport.__name__}" in rule.permanent
