@@ -1,0 +1,47 @@
+"""The domain's tables. One file an aggregate; import from here."""
+
+from pools.models.agent import Agent, AgentPool
+from pools.models.config_version import ConfigState, ConfigVersion
+from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
+from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt, FailureGroup, FailureHour
+from pools.models.grant import PoolGroupPermission, PoolUserPermission
+from pools.models.operation import Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
+from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Worker
+from pools.models.secret import SecretReference
+
+__all__ = [
+    "Agent",
+    "AgentPool",
+    "BrokerState",
+    "ConfigState",
+    "ConfigVersion",
+    "ControllerLease",
+    "Criticality",
+    "DeadLetter",
+    "DeadLetterDetail",
+    "DeadLetterState",
+    "FailedAttempt",
+    "FailureGroup",
+    "FailureHour",
+    "IdempotencyKey",
+    "Operation",
+    "OperationItem",
+    "OperationKind",
+    "OperationState",
+    "OutboxMessage",
+    "Outcome",
+    "Pool",
+    "PoolGroupPermission",
+    "PoolKind",
+    "PoolNow",
+    "PoolSample",
+    "PoolUserPermission",
+    "QueueState",
+    "Resolution",
+    "RunCommand",
+    "RunState",
+    "SecretReference",
+    "Team",
+    "Worker",
+]

@@ -1,0 +1,119 @@
+"""Dead letters, grouped by cause: a read model of RQ's failed registries, which stay the truth."""
+
+from django.db import models
+
+from pools.models.pool import Pool
+
+
+class FailureGroup(models.Model):
+    """One cause in one pool. ``open_count`` is kept in the transaction that changes a dead letter's state."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="failure_groups")
+    digest = models.CharField(max_length=64)
+    digest_version = models.PositiveSmallIntegerField(default=1)
+    title = models.CharField(max_length=300)
+    func = models.CharField(max_length=500)
+    exc_type = models.CharField(max_length=300)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField()
+    open_count = models.IntegerField(default=0)
+    total_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["pool", "digest"], name="failure_group_digest")]
+        indexes = [
+            # The inbox: groups with open dead letters, newest failure first.
+            models.Index(fields=["-last_seen", "-id"], condition=models.Q(open_count__gt=0), name="failure_group_inbox")
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class DeadLetterState(models.TextChoices):
+    OPEN = "open", "Dead"
+    REQUEUED = "requeued", "Requeued"
+    DISCARDED = "discarded", "Discarded"
+    GONE = "gone", "Gone from the broker"  # expired, or moved by another tool
+
+
+class DeadLetter(models.Model):
+    """A failed job as the broker last showed it. A job that fails again updates its row; earlier failures become attempts."""
+
+    broker = models.CharField(max_length=50, default="default")
+    job_id = models.CharField(max_length=500)
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="dead_letters")
+    group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="dead_letters")
+    state = models.CharField(max_length=10, choices=DeadLetterState, default=DeadLetterState.OPEN)
+    queue = models.CharField(max_length=255)
+    func = models.CharField(max_length=500)
+    exc_type = models.CharField(max_length=300)
+    message = models.CharField(max_length=1000)
+    failed_at = models.DateTimeField()
+    created_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=255, blank=True)
+    host = models.CharField(max_length=255, blank=True)
+    config_number = models.PositiveIntegerField(null=True)
+    attempts = models.PositiveIntegerField(default=1)
+    damaged = models.CharField(max_length=200, blank=True)
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["broker", "job_id"], name="dead_letter_job")]
+        indexes = [
+            # Lists newest first: all that are open, those of a group, those of a pool.
+            models.Index(fields=["state", "-failed_at", "-id"], name="dead_letter_newest"),
+            models.Index(fields=["group", "state", "-failed_at", "-id"], name="dead_letter_group"),
+            models.Index(fields=["pool", "state", "-failed_at", "-id"], name="dead_letter_pool"),
+            # The scanner's comparison with one failed registry.
+            models.Index(fields=["broker", "queue", "state"], name="dead_letter_queue"),
+        ]
+
+    def __str__(self) -> str:
+        return self.job_id
+
+
+class DeadLetterDetail(models.Model):
+    """The traceback, apart so that lists stay narrow. zlib-compressed UTF-8, redacted before it came here."""
+
+    dead_letter = models.OneToOneField(DeadLetter, primary_key=True, on_delete=models.CASCADE, related_name="detail")
+    traceback = models.BinaryField()
+
+    def __str__(self) -> str:
+        return str(self.dead_letter_id)
+
+
+class FailedAttempt(models.Model):
+    """An earlier failure of a job that failed again."""
+
+    dead_letter = models.ForeignKey(DeadLetter, on_delete=models.CASCADE, related_name="earlier")
+    number = models.PositiveIntegerField()
+    failed_at = models.DateTimeField()
+    exc_type = models.CharField(max_length=300)
+    message = models.CharField(max_length=1000)
+    worker = models.CharField(max_length=255, blank=True)
+    config_number = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["dead_letter", "number"], name="failed_attempt_number")]
+
+    def __str__(self) -> str:
+        return f"{self.dead_letter} attempt {self.number}"
+
+
+class FailureHour(models.Model):
+    """Failures of a group in one hour, for its sparkline."""
+
+    group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="hours")
+    hour = models.DateTimeField()
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "hour"], name="failure_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.hour}"

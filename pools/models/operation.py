@@ -1,0 +1,95 @@
+"""Operations: bulk work on dead letters. The set is frozen when the row is made; each id gets an outcome."""
+
+from django.conf import settings
+from django.db import models
+
+from pools.models.failure import DeadLetter
+from pools.models.pool import Pool
+
+
+class OperationKind(models.TextChoices):
+    REQUEUE = "requeue", "Requeue"
+    DISCARD = "discard", "Discard"
+
+
+class OperationState(models.TextChoices):
+    FROZEN = "frozen", "Frozen"
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    CANCELLED = "cancelled", "Cancelled"
+    ENDED = "ended", "Ended"
+
+
+# From each state to those that may follow, by the verb that leads there.
+TRANSITIONS: dict[OperationState, dict[str, OperationState]] = {
+    OperationState.FROZEN: {"start": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
+    OperationState.RUNNING: {
+        "pause": OperationState.PAUSED,
+        "cancel": OperationState.CANCELLED,
+        "end": OperationState.ENDED,
+    },
+    OperationState.PAUSED: {"resume": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
+    OperationState.CANCELLED: {},
+    OperationState.ENDED: {},
+}
+
+
+class Outcome(models.TextChoices):
+    PENDING = "pending", "Not sent yet"
+    REQUEUED = "requeued", "Requeued"
+    DISCARDED = "discarded", "Discarded"
+    NOT_FAILED = "not_failed", "Skipped: no longer in the failed registry"
+    GONE = "gone", "Skipped: the broker no longer has it"
+    DAMAGED = "damaged", "Skipped: its record is damaged"
+    CANCELLED = "cancelled", "Not sent: cancelled"
+
+
+class Operation(models.Model):
+    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line."""
+
+    kind = models.CharField(max_length=20, choices=OperationKind)
+    state = models.CharField(max_length=10, choices=OperationState, default=OperationState.RUNNING)
+    broker = models.CharField(max_length=50, default="default")
+    pools = models.ManyToManyField(Pool, related_name="operations")
+    selection = models.JSONField(default=dict)  # the filter or "ids" that the set was frozen from
+    reason = models.CharField(max_length=2000)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    actor_kind = models.CharField(max_length=10)
+    actor_name = models.CharField(max_length=200)
+    request_id = models.CharField(max_length=64, blank=True)
+    frozen_count = models.PositiveIntegerField()
+    ids_sha256 = models.CharField(max_length=64)
+    rate_per_second = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    progressed_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"operation {self.pk}"
+
+
+class OperationItem(models.Model):
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items")
+    position = models.PositiveIntegerField()
+    dead_letter = models.ForeignKey(DeadLetter, on_delete=models.CASCADE, related_name="operation_items")
+    job_id = models.CharField(max_length=500)
+    queue = models.CharField(max_length=255)
+    outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
+    at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["operation", "position"], name="operation_item_position"),
+            models.UniqueConstraint(fields=["operation", "dead_letter"], name="operation_item_once"),
+        ]
+        indexes = [
+            # The next chunk to send, and the counts by outcome on the operation's page.
+            models.Index(fields=["operation", "outcome", "position"], name="operation_item_outcome")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation_id}/{self.position}"

@@ -1,0 +1,97 @@
+"""A pool: workers that serve the same queues in the same way, and whether they should be running."""
+
+import uuid
+
+from django.db import models
+
+
+class Team(models.Model):
+    """The people who own objects. Roles are Django groups named ``<team>:<role>``."""
+
+    slug = models.SlugField(max_length=50, unique=True)
+    name = models.CharField(max_length=100)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PoolKind(models.TextChoices):
+    MANAGED = "managed", "Managed"
+    ATTACHED = "attached", "Attached"  # stock workers: looked at, never driven
+    CONSOLE = "console", "Console"  # the console's own jobs
+
+
+class Criticality(models.TextChoices):
+    CRITICAL = "critical", "critical"
+    STANDARD = "standard", "standard"
+    LOW = "low", "low"
+    INTERNAL = "internal", "internal"
+
+
+class RunState(models.TextChoices):
+    RUNNING = "running", "Running"
+    PAUSED = "paused", "Paused"
+    DRAINING = "draining", "Draining"
+
+
+class Pool(models.Model):
+    """``revision`` grows with each change of this row and guards against lost updates; ``config_number`` is the newest
+    config version, ``published_number`` the newest that the controller signed and published (0 = none)."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    slug = models.SlugField(max_length=60, unique=True)
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=10, choices=PoolKind, default=PoolKind.MANAGED)
+    environment = models.CharField(max_length=50)
+    broker = models.CharField(max_length=50, default="default")
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="pools")
+    description = models.TextField(max_length=2000, blank=True)
+    runbook_url = models.URLField(max_length=500, blank=True)
+    criticality = models.CharField(max_length=10, choices=Criticality, default=Criticality.STANDARD)
+    # The queues of the newest published spec, in order; for an attached pool those that nobody else claims.
+    queues = models.JSONField(default=list)
+    config_number = models.PositiveIntegerField(default=0)
+    published_number = models.PositiveIntegerField(default=0)
+    run_state = models.CharField(max_length=10, choices=RunState, default=RunState.RUNNING)
+    generation = models.PositiveIntegerField(default=0)
+    revision = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        permissions = [
+            ("change_config", "Can publish config versions"),
+            ("approve_config", "Can approve config versions"),
+            ("control_pool", "Can pause, resume and drain"),
+            ("scale_pool", "Can change the number of workers"),
+            ("requeue_dead_letters", "Can requeue dead letters"),
+            ("discard_dead_letters", "Can discard dead letters"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def is_managed(self) -> bool:
+        return self.kind == PoolKind.MANAGED
+
+
+class RunCommand(models.Model):
+    """One pause, resume or drain: signed with its generation, acknowledged when every live agent of the pool applied it."""
+
+    command_id = models.UUIDField(default=uuid.uuid4, unique=True)
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="run_commands")
+    generation = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=RunState)
+    reason = models.CharField(max_length=2000)
+    issued_by = models.CharField(max_length=200)
+    issued_at = models.DateTimeField(auto_now_add=True)
+    deadline = models.DateTimeField()
+    acknowledged_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-generation"]
+        constraints = [models.UniqueConstraint(fields=["pool", "generation"], name="run_command_generation")]
+
+    def __str__(self) -> str:
+        return f"{self.pool} {self.state} #{self.generation}"

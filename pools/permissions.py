@@ -1,0 +1,121 @@
+"""Roles and checks. The only importer of guardian, besides the tables that hold its rows.
+
+A role is a Django group named ``<team>:<role>``. Making a pool grants its team's roles their permissions on that pool; a
+check asks for the permission on the object. Permissions that concern no single pool are model permissions: see
+``GLOBAL_GRANTS``.
+"""
+
+from dataclasses import dataclass
+
+from django.contrib.auth.models import Group, Permission
+from django.db.models import QuerySet
+from guardian.shortcuts import assign_perm, get_groups_with_perms, get_objects_for_user
+
+from audit.actor import Actor
+from pools.models import Pool, Team
+
+VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
+CONTROL, SCALE = "control_pool", "scale_pool"
+REQUEUE, DISCARD = "requeue_dead_letters", "discard_dead_letters"
+
+# What each role may do with the pools of its team.
+ROLE_GRANTS: dict[str, tuple[str, ...]] = {
+    "viewer": (VIEW,),
+    "oncall": (VIEW, REQUEUE, DISCARD, CONTROL),
+    "operator": (VIEW, REQUEUE, DISCARD, CONTROL, SCALE, CONFIG),
+    "approver": (VIEW, APPROVE),
+    "auditor": (VIEW,),
+    "admin": (VIEW, REQUEUE, DISCARD, CONTROL, SCALE, CONFIG, APPROVE),
+}
+
+# What each role may do that concerns no single pool, as ``app.codename``.
+GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
+    "viewer": (),
+    "oncall": (),
+    "operator": ("pools.add_pool", "pools.change_secretreference"),
+    "approver": (),
+    "auditor": ("audit.view_event",),
+    "admin": ("pools.add_pool", "pools.change_secretreference", "audit.view_event", "auth.change_group"),
+}
+
+
+@dataclass(frozen=True)
+class Denied(Exception):
+    """The actor lacks ``permission`` on ``pool`` (None: a permission that concerns no pool)."""
+
+    permission: str
+    pool: Pool | None = None
+
+    def __str__(self) -> str:
+        where = f" on {self.pool.slug}" if self.pool else ""
+        who = who_can_grant()
+        return f"This needs the permission {self.permission}{where}, which you do not have. {who} Nothing was changed."
+
+
+def role_group(team: Team, role: str) -> Group:
+    """The group of a team's role, made on first use with the permissions of ``GLOBAL_GRANTS``."""
+    group, made = Group.objects.get_or_create(name=f"{team.slug}:{role}")
+    if made:
+        for name in GLOBAL_GRANTS[role]:
+            app, codename = name.split(".")
+            group.permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return group
+
+
+def grant_team(pool: Pool) -> None:
+    """Give the roles of the pool's team their permissions on it."""
+    for role, permissions in ROLE_GRANTS.items():
+        group = role_group(pool.team, role)
+        for permission in permissions:
+            assign_perm(permission, group, pool)
+
+
+def can(actor: Actor, permission: str, pool: Pool) -> bool:
+    return actor.user is not None and actor.user.is_active and bool(actor.user.has_perm(f"pools.{permission}", pool))
+
+
+def can_globally(actor: Actor, permission: str) -> bool:
+    """``permission`` is ``app.codename``."""
+    return actor.user is not None and bool(actor.user.has_perm(permission))
+
+
+def require(actor: Actor, permission: str, pool: Pool) -> None:
+    """Raise ``Denied`` unless the actor holds the permission on the pool."""
+    if actor.kind == "system":
+        return
+    if not can(actor, permission, pool):
+        raise Denied(permission, pool)
+
+
+def require_globally(actor: Actor, permission: str) -> None:
+    if actor.kind == "system":
+        return
+    if not can_globally(actor, permission):
+        raise Denied(permission)
+
+
+def visible_pools(actor: Actor) -> QuerySet[Pool]:
+    """The pools that the actor may see. Everything else that belongs to a pool is reached through these."""
+    if actor.kind == "system":
+        return Pool.objects.all()
+    if actor.user is None:
+        return Pool.objects.none()
+    pools: QuerySet[Pool] = get_objects_for_user(actor.user, VIEW, klass=Pool.objects.all(), accept_global_perms=False)
+    return pools
+
+
+def who_can_grant() -> str:
+    """A sentence that names who can change roles."""
+    admins = (
+        Group.objects.filter(permissions__codename="change_group", permissions__content_type__app_label="auth")
+        .values_list("user__username", flat=True)
+        .distinct()
+    )
+    names = sorted(name for name in admins if name)
+    return f"{' or '.join(names[:3])} can grant it." if names else "An administrator can grant it."
+
+
+def pool_grants(pool: Pool) -> dict[str, list[str]]:
+    """Group name → permissions it holds on the pool, for the access page."""
+    groups = get_groups_with_perms(pool, attach_perms=True)
+    return {group.name: sorted(held) for group, held in groups.items()}
