@@ -1,6 +1,6 @@
 """Specs as YAML text, for people. A small and unsurprising part of YAML: maps, lists, text and whole numbers.
 
-Refused, with the line: repeated keys, anchors and aliases (a few lines can expand to gigabytes), tags, a second document,
+Refused, with the line: repeated keys, anchors and aliases (few lines can expand to gigabytes), tags, a second document,
 and any text of more than 64 KiB. `no`, `on`, `1.5` and `12:30` stay text; YAML 1.1 would turn them into something else.
 """
 
