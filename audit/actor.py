@@ -10,8 +10,8 @@ Kind = Literal["user", "token", "agent", "system"]
 class Actor:
     """The acting party and the request it came by.
 
-    ``user`` is the account whose permissions count; agents and system parts have none. ``session`` is a short digest, never
-    the session key.
+    ``user`` is the account whose permissions count; agents and system parts have none. ``session`` is a short digest,
+    never the session key.
     """
 
     kind: Kind

@@ -1,0 +1,162 @@
+"""Writing the log. An action and its event commit together: no event, no action."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import rfc8785
+from django.db import connection, transaction
+from django.utils import timezone
+
+from audit.actions import action_of
+from audit.actor import Actor
+from audit.models import Event, Outcome, Pending
+from audit.target import Target
+
+SCHEMA_VERSION = 1
+LEAF_TYPE = f"poolwarden.event/{SCHEMA_VERSION}"
+REASON_LIMIT = 2_000
+NAME_LIMIT = 500
+LEAF_LIMIT = 64 * 1024
+DEPTH_LIMIT = 16
+
+
+class AuditError(ValueError):
+    """A field that the log cannot hold. ``field`` names it; ``message`` says why, in words for people."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class TransactionRequired(RuntimeError):
+    """``record`` was called outside a transaction."""
+
+
+def record(
+    *,
+    actor: Actor,
+    action: str,
+    target: Target,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    reason: str = "",
+    outcome: str = "done",
+    detail: Mapping[str, Any] | None = None,
+) -> Event:
+    """Record ``action`` inside the transaction that performs it.
+
+    ``before``, ``after`` and ``detail`` are JSON: text, whole numbers up to 2⁵³, lists, objects. ``outcome`` is intent,
+    done, failed or denied. Raises AuditError (a field is too long or not JSON), UnknownAction, and TransactionRequired
+    outside ``transaction.atomic``: an event that commits alone could outlive an action that does not.
+    """
+    if not connection.in_atomic_block:
+        raise TransactionRequired(f"{action} is recorded inside the transaction that performs it")
+    event = _event(actor, action, target, before, after, reason, outcome, detail)
+    event.save(force_insert=True)
+    Pending.objects.create(event=event)
+    return event
+
+
+def record_denied(*, actor: Actor, action: str, target: Target, permission: str, reason: str = "") -> Event:
+    """Record that ``actor`` lacked ``permission`` for ``action``, in a transaction of its own.
+
+    Call it after the refused action has rolled back; inside another transaction it raises RuntimeError.
+    """
+    with transaction.atomic(durable=True):
+        detail = {"permission": permission}
+        return record(actor=actor, action=action, target=target, reason=reason, outcome="denied", detail=detail)
+
+
+def leaf_bytes(event: Event) -> bytes:
+    """The RFC 8785 bytes of an event's fields; what its leaf hash covers. Raises AuditError when they are not JSON."""
+    fields = {
+        "_type": f"poolwarden.event/{event.schema_version}",
+        "id": str(event.uid),
+        "at": rfc3339(event.at),
+        "actor": {"kind": event.actor_kind, "id": event.actor_id, "name": event.actor_name},
+        "action": event.action,
+        "target": {"kind": event.target_kind, "id": event.target_id, "name": event.target_name, "pool": event.pool},
+        "outcome": event.outcome,
+        "reason": event.reason,
+        "request_id": event.request_id,
+        "address": event.address,
+        "session": event.session,
+        "before": event.before,
+        "after": event.after,
+        "detail": event.detail,
+    }
+    try:
+        leaf = rfc8785.dumps(fields)
+    except rfc8785.CanonicalizationError as error:
+        raise AuditError("event", f"Not everything in it is JSON: {error}") from error
+    if len(leaf) > LEAF_LIMIT:
+        raise AuditError("event", f"It takes {len(leaf):,} bytes; the log holds {LEAF_LIMIT:,} for one event.")
+    return leaf
+
+
+def rfc3339(at: datetime) -> str:
+    """UTC with microseconds: ``2026-11-22T02:51:07.000000Z``."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _event(
+    actor: Actor,
+    action: str,
+    target: Target,
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    reason: str,
+    outcome: str,
+    detail: Mapping[str, Any] | None,
+) -> Event:
+    event = Event(
+        uid=uuid.uuid4(),
+        schema_version=SCHEMA_VERSION,
+        at=timezone.now(),
+        actor_kind=actor.kind,
+        actor_id=_text("actor", actor.id),
+        actor_name=_text("actor", actor.name),
+        action=action_of(action).id,
+        target_kind=_text("target", target.kind),
+        target_id=_text("target", target.id),
+        target_name=_text("target", target.name),
+        pool=_text("pool", target.pool),
+        outcome=Outcome(outcome).value,
+        reason=_text("reason", reason.strip(), limit=REASON_LIMIT),
+        request_id=_text("request_id", actor.request_id),
+        address=_text("address", actor.address),
+        session=_text("session", actor.session),
+        before=_json("before", before),
+        after=_json("after", after),
+        detail=_json("detail", detail or {}),
+    )
+    event.leaf = leaf_bytes(event)
+    return event
+
+
+def _text(field: str, value: str, *, limit: int = NAME_LIMIT) -> str:
+    if len(value) > limit:
+        raise AuditError(field, f"Use at most {limit:,} characters; this has {len(value):,}.")
+    if "\x00" in value:
+        raise AuditError(field, "Leave out the NUL character: PostgreSQL cannot store it.")
+    return value
+
+
+def _json(field: str, value: Any, depth: int = 0) -> Any:
+    """``value`` as plain lists and objects, so that what the column returns makes the same bytes again."""
+    if depth > DEPTH_LIMIT:
+        raise AuditError(field, f"It is nested more than {DEPTH_LIMIT} deep.")
+    if isinstance(value, Mapping):
+        return {_text(field, str(key)): _json(field, item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(field, item, depth + 1) for item in value]
+    if isinstance(value, str):
+        return _text(field, value, limit=LEAF_LIMIT)
+    if value is None or isinstance(value, bool | int):
+        return value
+    raise AuditError(
+        field, f"A {type(value).__name__} has no place in an event: use text, whole numbers, lists, objects."
+    )
