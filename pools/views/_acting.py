@@ -1,0 +1,48 @@
+"""From a form to an operation and back: what every page that changes something does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.forms import BaseForm
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from audit.recorder import AuditError
+from controlplane.http import safe_next
+from pools.operations.errors import Conflict, Refused
+from pools.permissions import Denied
+
+
+def act[T](
+    request: HttpRequest,
+    form: BaseForm,
+    run: Callable[[dict[str, Any]], T],
+    *,
+    done: Callable[[T], str],
+    to: Callable[[T], str],
+    otherwise: Callable[[int], HttpResponse],
+) -> HttpResponse:
+    """Run an operation with the form's cleaned data; redirect when it was done, show the form again when it was not.
+
+    ``done`` gives the message and ``to`` the address after success (a ``next`` in the request goes first). ``otherwise`` renders
+    the page again with the status it is given: 422 for input that cannot be, 409 when somebody else was quicker; the form then
+    holds the errors and all that was typed. A lacking permission becomes the 403 page: the operation recorded the denial.
+    """
+    if not form.is_valid():
+        return otherwise(422)
+    try:
+        value = run(form.cleaned_data)
+    except Denied as denied:
+        raise PermissionDenied(str(denied)) from denied
+    except ObjectDoesNotExist as gone:
+        raise Http404 from gone
+    except Conflict as conflict:
+        form.add_error(None, conflict.message)
+        return otherwise(409)
+    except (Refused, AuditError) as refused:
+        form.add_error(refused.field if refused.field in form.fields else None, refused.message)
+        return otherwise(422)
+    messages.success(request, done(value))
+    return redirect(safe_next(request, to(value)))
