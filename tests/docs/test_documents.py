@@ -1,0 +1,86 @@
+"""The documents name what the code has: a new setting, permission, spec field or key fails here until written down."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
+from pools.runtime.keys import Keys
+from pools.spec import json_schema, parse_yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+DOCUMENTS = [
+    *sorted(DOCS.rglob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "deploy/demo/README.md",
+]
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)[^)]*\)")
+
+
+def read(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = LINK.findall(document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_every_document_is_reached_from_the_index() -> None:
+    seen, queue = set(), [DOCS / "README.md"]
+    while queue:
+        document = queue.pop()
+        seen.add(document)
+        linked = {(document.parent / target).resolve() for target in LINK.findall(document.read_text(encoding="utf-8"))}
+        queue += [path for path in linked if path.suffix == ".md" and path not in seen]
+    assert set(DOCS.rglob("*.md")) <= seen
+
+
+def test_every_variable_is_documented() -> None:
+    source = (ROOT / "controlplane" / "settings.py").read_text(encoding="utf-8")
+    variables = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    assert len(variables) > 10
+    assert {name for name in variables if f"`{name}`" not in read("configuration.md")} == set()
+
+
+def test_every_permission_is_documented() -> None:
+    text = read("permissions.md")
+    named = {permission for held in (*ROLE_GRANTS.values(), *GLOBAL_GRANTS.values()) for permission in held}
+    assert {permission for permission in named if f"`{permission}`" not in text} == set()
+
+
+@pytest.mark.parametrize("role", ROLE_GRANTS)
+def test_the_table_of_roles_is_right(role: str) -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in read("permissions.md").splitlines()
+        if "|" in line
+    ]
+    column = rows[0].index(role)
+    ticked = {row[0].split("`")[1] for row in rows if row[0].startswith("`") and row[column] == "✓"}
+    assert ticked == {*ROLE_GRANTS[role], *GLOBAL_GRANTS[role]}
+
+
+def test_every_key_is_documented() -> None:
+    keys = Keys()
+    names = [keys.desired, keys.agents, keys.events, keys.config("<pool uid>"), keys.run("<pool uid>")]
+    assert {name for name in names if f"`{name}`" not in read("broker-keys.md")} == set()
+
+
+def test_every_spec_field_is_documented() -> None:
+    schema = json_schema()
+    parts = schema["$defs"]
+    fields = set(schema["properties"]) - {"application"}
+    fields |= {f"application.{name}" for name in parts["Application"]["properties"]} | set(
+        parts["RetryRule"]["properties"]
+    )
+    assert {name for name in fields if f"| `{name}` |" not in read("config-spec.md")} == set()
+
+
+def test_the_example_spec_is_valid() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", read("config-spec.md"), re.DOTALL)
+    assert parse_yaml(example).retry[0].max == 5
