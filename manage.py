@@ -5,6 +5,11 @@ import os
 import sys
 
 
+if sys.argv[1:2] == ["up"]:
+    # Everything that `up` writes stays under POOLWARDEN_HOME; its children keep their byte code there.
+    sys.dont_write_bytecode = True
+
+
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
     from django.core.management import execute_from_command_line

@@ -1,9 +1,9 @@
 """Every page's address. Names are stable: see docs."""
 
 from django.urls import include, path
+from pools.api import api
 
 from controlplane.views import health, sign_in
-from pools.api import api
 
 urlpatterns = [
     path("sign-in/", sign_in.sign_in, name="sign-in"),

@@ -5,8 +5,6 @@ check asks for the permission on the object. Permissions that concern no single 
 ``GLOBAL_GRANTS``.
 """
 
-from dataclasses import dataclass
-
 from django.contrib.auth.models import Group, Permission
 from django.db.models import QuerySet
 from guardian.shortcuts import assign_perm, get_groups_with_perms, get_objects_for_user
@@ -39,12 +37,13 @@ GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
 class Denied(Exception):
     """The actor lacks ``permission`` on ``pool`` (None: a permission that concerns no pool)."""
 
-    permission: str
-    pool: Pool | None = None
+    def __init__(self, permission: str, pool: Pool | None = None) -> None:
+        super().__init__(permission)
+        self.permission = permission
+        self.pool = pool
 
     def __str__(self) -> str:
         where = f" on {self.pool.slug}" if self.pool else ""

@@ -1,7 +1,15 @@
 """Fixtures that every test may use. Servers are real; each test process has its own."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+# Before Django reads its settings: a home of this test run's own, plain HTTP for the test client.
+os.environ.setdefault("POOLWARDEN_HOME", tempfile.mkdtemp(prefix="poolwarden-test-"))
+os.environ.setdefault("POOLWARDEN_ENV", "test")
+os.environ.setdefault("POOLWARDEN_HTTPS", "0")
+os.environ.setdefault("POOLWARDEN_LOG_LEVEL", "WARNING")
 
 import pytest
 

@@ -1,0 +1,11 @@
+"""The demo's accounts: published names and password, so they exist only on a loopback installation started with --demo."""
+
+DEMO_PASSWORD = "poolwarden-demo"  # noqa: S105 - published on purpose
+DEMO_ACCOUNTS = {
+    "viewer": "sees pools and dead letters",
+    "oncall": "also requeues, discards, pauses",
+    "operator": "also changes config and scale",
+    "approver": "sees; approves config (later)",
+    "auditor": "sees; reads the audit log",
+    "admin": "everything, and who may do what",
+}

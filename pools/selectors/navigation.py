@@ -1,0 +1,40 @@
+"""The few figures that every page shows in its frame, in a fixed number of queries."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Max, Q
+
+from audit.actor import Actor
+from pools.models import Agent, BrokerState, Operation, OperationState, PoolNow
+from pools.permissions import visible_pools
+
+
+@dataclass(frozen=True)
+class Navigation:
+    pools: int
+    slugs: list[str]
+    dead_letters: int
+    operations_running: int
+    agents: int
+    agents_gone: int
+    sampled_at: datetime | None
+    roles: list[str]
+
+
+def navigation(actor: Actor) -> Navigation:
+    """Counts over what the actor may see."""
+    pools = dict(visible_pools(actor).values_list("pk", "slug"))
+    agents = Agent.objects.filter(pools__pool__in=pools).aggregate(
+        all=Count("pk", distinct=True), gone=Count("pk", distinct=True, filter=Q(gone_at__isnull=False))
+    )
+    return Navigation(
+        pools=len(pools),
+        slugs=sorted(pools.values()),
+        dead_letters=sum(PoolNow.objects.filter(pool__in=pools).values_list("dead_letters", flat=True)),
+        operations_running=Operation.objects.filter(pools__in=pools, state=OperationState.RUNNING).distinct().count(),
+        agents=agents["all"],
+        agents_gone=agents["gone"],
+        sampled_at=BrokerState.objects.aggregate(at=Max("sampled_at"))["at"],
+        roles=sorted(name.split(":")[-1] for name in actor.user.groups.values_list("name", flat=True)),
+    )
