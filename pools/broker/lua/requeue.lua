@@ -1,0 +1,85 @@
+-- Move failed jobs from one queue's failed registry back onto the queue, each completely or not at all.
+-- KEYS: failed registry, queue, set of queues.
+-- ARGV: prefix, queue's name, now (unix), now (as RQ writes times), empty exc_info, default timeout, job ids …
+-- Returns one outcome a job id. The keys of jobs and rate limits are built from the prefix.
+local failed, queue, queues = KEYS[1], KEYS[2], KEYS[3]
+local prefix, name, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 6)
+
+-- Why the job stays as it is, or nothing.
+local function refusal(id, key, job)
+    if job.err then
+        return 'damaged'
+    end
+    if redis.call('EXISTS', key) == 0 then
+        return 'gone'
+    end
+    if not redis.call('ZSCORE', failed, id) then
+        -- This very call, sent again because its answer was lost, has moved the job already.
+        return job[7] == stamp and 'requeued' or 'not_failed'
+    end
+    -- A record that names another queue would carry the job, and the operator's permission, over to it.
+    if not job[1] or job[2] ~= name or redis.call('HEXISTS', key, 'data') == 0 then
+        return 'damaged'
+    end
+    -- The entry is stale: Queue.enqueue_job() on a failed job leaves it behind, and a second push would run it twice.
+    if job[1] ~= 'failed' and job[1] ~= 'stopped' then
+        return 'not_failed'
+    end
+end
+
+-- The failure's expiry must not outlive the failure: the job would vanish while it waits.
+local function set_expiry(id, ttl)
+    local keys = {prefix .. ':job:' .. id, prefix .. ':job:' .. id .. ':dependents',
+                  prefix .. ':job::' .. id .. ':dependencies'}
+    for _, key in ipairs(keys) do
+        if ttl and ttl > 0 then
+            redis.call('EXPIRE', key, ttl)
+        else
+            redis.call('PERSIST', key)
+        end
+    end
+end
+
+local function wait_for_slot(id, limit, concurrency)
+    return not (fails('SADD', prefix .. ':rl-keys', limit)
+        or fails('HSET', prefix .. ':rl:' .. limit, 'concurrency', concurrency)
+        or fails('ZADD', prefix .. ':rl:' .. limit .. ':rate_limited', now, id))
+end
+
+local function requeue(id)
+    local key = prefix .. ':job:' .. id
+    local job = redis.pcall('HMGET', key, 'status', 'origin', 'ttl', 'timeout', 'rate_limit_key',
+        'rate_limit_concurrency', 'enqueued_at')
+    local refused = refusal(id, key, job)
+    if refused then
+        return refused
+    end
+    local limit, concurrency = job[5] or '', tonumber(job[6] or '') or 0
+    local limited = limit ~= '' and concurrency > 0
+    if limited then
+        if not wait_for_slot(id, limit, concurrency) then
+            return 'damaged'
+        end
+        redis.call('HSET', key, 'status', 'rate_limited', 'enqueue_at_front', 0)
+    else
+        if fails('RPUSH', queue, id) then
+            return 'damaged'
+        end
+        redis.call('HSET', key, 'status', 'queued', 'enqueued_at', stamp)
+    end
+    redis.call('ZREM', failed, id)
+    redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'exc_info', no_exc_info)
+    redis.call('HSETNX', key, 'timeout', default_timeout)
+    set_expiry(id, tonumber(job[3] or ''))
+    if limited then
+        promote(prefix, limit, concurrency, now, stamp)
+    end
+    return 'requeued'
+end
+
+local outcomes = {}
+for i = 7, #ARGV do
+    outcomes[i - 6] = requeue(ARGV[i])
+end
+redis.pcall('SADD', queues, queue)
+return outcomes

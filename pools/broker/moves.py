@@ -1,0 +1,103 @@
+"""Moving failed jobs: back onto their queue, or away. One Lua script a verb, so no crash leaves a job nowhere or twice.
+
+``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
+``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
+
+- The failure's expiry does not stay on a requeued job (RQ keeps it: the job may vanish while it waits). Its results
+  keep theirs: they are history.
+- The queue is listed in RQ's set of queues again, should somebody have removed it.
+- A job that RQ says lives elsewhere (not failed, not stopped) is left alone, and so is one whose record names another
+  queue than the registry it lies in or holds no payload.
+- Fields that RQ rewrites with the value they have are not touched; ``meta`` and the payload stay byte for byte.
+- ``discard`` does not search the queue for the job, which would block the broker, and never runs RQ's clean-up.
+
+A damaged job can be discarded but not requeued.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import batched
+
+from pools.broker.connection import Broker
+from pools.broker.scripts import script
+
+CHUNK = 250
+"""Jobs a script call: the broker serves nobody else meanwhile, and shall not wait longer than about 5 ms."""
+DEFAULT_TIMEOUT = 180
+NO_EXC_INFO = zlib.compress(b"")
+
+
+class Outcome(StrEnum):
+    REQUEUED = "requeued"
+    DISCARDED = "discarded"
+    NOT_FAILED = "not_failed"
+    GONE = "gone"
+    DAMAGED = "damaged"
+
+
+@dataclass(frozen=True)
+class MoveResult:
+    job_id: str
+    outcome: Outcome
+
+
+type Jobs = Sequence[tuple[str, str]]
+"""(job id, queue) pairs; the queue is the one in whose failed registry the job lies."""
+
+
+def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None) -> list[MoveResult]:
+    """Put failed jobs back on their queues, at the end; one result a job, in the order given.
+
+    requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
+    lives elsewhere. gone: its record has expired. damaged: RQ could not run it. Only requeued jobs are changed.
+    ``at`` becomes their ``enqueued_at``. Whoever repeats a call whose answer was lost passes the same ``at`` again:
+    what the first call moved is then requeued, not not_failed. Raises BrokerUnavailable.
+    """
+    at = at or datetime.now(UTC)
+    moment: list[str | bytes] = [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
+    outcomes: dict[int, Outcome] = {}
+    with broker.use() as client:
+        for queue, places, ids in _chunks(jobs):
+            keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues]
+            answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
+            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+    return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
+
+
+def discard(broker: Broker, jobs: Jobs) -> list[MoveResult]:
+    """Delete failed jobs with their results and dependency sets; one result a job, in the order given.
+
+    discarded: deleted. not_failed: as for ``requeue``, nothing changed. gone: there was no record; its entry in the
+    registry is removed, if there was one. Jobs that depend on a discarded one stay deferred, as in RQ.
+    Raises BrokerUnavailable.
+    """
+    at = datetime.now(UTC)
+    outcomes: dict[int, Outcome] = {}
+    with broker.use() as client:
+        for queue, places, ids in _chunks(jobs):
+            keys = [broker.rq.failed(queue), broker.rq.started(queue)]
+            args = [broker.prefix, str(at.timestamp()), _rq_time(at), *ids]
+            answers = script(client, "moving", "discard")(keys=keys, args=args)
+            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+    return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
+
+
+def _chunks(jobs: Jobs) -> Iterator[tuple[str, list[int], list[str]]]:
+    """(queue, places in ``jobs``, ids) of at most ``CHUNK`` jobs of one queue."""
+    by_queue: dict[str, list[int]] = {}
+    for place, (_, queue) in enumerate(jobs):
+        by_queue.setdefault(queue, []).append(place)
+    for queue, places in by_queue.items():
+        for chunk in batched(places, CHUNK):
+            yield queue, list(chunk), [jobs[place][0] for place in chunk]
+
+
+def _outcome(answer: bytes) -> Outcome:
+    return Outcome(answer.decode())
+
+
+def _rq_time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,108 @@
+"""Read Python's printed tracebacks, and the texts RQ stores where there was none, without trusting either.
+
+The format is that of the standard library's ``traceback`` module: sections joined by a sentence when exceptions are
+chained, the last section being what ended the job; frames indented, the exception's own line not; exception groups
+framed with ``|`` and ``+``, which are taken off level by level. Pure: text in, dataclass out.
+"""
+
+import re
+from dataclasses import dataclass
+from itertools import takewhile
+
+MESSAGE_LIMIT = 1000
+TYPE_LIMIT = 300
+GROUP_DEPTH = 5
+
+CHAIN = re.compile(
+    r"^(?:During handling of the above exception, another exception occurred"
+    r"|The above exception was the direct cause of the following exception):$",
+    re.MULTILINE,
+)
+HEADER = "Traceback (most recent call last):"
+GROUP_HEADER = f"Exception Group {HEADER}"
+GROUP_FRAME = re.compile(r"^  (?:\| ?|\+ )?")
+GROUP_START = "+-+--"
+GROUP_NEXT = "  +--"
+FRAME = re.compile(r'^  File "(?P<path>[^"]*)", line \d+(?:, in (?P<function>.+))?$')
+EXCEPTION = re.compile(r"^(?P<type>[^\W\d][\w.<>]*)(?::(?: |$)(?P<message>.*))?$", re.DOTALL)
+PLAIN_EXCEPTION = re.compile(
+    r"^(?P<type>[^\W\d][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)): (?P<message>.*)$", re.DOTALL
+)
+
+RQ_TEXTS = [
+    ("Work-horse terminated unexpectedly", "WorkerLost"),
+    ("Moved to FailedJobRegistry, due to AbandonedJobError", "AbandonedJobError"),
+    ("Job was stuck in intermediate queue", "StuckInIntermediateQueue"),
+    ("Job stopped by user", "JobStopped"),
+]
+"""How RQ 3.0's own texts begin where no exception was raised, and the type such a failure gets here."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    path: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Raised:
+    """``exc_type`` as printed (dotted unless built in), or a name for RQ's own texts; "" when there is no telling.
+    ``frames`` outermost first."""
+
+    exc_type: str
+    message: str
+    frames: tuple[Frame, ...] = ()
+
+
+def parse_traceback(printed: str) -> Raised:
+    """What ended the job. Never raises; a text of no known form is all message."""
+    return _parse(printed.replace("\r\n", "\n"), GROUP_DEPTH)
+
+
+def _parse(printed: str, depth: int) -> Raised:
+    section = CHAIN.split(printed)[-1].strip("\n")
+    lines = section.split("\n")
+    if lines[0] == f"  + {GROUP_HEADER}":
+        lines = [GROUP_FRAME.sub("", line) for line in lines]
+    if lines[0] == GROUP_HEADER and depth:
+        return _group(lines[1:], depth)
+    if HEADER in lines:
+        return _section(lines[lines.index(HEADER) + 1 :])
+    return _plain(section.strip()) if depth == GROUP_DEPTH else _named(section.strip(), ())
+
+
+def _section(lines: list[str]) -> Raised:
+    """Frames, source lines and markers are indented; the exception begins at the first line that is not."""
+    inside = list(takewhile(lambda line: not line.strip() or line.startswith(" "), lines))
+    frames = tuple(
+        Frame(found["path"], found["function"]) for line in inside if (found := FRAME.match(line)) and found["function"]
+    )
+    return _named("\n".join(lines[len(inside) :]).strip(), frames)
+
+
+def _named(printed: str, frames: tuple[Frame, ...]) -> Raised:
+    found = EXCEPTION.match(printed)
+    if not found:
+        return Raised("", printed[:MESSAGE_LIMIT], frames)
+    exc_type = found["type"].replace("<locals>.", "")[:TYPE_LIMIT]
+    return Raised(exc_type, (found["message"] or "").strip()[:MESSAGE_LIMIT], frames)
+
+
+def _plain(printed: str) -> Raised:
+    for beginning, exc_type in RQ_TEXTS:
+        if printed.startswith(beginning):
+            return Raised(exc_type, printed[:MESSAGE_LIMIT])
+    found = PLAIN_EXCEPTION.match(printed)
+    if found:
+        return Raised(found["type"][:TYPE_LIMIT], found["message"][:MESSAGE_LIMIT])
+    return Raised("", printed[:MESSAGE_LIMIT])
+
+
+def _group(lines: list[str], depth: int) -> Raised:
+    """The group, its message completed by the first exception in it: ``(2 sub-exceptions)`` alone tells no cause."""
+    own = list(takewhile(lambda line: not line.startswith(GROUP_START), lines))
+    inner = takewhile(lambda line: not line.startswith(GROUP_NEXT), lines[len(own) + 1 :])
+    group = _section(own)
+    first = _parse("\n".join(GROUP_FRAME.sub("", line) for line in inner), depth - 1)
+    cause = ": ".join(part for part in (group.message, first.exc_type, first.message) if part)
+    return Raised(group.exc_type, cause[:MESSAGE_LIMIT], first.frames or group.frames)
