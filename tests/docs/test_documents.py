@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.actions import ACTIONS
 from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
 from pools.runtime.keys import Keys
 from pools.spec import json_schema, parse_yaml
@@ -67,8 +68,30 @@ def test_the_table_of_roles_is_right(role: str) -> None:
 
 def test_every_key_is_documented() -> None:
     keys = Keys()
-    names = [keys.desired, keys.agents, keys.events, keys.config("<pool uid>"), keys.run("<pool uid>")]
+    names = {
+        member("<pool uid>") if callable(member := getattr(keys, name)) else member
+        for name in dir(keys)
+        if not name.startswith("_") and name not in {"prefix", "rq_prefix"}
+    }
+    assert len(names) >= 5
     assert {name for name in names if f"`{name}`" not in read("broker-keys.md")} == set()
+
+
+def test_every_audit_action_is_documented() -> None:
+    assert {action for action in ACTIONS if f"| `{action}` |" not in read("audit-log.md")} == set()
+
+
+def test_every_command_is_documented() -> None:
+    commands = {path.stem for path in ROOT.glob("*/management/commands/[a-z]*.py")}
+    assert "up" in commands
+    assert {name for name in commands if f"`manage.py {name}" not in read("commands.md")} == set()
+
+
+def test_every_metric_is_documented() -> None:
+    source = (ROOT / "pools" / "selectors" / "health.py").read_text(encoding="utf-8")
+    metrics = set(re.findall(r'gauge\(\s*"(\w+)"', source))
+    assert len(metrics) > 5
+    assert {name for name in metrics if f"`poolwarden_{name}`" not in read("production.md")} == set()
 
 
 def test_every_spec_field_is_documented() -> None:
