@@ -99,7 +99,7 @@ class Application(_Part):
 
 
 class PoolSpec(_Part):
-    """The wanted state of one pool. Lists keep their order; every field's error carries its path."""
+    """The wanted state of one pool of workers."""
 
     queues: Annotated[list[QueueName], Unique()] = Field(
         min_length=1, max_length=64, title="Queues", description="Taken from in this order: the first is emptied first."
@@ -135,7 +135,7 @@ class PoolSpec(_Part):
         description="Labels that an agent must have to serve this pool. Empty: any.",
     )
     application: Application = Field(
-        Application(), title="Application", description="Where the tasks' code lives on the worker host."
+        Application(), title="Application's place", description="Where the tasks' code lives on the worker host."
     )
     environment: Annotated[list[VariableName], Unique()] = Field(
         [],

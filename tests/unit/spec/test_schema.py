@@ -1,0 +1,196 @@
+from typing import Any
+
+import pytest
+
+from pools.spec import FieldError, PoolSpec, SpecError, canonical, json_schema, parse_spec
+from pools.spec.errors import MAX_ERRORS
+
+GOOD: dict[str, Any] = {"queues": ["mail"], "workers": 2}
+RULE: dict[str, Any] = {"task": "billing.*"}
+
+
+def errors(**fields: Any) -> list[FieldError]:
+    with pytest.raises(SpecError) as refusal:
+        parse_spec(GOOD | fields)
+    return refusal.value.errors
+
+
+def test_defaults() -> None:
+    assert parse_spec(GOOD).as_dict() == {
+        "queues": ["mail"],
+        "workers": 2,
+        "job_timeout": 180,
+        "result_ttl": 500,
+        "failure_ttl": 31_536_000,
+        "serializer": "pickle",
+        "stop_grace": 60,
+        "placement": {},
+        "application": {"interpreter": "", "directory": "", "preload": []},
+        "environment": [],
+        "secrets": [],
+        "retry": [],
+    }
+
+
+def test_every_field_at_its_limits() -> None:
+    low = {"workers": 0, "job_timeout": 1, "result_ttl": 0, "failure_ttl": 60, "stop_grace": 1}
+    high = {"workers": 512, "job_timeout": 86_400, "result_ttl": 31_536_000, "failure_ttl": 31_536_000}
+    high |= {"stop_grace": 3600}
+    for limits in (low, high):
+        assert {name: getattr(parse_spec(GOOD | limits), name) for name in limits} == limits
+    rule = {"max": 100, "backoff": 86_400, "cap": 604_800, "jitter": 100}
+    assert parse_spec(GOOD | {"retry": [RULE | rule]}).retry[0].model_dump(include=set(rule)) == rule
+    assert len(parse_spec(GOOD | {"queues": [f"q{n}" for n in range(64)]}).queues) == 64
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "path"),
+    [
+        ("queues", [], "queues"),
+        ("queues", "mail", "queues"),
+        ("queues", ["a", "b", "a"], "queues"),
+        ("queues", ["a", "b c"], "queues.1"),
+        ("queues", ["a", ""], "queues.1"),
+        ("queues", ["x" * 201], "queues.0"),
+        ("queues", ["a\n"], "queues.0"),
+        ("queues", [1], "queues.0"),
+        ("queues", [f"q{n}" for n in range(65)], "queues"),
+        ("workers", -1, "workers"),
+        ("workers", 513, "workers"),
+        ("workers", True, "workers"),
+        ("workers", 1.0, "workers"),
+        ("workers", "1", "workers"),
+        ("workers", None, "workers"),
+        ("job_timeout", 0, "job_timeout"),
+        ("job_timeout", 86_401, "job_timeout"),
+        ("result_ttl", -1, "result_ttl"),
+        ("failure_ttl", 59, "failure_ttl"),
+        ("failure_ttl", 10**400, "failure_ttl"),
+        ("serializer", "yaml", "serializer"),
+        ("serializer", "JSON", "serializer"),
+        ("stop_grace", 0, "stop_grace"),
+        ("stop_grace", 3601, "stop_grace"),
+        ("placement", [], "placement"),
+        ("placement", {"zone": 1}, "placement.zone"),
+        ("placement", {"zone": ""}, "placement.zone"),
+        ("placement", {"zone": "a\u202eb"}, "placement.zone"),
+        ("placement", {"zo ne": "a"}, "placement.zo ne"),
+        ("placement", {f"l{n}": "x" for n in range(33)}, "placement"),
+        ("application", "x", "application"),
+        ("application", {"interpreter": "bin/python"}, "application.interpreter"),
+        ("application", {"interpreter": "/srv/../etc/x"}, "application.interpreter"),
+        ("application", {"interpreter": "/srv/\x00x"}, "application.interpreter"),
+        ("application", {"directory": "~"}, "application.directory"),
+        ("application", {"directory": "/" + "x" * 4096}, "application.directory"),
+        ("application", {"preload": ["mod", "os; import sys"]}, "application.preload.1"),
+        ("application", {"preload": ["django:"]}, "application.preload.0"),
+        ("application", {"preload": ["a", "a"]}, "application.preload"),
+        ("application", {"shell": "x"}, "application.shell"),
+        ("environment", ["PATH=x"], "environment.0"),
+        ("environment", ["1A"], "environment.0"),
+        ("environment", ["A", "A"], "environment"),
+        ("secrets", ["../x"], "secrets.0"),
+        ("secrets", ["a", "a"], "secrets"),
+        ("retry", {}, "retry"),
+        ("retry", [{}], "retry.0.task"),
+        ("retry", [RULE, {"task": "a b"}], "retry.1.task"),
+        ("retry", [RULE | {"max": 101}], "retry.0.max"),
+        ("retry", [RULE | {"max": -1}], "retry.0.max"),
+        ("retry", [RULE | {"jitter": 101}], "retry.0.jitter"),
+        ("retry", [RULE | {"backoff": -1}], "retry.0.backoff"),
+        ("retry", [RULE | {"backoff": 20, "cap": 19}], "retry.0.cap"),
+        ("retry", [RULE | {"cap": 9}], "retry.0.cap"),
+        ("retry", [RULE | {"transient": ["requests..Timeout"]}], "retry.0.transient.0"),
+        ("retry", [RULE | {"transient": ["OSError", "OSError"]}], "retry.0.transient"),
+        ("retry", [RULE | {"permanent": ["ValueError()"]}], "retry.0.permanent.0"),
+        ("retry", [RULE | {"transient": ["OSError"], "permanent": ["OSError"]}], "retry.0.permanent"),
+        ("retry", [RULE | {"extra": 1}], "retry.0.extra"),
+        ("retry", [RULE, RULE], "retry"),
+        ("unknown", 1, "unknown"),
+    ],
+)
+def test_broken_field_is_named_alone(field: str, value: Any, path: str) -> None:
+    found = errors(**{field: value})
+    assert [error.path for error in found] == [path]
+    assert "Input" not in found[0].message, "a sentence for people, not the library's"
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 1, True])
+def test_other_data_is_not_a_spec(data: Any) -> None:
+    with pytest.raises(SpecError, match="spec: must be a group of fields"):
+        parse_spec(data)
+
+
+def test_required_fields() -> None:
+    with pytest.raises(SpecError) as refusal:
+        parse_spec({})
+    assert [str(error) for error in refusal.value.errors] == ["queues: is required", "workers: is required"]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    found = errors(workers=-1, serializer="x", retry=[RULE | {"max": 101}])
+    assert {error.path for error in found} == {"workers", "serializer", "retry.0.max"}
+
+
+def test_messages_name_the_limit() -> None:
+    assert [str(error) for error in errors(workers=513)] == ["workers: must be at most 512"]
+    assert [str(error) for error in errors(queues=["a", "a"])] == ["queues: must not name a twice"]
+    assert [str(error) for error in errors(serializer="x")] == ["serializer: must be 'json' or 'pickle'"]
+    rule = RULE | {"backoff": 20, "cap": 5}
+    assert [str(error) for error in errors(retry=[rule])] == ["retry.0.cap: must be at least the first wait (20 s)"]
+
+
+def test_errors_and_paths_are_bounded() -> None:
+    found = errors(**{f"{'x' * 10_000}{n}": 1 for n in range(MAX_ERRORS + 10)})
+    assert len(found) == MAX_ERRORS
+    assert max(len(error.path) for error in found) < 100
+
+
+@pytest.mark.parametrize("character", ["\x00", "\n", "\x7f", "\x85", "\u200b", "\u202e", "\u2028", "\ud800", "\ufeff"])
+def test_control_and_invisible_characters_are_refused(character: str) -> None:
+    [error] = errors(application={"directory": f"/srv/{character}app"})
+    assert f"U+{ord(character):04X}" in error.message
+
+
+def test_text_is_normalised_to_nfc() -> None:
+    composed, decomposed = ({"placement": {"site": text}} for text in ("Z\u00fcrich", "Zu\u0308rich"))
+    assert parse_spec(GOOD | composed) == parse_spec(GOOD | decomposed)
+    assert canonical(parse_spec(GOOD | decomposed)) == canonical(parse_spec(GOOD | composed))
+
+
+def test_canonical_form_does_not_depend_on_order_or_defaults() -> None:
+    spelled_out = dict(reversed(parse_spec(GOOD).as_dict().items()))
+    assert canonical(parse_spec(spelled_out)) == canonical(parse_spec(GOOD))
+    assert canonical(parse_spec(GOOD)).startswith(b'{"application":{"directory":"","interpreter":"","preload":[]},')
+
+
+def test_hostile_text_stays_text() -> None:
+    for text in ("'; DROP TABLE pools; --", "<script>alert(1)</script>", "{{ 7*7 }}", "$(id)"):
+        assert parse_spec(GOOD | {"placement": {"note": text}}).placement["note"] == text
+        assert [error.path for error in errors(queues=[text])] == ["queues.0"]
+
+
+def test_spec_cannot_be_changed() -> None:
+    spec = parse_spec(GOOD)
+    with pytest.raises(ValueError, match="frozen"):
+        spec.workers = 3  # type: ignore[misc]
+
+
+def test_specs_do_not_share_their_defaults() -> None:
+    first, second = parse_spec(GOOD), parse_spec(GOOD)
+    assert first.queues is not second.queues
+    assert first.secrets is not second.secrets
+
+
+def test_schema_has_a_label_and_a_help_text_for_each_field() -> None:
+    schema = json_schema()
+    parts = [schema, *schema["$defs"].values()]
+    assert set(schema["properties"]) == set(PoolSpec.model_fields)
+    assert {part["additionalProperties"] for part in parts} == {False}
+    for part in parts:
+        for name, field in part["properties"].items():
+            assert field["title"], name
+            assert field["description"].endswith("."), name
+    assert schema["properties"]["workers"]["maximum"] == 512
+    assert schema["properties"]["queues"]["uniqueItems"] is True
+    assert schema["properties"]["queues"]["items"]["pattern"] == "^([A-Za-z0-9_.:-]{1,200})$"
