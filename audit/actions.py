@@ -99,6 +99,7 @@ ACTIONS = registry(
     Action("operation.requeue_ended", "player-track-next", "requeued " + _LETTERS, "requeue " + _LETTERS, "notice"),
     Action("operation.discard_started", "trash", "started to discard " + _LETTERS, "discard " + _LETTERS),
     Action("operation.discard_ended", "trash", "discarded " + _LETTERS, "discard " + _LETTERS, "notice"),
+    Action("operation.started", "player-play", "started operation {target}", "start operation {target}"),
     Action("operation.paused", "player-pause", "paused operation {target}", "pause operation {target}"),
     Action("operation.resumed", "player-play", "resumed operation {target}", "resume operation {target}"),
     Action("operation.cancelled", "player-stop", "cancelled operation {target}", "cancel operation {target}", "notice"),

@@ -1,0 +1,30 @@
+import pytest
+
+from audit.actions import ACTIONS, Action, DuplicateAction, UnknownAction, action_of, registry
+
+
+def test_every_action_is_found_by_its_id() -> None:
+    assert all(action_of(name) is action for name, action in ACTIONS.items())
+    assert len(ACTIONS) > 35
+
+
+def test_an_unregistered_action_is_refused_by_name() -> None:
+    with pytest.raises(UnknownAction, match=r"pool\.painted"):
+        action_of("pool.painted")
+
+
+def test_a_duplicate_is_refused() -> None:
+    with pytest.raises(DuplicateAction, match=r"a\.b"):
+        registry(Action("a.b", "key", "did", "do"), Action("a.b", "lock", "did it", "do it"))
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS.keys())
+def test_an_action_is_room_and_past_tense_and_can_be_told(action: Action) -> None:
+    room, _, verb = action.id.partition(".")
+    assert room.isalpha() and verb.replace("_", "").isalpha()
+    assert action.done and action.attempt and action.icon and action.severity in ("info", "notice", "warning")
+
+
+def test_an_action_names_the_fields_that_its_sentences_need() -> None:
+    assert action_of("operation.requeue_ended").fields == {"count"}
+    assert action_of("pool.paused").fields == frozenset()
