@@ -1,6 +1,9 @@
 """Dead letters, grouped by cause: a read model of RQ's failed registries, which stay the truth."""
 
-from django.db import models
+from collections import Counter
+from datetime import datetime
+
+from django.db import models, transaction
 
 from pools.models.pool import Pool
 
@@ -37,6 +40,21 @@ class DeadLetterState(models.TextChoices):
     GONE = "gone", "Gone from the broker"  # expired, or moved by another tool
 
 
+class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
+    def close(self, state: DeadLetterState, at: datetime) -> int:
+        """Move those that are open to ``state`` and keep their groups' counts. Returns how many moved.
+
+        Safe beside the ingester, the scanner and other operations: only rows that are still open count.
+        """
+        with transaction.atomic():
+            rows = self.filter(state=DeadLetterState.OPEN).order_by("pk").select_for_update(of=("self",))
+            groups = dict(rows.values_list("pk", "group_id"))
+            self.model.objects.filter(pk__in=groups).update(state=state, closed_at=at)
+            for group, closed in sorted(Counter(groups.values()).items()):
+                FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") - closed)
+        return len(groups)
+
+
 class DeadLetter(models.Model):
     """A failed job as the broker last showed it. A job that fails again updates its row; earlier failures become attempts."""
 
@@ -60,6 +78,8 @@ class DeadLetter(models.Model):
     attempts = models.PositiveIntegerField(default=1)
     damaged = models.CharField(max_length=200, blank=True)
     closed_at = models.DateTimeField(null=True)
+
+    objects = DeadLetterQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["broker", "job_id"], name="dead_letter_job")]

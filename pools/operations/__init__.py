@@ -2,21 +2,37 @@
 
 from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.config import config_publish, config_renew, config_restore
+from pools.operations.dead_letters import (
+    Selection,
+    discard_create,
+    operation_cancel,
+    operation_pause,
+    operation_resume,
+    operation_start,
+    requeue_create,
+)
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
 __all__ = [
+    "Selection",
     "access_grant_role",
     "access_revoke_role",
     "config_publish",
     "config_renew",
     "config_restore",
+    "discard_create",
+    "operation_cancel",
+    "operation_pause",
+    "operation_resume",
+    "operation_start",
     "pool_change",
     "pool_create",
     "pool_drain",
     "pool_pause",
     "pool_resume",
     "pool_scale",
+    "requeue_create",
     "secret_change",
     "secret_register",
     "secret_remove",

@@ -1,0 +1,195 @@
+"""Bulk work on dead letters: freeze a set, start it, pause, resume, cancel. ``execute`` does the moving."""
+
+import hashlib
+from dataclasses import dataclass
+
+from django.db import connection
+from django.db.models import F, QuerySet, Window
+from django.db.models.functions import RowNumber
+from django.utils import timezone
+
+from audit.actor import Actor
+from audit.recorder import record
+from audit.target import Target
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.models.operation import TRANSITIONS
+from pools.operations.base import append_outbox, clean_reason, operation
+from pools.operations.errors import Conflict, Refused
+from pools.permissions import DISCARD, REQUEUE, require, visible_pools
+from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
+
+PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
+MAX_IDS = 10_000  # named one by one; a filter has no limit
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Dead letters named one by one (``ids``, their primary keys) or by a filter. Only open ones are taken."""
+
+    ids: tuple[int, ...] = ()
+    filter: DeadLetterFilter | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return {"filter": self.filter.as_query()} if self.filter else {"ids": len(self.ids)}
+
+
+def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
+    """The open dead letters of the selection that the actor may see. Raises ``Refused``."""
+    if bool(selection.ids) == (selection.filter is not None):
+        raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
+    if len(selection.ids) > MAX_IDS:
+        raise Refused("ids", f"At most {MAX_IDS:,} ids; use a filter for more. Nothing was changed.")
+    try:
+        found = dead_letters(actor, selection.filter or DeadLetterFilter())
+    except FilterError as error:
+        raise Refused(error.field, f"{error.message}. Nothing was changed.") from error
+    if selection.ids:
+        found = found.filter(pk__in=selection.ids)
+    return found.filter(state=DeadLetterState.OPEN)
+
+
+@operation("operation.requeue_started")
+def requeue_create(
+    *, actor: Actor, selection: Selection, reason: str, expected_count: int | None = None, start: bool = True
+) -> Operation:
+    """Freeze the open dead letters of ``selection`` and send them back to their queues.
+
+    ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
+    """
+    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, start=start)
+
+
+@operation("operation.discard_started")
+def discard_create(
+    *, actor: Actor, selection: Selection, reason: str, expected_count: int | None = None, start: bool = True
+) -> Operation:
+    """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
+    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, start=start)
+
+
+@operation("operation.started")
+def operation_start(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
+    """Send a frozen operation on its way."""
+    return _move(actor, operation, "start", "operation.started", reason)
+
+
+@operation("operation.paused")
+def operation_pause(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
+    """Stop after the chunk that is under way."""
+    return _move(actor, operation, "pause", "operation.paused", reason)
+
+
+@operation("operation.resumed")
+def operation_resume(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
+    return _move(actor, operation, "resume", "operation.resumed", reason)
+
+
+@operation("operation.cancelled")
+def operation_cancel(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
+    """What was sent stays sent; the rest keeps its place among the dead letters."""
+    return _move(actor, operation, "cancel", "operation.cancelled", reason)
+
+
+def operation_target(row: Operation, pools: list[str]) -> Target:
+    return Target(
+        kind="operation", id=str(row.pk), name=f"operation {row.pk}", pool=pools[0] if len(pools) == 1 else ""
+    )
+
+
+def _create(
+    actor: Actor,
+    kind: OperationKind,
+    selection: Selection,
+    reason: str,
+    expected_count: int | None,
+    *,
+    start: bool,
+) -> Operation:
+    chosen = select(actor, selection)
+    touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
+    for pool in touched:
+        require(actor, PERMISSIONS[kind], pool)
+    reason = clean_reason(reason)
+    if not touched:
+        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+    row = Operation.objects.create(
+        kind=kind,
+        state=OperationState.RUNNING if start else OperationState.FROZEN,
+        broker=touched[0].broker,
+        selection=selection.as_json(),
+        reason=reason,
+        created_by=actor.user,
+        actor_kind=actor.kind,
+        actor_name=actor.name,
+        request_id=actor.request_id,
+        frozen_count=0,
+        ids_sha256="",
+    )
+    row.frozen_count, row.ids_sha256 = _freeze(row, chosen)
+    if expected_count is not None and row.frozen_count != expected_count:
+        message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
+        raise Conflict(message, row.frozen_count)
+    row.save()
+    row.pools.set(touched)
+    slugs = sorted(pool.slug for pool in touched)
+    record(
+        actor=actor,
+        action=f"operation.{kind}_started",
+        target=operation_target(row, slugs),
+        outcome="intent",
+        reason=reason,
+        detail={"frozen": row.frozen_count, "ids_sha256": row.ids_sha256, "pools": slugs, **row.selection},
+    )
+    if start:
+        append_outbox("operation", str(row.pk), broker=row.broker)
+    return row
+
+
+def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
+    """Copy the chosen ids in one statement, oldest failure first. Returns their number and the digest of the sorted ids."""
+    numbered = chosen.order_by().annotate(
+        place=Window(RowNumber(), order_by=[F("failed_at").asc(), F("pk").asc()]),
+    )
+    sql, params = numbered.values_list("place", "pk", "job_id", "queue").query.sql_with_params()
+    table = connection.ops.quote_name(OperationItem._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, outcome)"  # noqa: S608
+            f" SELECT %s, place.*, %s FROM ({sql}) AS place",
+            [row.pk, *params, Outcome.PENDING],
+        )
+    digest, count = hashlib.sha256(), 0
+    for job_id in row.items.order_by("job_id").values_list("job_id", flat=True).iterator(5000):
+        digest.update(job_id.encode() + b"\n")
+        count += 1
+    return count, digest.hexdigest()
+
+
+def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> Operation:
+    row = Operation.objects.select_for_update().get(pk=row.pk)
+    pools = list(row.pools.all())
+    for pool in pools:
+        require(actor, PERMISSIONS[OperationKind(row.kind)], pool)
+    after = TRANSITIONS[OperationState(row.state)].get(verb)
+    if after is None:
+        raise Refused(
+            "", f"Operation {row.pk} is {row.get_state_display().lower()}: it cannot {verb}. Nothing changed."
+        )
+    before, row.state = row.state, after
+    now = timezone.now()
+    row.progressed_at = now
+    if after == OperationState.CANCELLED:
+        row.ended_at = now
+        row.items.filter(outcome=Outcome.PENDING).update(outcome=Outcome.CANCELLED, at=now)
+    row.save()
+    record(
+        actor=actor,
+        action=action,
+        target=operation_target(row, sorted(pool.slug for pool in pools)),
+        before={"state": str(before)},
+        after={"state": str(after)},
+        reason=reason.strip()[:2000],
+    )
+    if after == OperationState.RUNNING:
+        append_outbox("operation", str(row.pk), broker=row.broker)
+    return row

@@ -1,0 +1,215 @@
+"""Dead letters and their groups, as an actor may see them. One filter serves page, API and operation."""
+
+import base64
+import binascii
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q, QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from audit.actor import Actor
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, FailureHour
+from pools.permissions import visible_pools
+
+PAGE_SIZE = 50
+
+
+class FilterError(ValueError):
+    """A filter value that cannot be read. ``field`` names the parameter."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True)
+class DeadLetterFilter:
+    """What to show, as text from a query string. Empty means no restriction; ``state`` is ``open`` unless said otherwise.
+
+    ``since`` and ``until`` are RFC 3339 times of failure; ``q`` searches messages and job ids; ``error`` is an exception's name with or
+    without its module.
+    """
+
+    pool: str = ""
+    queue: str = ""
+    task: str = ""
+    error: str = ""
+    group: str = ""
+    q: str = ""
+    since: str = ""
+    until: str = ""
+    state: str = DeadLetterState.OPEN
+
+    @classmethod
+    def from_query(cls, params: Mapping[str, Any]) -> "DeadLetterFilter":
+        """Read known parameters, ignore others. Raises ``FilterError``."""
+        values = {f.name: str(params.get(f.name) or "").strip()[:500] for f in fields(cls)}
+        values["state"] = values["state"] or DeadLetterState.OPEN
+        found = cls(**values)
+        found.conditions()
+        return found
+
+    def as_query(self) -> dict[str, str]:
+        """The parameters that differ from their defaults, for links and for the record of an operation."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    def conditions(self) -> Q:
+        """Raises ``FilterError`` for a value that cannot be read."""
+        if self.state not in {*DeadLetterState.values, "any"}:
+            raise FilterError("state", f"expected {', '.join(DeadLetterState.values)} or any, not {self.state!r}")
+        if self.group and not self.group.isdecimal():
+            raise FilterError("group", f"expected the number of a failure group, not {self.group!r}")
+        where = Q() if self.state == "any" else Q(state=self.state)
+        for name, column in (("pool", "pool__slug"), ("queue", "queue"), ("task", "func"), ("group", "group_id")):
+            if value := getattr(self, name):
+                where &= Q(**{column: value})
+        if self.error:
+            where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
+        if self.q:
+            where &= Q(message__icontains=self.q) | Q(job_id=self.q)
+        if self.since:
+            where &= Q(failed_at__gte=_time("since", self.since))
+        if self.until:
+            where &= Q(failed_at__lt=_time("until", self.until))
+        return where
+
+    @property
+    def whole_groups(self) -> bool:
+        """Whether a group matches with all its open dead letters or not at all, so that stored counts are exact."""
+        return self.state == DeadLetterState.OPEN and not (self.queue or self.q or self.since or self.until)
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A failure group with the number of dead letters that match the filter, and when these failed."""
+
+    group: FailureGroup
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    spark: list[int]
+
+
+@dataclass(frozen=True)
+class Page[T]:
+    """One page of a list that is read by key, never by offset. ``next``: the cursor of the following page, "" at the end."""
+
+    items: list[T]
+    next: str
+
+
+def dead_letters(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[DeadLetter]:
+    """Those that match, newest failure first."""
+    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).filter(wanted.conditions())
+    return visible.select_related("pool", "group").order_by("-failed_at", "-pk")
+
+
+def dead_letter_page(
+    actor: Actor, wanted: DeadLetterFilter, cursor: str = "", size: int = PAGE_SIZE
+) -> Page[DeadLetter]:
+    """Raises ``FilterError`` for a cursor that this function did not make."""
+    found = dead_letters(actor, wanted)
+    if cursor:
+        at, pk = _read_cursor(cursor)
+        found = found.filter(Q(failed_at__lt=at) | Q(failed_at=at, pk__lt=pk))
+    rows = list(found[: size + 1])
+    more = rows[size - 1] if len(rows) > size else None
+    return Page(rows[:size], _cursor(more.failed_at, more.pk) if more else "")
+
+
+def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = 100) -> list[GroupRow]:
+    """Groups with at least one match, most dead letters first."""
+    if wanted.whole_groups:
+        found = _matching_groups(actor, wanted).order_by("-open_count", "-last_seen")[:limit]
+        rows = [GroupRow(group, group.open_count, group.first_seen, group.last_seen, []) for group in found]
+    else:
+        counts = (
+            dead_letters(actor, wanted)
+            .order_by()
+            .values("group_id")
+            .annotate(count=Count("pk"), first=Min("failed_at"), last=Max("failed_at"))
+            .order_by("-count")[:limit]
+        )
+        by_id = FailureGroup.objects.select_related("pool").in_bulk([row["group_id"] for row in counts])
+        rows = [GroupRow(by_id[row["group_id"]], row["count"], row["first"], row["last"], []) for row in counts]
+    sparks = _sparks([row.group.pk for row in rows])
+    return [GroupRow(r.group, r.count, r.first_seen, r.last_seen, sparks[r.group.pk]) for r in rows]
+
+
+def group_totals(actor: Actor, wanted: DeadLetterFilter) -> tuple[int, int]:
+    """How many dead letters in how many groups match."""
+    if wanted.whole_groups:
+        counts = list(_matching_groups(actor, wanted).values_list("open_count", flat=True))
+        return sum(counts), len(counts)
+    totals = dead_letters(actor, wanted).order_by().aggregate(n=Count("pk"), groups=Count("group_id", distinct=True))
+    return totals["n"], totals["groups"]
+
+
+def find_group(actor: Actor, pk: int) -> FailureGroup:
+    """Raises ``FailureGroup.DoesNotExist`` also for a group in a pool that the actor may not see."""
+    return FailureGroup.objects.select_related("pool").get(pk=pk, pool__in=visible_pools(actor))
+
+
+def find_dead_letter(actor: Actor, job_id: str, broker: str = "default") -> DeadLetter:
+    """Raises ``DeadLetter.DoesNotExist``, as above."""
+    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).select_related("pool", "group", "detail")
+    return visible.get(job_id=job_id, broker=broker)
+
+
+def traceback_of(dead_letter: DeadLetter) -> str:
+    """The stored traceback, "" when there is none."""
+    detail = getattr(dead_letter, "detail", None)
+    return zlib.decompress(bytes(detail.traceback)).decode() if detail else ""
+
+
+def _matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
+    where = Q(open_count__gt=0, pool__in=visible_pools(actor))
+    if wanted.pool:
+        where &= Q(pool__slug=wanted.pool)
+    if wanted.task:
+        where &= Q(func=wanted.task)
+    if wanted.error:
+        where &= Q(exc_type=wanted.error) | Q(exc_type__endswith=f".{wanted.error}")
+    if wanted.group:
+        where &= Q(pk=wanted.group)
+    return FailureGroup.objects.filter(where).select_related("pool")
+
+
+def _sparks(groups: list[int]) -> dict[int, list[int]]:
+    """Failures an hour over the last 24 hours, oldest first."""
+    now = timezone.now().replace(minute=0, second=0, microsecond=0)
+    sparks = {group: [0] * 24 for group in groups}
+    recent = FailureHour.objects.filter(group__in=groups, hour__gt=now - timedelta(hours=24))
+    for group, hour, count in recent.values_list("group_id", "hour", "count"):
+        age = int((now - hour).total_seconds() // 3600)
+        if 0 <= age < 24:
+            sparks[group][23 - age] = count
+    return sparks
+
+
+def _time(field: str, text: str) -> datetime:
+    try:
+        value = parse_datetime(text)
+    except ValueError:
+        value = None
+    if value is None:
+        raise FilterError(field, f"expected a time such as 2026-11-22T02:31:00Z, not {text!r}")
+    return value if timezone.is_aware(value) else timezone.make_aware(value)
+
+
+def _cursor(at: datetime, pk: int) -> str:
+    return base64.urlsafe_b64encode(f"{at.isoformat()}|{pk}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> tuple[datetime, int]:
+    try:
+        at, pk = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|")
+        return datetime.fromisoformat(at), int(pk)
+    except (ValueError, binascii.Error) as error:
+        raise FilterError("cursor", "this cursor was not given out by a list") from error
