@@ -52,7 +52,7 @@ class RetryRule(_Part):
         ge=0,
         le=100,
         title="Jitter",
-        description="Percent by which waits vary, so that retries do not come at once.",
+        description="Percent by which a wait may be shortened, so that retries spread.",
     )
     transient: Annotated[list[ExceptionName], Unique()] = Field(
         [],
