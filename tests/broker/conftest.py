@@ -1,6 +1,8 @@
 """Brokers on a real Valkey, and a worker that runs what is enqueued in this process."""
 
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -8,6 +10,8 @@ from rq import Queue, SimpleWorker
 
 from pools.broker.connection import Broker
 from tests.support.valkey import ValkeyServer
+
+type Work = Callable[..., None]
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def client(broker: Broker) -> redis.Redis:
 
 
 @pytest.fixture
-def work(client: redis.Redis) -> Callable[..., None]:
+def work(client: redis.Redis) -> Work:
     """Run everything that waits in a queue, as a stock RQ worker would."""
 
     def run(name: str = "mail", serializer: str | None = None) -> None:
@@ -31,3 +35,25 @@ def work(client: redis.Redis) -> Callable[..., None]:
         SimpleWorker([queue], connection=client, serializer=serializer).work(burst=True, logging_level="CRITICAL")
 
     return run
+
+
+@pytest.fixture
+def live_socket() -> Iterator[int]:
+    """The port of a server that answers every connection with a sentence, and is no Redis."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        while True:
+            try:
+                peer, _ = server.accept()
+            except OSError:
+                return
+            with peer:
+                peer.sendall(b"220 mail.example.org ESMTP\r\n")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield server.getsockname()[1]
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(timeout=5)

@@ -7,7 +7,7 @@ import redis
 
 def copy_all(source: redis.Redis, target: redis.Redis) -> None:
     """Every key with its expiry, byte for byte."""
-    for key in source.keys():
+    for key in source.scan_iter():
         ttl = source.pttl(key)
         target.restore(key, max(ttl, 0), source.dump(key))
 
