@@ -7,7 +7,7 @@ _FRAME = re.compile(r'^\s*File "(?P<path>[^"]+)", line (?P<line>\d+)(?:, in (?P<
 _LIBRARY = re.compile(r"(^<frozen |/site-packages/|/dist-packages/|/lib(?:64)?/python3(?:\.\d+)?/)")
 _CHAIN = ("During handling of the above exception", "The above exception was the direct cause")
 _MARKERS = re.compile(r"^[\s~^]+$")
-_SHORTEN = re.compile(r"^.*?(?:/site-packages/|/dist-packages/|/lib(?:64)?/python3(?:\.\d+)?/)")
+_SHORTEN = re.compile(r"^.*(?:/site-packages/|/dist-packages/|/lib(?:64)?/python3(?:\.\d+)?/)")
 
 
 @dataclass

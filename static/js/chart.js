@@ -34,7 +34,7 @@ function options(figure, plot, data) {
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     series: [{}, ...data.series.map((series, index) => seriesOptions(series, index === 0))],
     axes: [
-      { stroke: token("ink-3"), font: FONT, size: 24, gap: 4, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map(clock) },
+      { stroke: token("ink-3"), font: FONT, size: 24, gap: 4, grid: { show: false }, ticks: { show: false }, values: hours },
       { size: 0, grid, ticks: { show: false }, values: (_, at) => (ticks = at).map(() => "") },
     ],
     hooks: {
@@ -44,10 +44,21 @@ function options(figure, plot, data) {
   };
 }
 
+// A label that would be cut off at either end is left out.
+function hours(u, splits) {
+  const end = u.valToPos(u.scales.x.max, "x");
+  return splits.map((at) => {
+    const x = u.valToPos(at, "x");
+    return x < 14 || x > end - 14 ? "" : clock(at);
+  });
+}
+
 function pen(u, draw) {
   const { ctx } = u;
   ctx.save();
   ctx.font = FONT.replace("11px", `${11 * devicePixelRatio}px`);
+  ctx.textAlign = "left";
+  ctx.textBaseline = "alphabetic";
   ctx.lineWidth = devicePixelRatio;
   draw(ctx, devicePixelRatio);
   ctx.restore();
@@ -67,9 +78,13 @@ function labels(u, ticks) {
   });
 }
 
-// What happened when: config versions in the accent, trouble in red, the rest dashed.
+// What happened when: config versions in the accent, trouble in red, the rest dashed. A label that would cover the one
+// before it goes a line lower.
 function marks(u, all) {
   pen(u, (ctx, ratio) => {
+    ctx.font = `600 ${ctx.font}`;
+    let edge = -Infinity;
+    let line = 0;
     for (const { at, label, tone } of all) {
       const x = u.valToPos(at, "x", true);
       if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
@@ -80,9 +95,11 @@ function marks(u, all) {
       ctx.lineTo(x, u.bbox.top + u.bbox.height);
       ctx.stroke();
       const left = x > u.bbox.left + u.bbox.width * 0.6;
-      ctx.textAlign = left ? "right" : "left";
+      const start = x + (left ? -5 * ratio - ctx.measureText(label).width : 5 * ratio);
+      line = start < edge ? line + 1 : 0;
+      edge = start + ctx.measureText(label).width;
       ctx.fillStyle = token("ink");
-      ctx.fillText(label, x + (left ? -5 : 5) * ratio, 10 * ratio);
+      ctx.fillText(label, start, (10 + 13 * line) * ratio);
     }
   });
 }

@@ -66,8 +66,7 @@ document.addEventListener("keydown", (event) => {
     else document.querySelector("[data-dialog=pw-jump-dialog]").click();
   }
 });
-dialog.addEventListener("toggle", () => {
-  if (!dialog.open) return;
+dialog.addEventListener("close", () => {
   input.value = "";
   draw();
 });
