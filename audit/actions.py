@@ -65,15 +65,15 @@ _REFERENCE = "secret {target}{in_pool}"
 # fmt: off
 ACTIONS = registry(
     # People and their keys
-    Action("session.signed_in", "login-2", "signed in", "sign in"),
-    Action("session.sign_in_failed", "login-2", "failed to sign in", "sign in", "notice"),
+    Action("session.signed_in", "user", "signed in", "sign in"),
+    Action("session.sign_in_failed", "user", "failed to sign in", "sign in", "notice"),
     Action("session.signed_out", "logout", "signed out", "sign out"),
     Action("session.rate_limited", "clock-pause", "was held back: too many sign-in attempts", "sign in", "warning"),
     Action("token.created", "key", "created API token {target}", "create API token {target}", "notice"),
-    Action("token.revoked", "key-off", "revoked API token {target}", "revoke API token {target}", "notice"),
-    Action("access.role_granted", "user-plus", "gave {target} the role {role}",
+    Action("token.revoked", "circle-minus", "revoked API token {target}", "revoke API token {target}", "notice"),
+    Action("access.role_granted", "user-check", "gave {target} the role {role}",
            "give {target} the role {role}", "notice"),
-    Action("access.role_revoked", "user-minus", "took the role {role} from {target}",
+    Action("access.role_revoked", "user-off", "took the role {role} from {target}",
            "take the role {role} from {target}", "notice"),
     # Pools
     Action("pool.created", "plus", "created pool {target}", "create pool {target}"),
@@ -82,16 +82,16 @@ ACTIONS = registry(
     Action("pool.paused", "player-pause", "paused {target}", "pause {target}", "notice"),
     Action("pool.resumed", "player-play", "resumed {target}", "resume {target}"),
     Action("pool.drained", "droplet", "drained {target}", "drain {target}", "notice"),
-    Action("pool.scaled", "arrows-diagonal", "scaled {pool} to {workers:worker}", "scale {pool} to {workers:worker}"),
+    Action("pool.scaled", "adjustments", "scaled {pool} to {workers:worker}", "scale {pool} to {workers:worker}"),
     # Config and secrets
     Action("config.proposed", "file-diff", "proposed " + _VERSION, "propose " + _VERSION),
     Action("config.published", "upload", "published " + _VERSION, "publish " + _VERSION, "notice"),
     Action("config.signed", "signature", "signed " + _VERSION, "sign " + _VERSION),
     Action("config.renewed", "refresh", "renewed " + _VERSION, "renew " + _VERSION),
     Action("config.refused", "ban", "refused a config of {pool}: {code}", "take a config of {pool}", "warning"),
-    Action("secret.registered", "lock-plus", "registered " + _REFERENCE, "register " + _REFERENCE, "notice"),
-    Action("secret.changed", "lock-cog", "changed " + _REFERENCE, "change " + _REFERENCE, "notice"),
-    Action("secret.removed", "lock-minus", "removed " + _REFERENCE, "remove " + _REFERENCE, "notice"),
+    Action("secret.registered", "lock", "registered " + _REFERENCE, "register " + _REFERENCE, "notice"),
+    Action("secret.changed", "lock-access", "changed " + _REFERENCE, "change " + _REFERENCE, "notice"),
+    Action("secret.removed", "circle-minus", "removed " + _REFERENCE, "remove " + _REFERENCE, "notice"),
     Action("secret.resolved", "lock-open", "resolved " + _REFERENCE, "resolve " + _REFERENCE),
     Action("secret.refused", "ban", f"refused {_REFERENCE}: {{why}}", "resolve " + _REFERENCE, "warning"),
     # Dead letters
@@ -111,7 +111,7 @@ ACTIONS = registry(
     Action("worker.lost", "heart-broken", "lost worker {target}{in_pool}: {exit}", "lose worker {target}", "warning"),
     Action("worker.boot_failed", "alert-triangle", "could not start a worker{in_pool}: exit code {exit_code}",
            "start a worker{in_pool}", "warning"),
-    Action("controller.took_over", "crown", "took over as controller", "take over as controller"),
+    Action("controller.took_over", "heartbeat", "took over as controller", "take over as controller"),
     Action("key.created", "key", "created key {target}", "create key {target}", "notice"),
 )
 # fmt: on

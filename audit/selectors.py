@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.actor import Actor
@@ -51,11 +51,16 @@ class Page:
 
 @dataclass(frozen=True)
 class LogState:
-    """How long the log is and what waits for it. ``newest`` is None while it is empty; the age is in seconds."""
+    """How long the log is and what waits for it: the newest index (None while it is empty), an age in seconds."""
 
     newest: int | None
+    newest_at: datetime | None
     pending: int
     oldest_pending_age: float
+
+    @property
+    def size(self) -> int:
+        return 0 if self.newest is None else self.newest + 1
 
 
 def events(actor: Actor, filters: Filters, *, before: int | None = None, size: int = PAGE) -> Page:
@@ -96,9 +101,11 @@ def same_request(actor: Actor, event: Event) -> list[Event]:
 
 def log_state() -> LogState:
     """The log's size and lag, which say nothing of its content: anyone may know them."""
+    newest = Leaf.objects.select_related("event").only("event__at").order_by("-index").first()
     oldest = Pending.objects.select_related("event").only("event__at").order_by("event_id").first()
     return LogState(
-        newest=Leaf.objects.aggregate(newest=Max("index"))["newest"],
+        newest=newest.index if newest else None,
+        newest_at=newest.event.at if newest else None,
         pending=Pending.objects.count(),
         oldest_pending_age=max((timezone.now() - oldest.event.at).total_seconds(), 0) if oldest else 0.0,
     )

@@ -1,4 +1,5 @@
 import pytest
+from django.contrib.staticfiles import finders
 
 from audit.actions import ACTIONS, Action, DuplicateAction, UnknownAction, action_of, registry
 
@@ -23,6 +24,12 @@ def test_an_action_is_room_and_past_tense_and_can_be_told(action: Action) -> Non
     room, _, verb = action.id.partition(".")
     assert room.isalpha() and verb.replace("_", "").isalpha()
     assert action.done and action.attempt and action.icon and action.severity in ("info", "notice", "warning")
+
+
+def test_every_icon_is_in_the_sprite() -> None:
+    with open(finders.find("vendor/tabler-icons/sprite.svg")) as file:
+        sprite = file.read()
+    assert {action.icon for action in ACTIONS.values() if f'id="tabler-{action.icon}"' not in sprite} == set()
 
 
 def test_an_action_names_the_fields_that_its_sentences_need() -> None:
