@@ -57,7 +57,6 @@ class Broker:
                 socket_timeout=ANSWER_TIMEOUT,
                 health_check_interval=30,
                 retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
-                client_name="poolwarden-console",
             )
         except ValueError:
             raise BrokerUnavailable(self.alias, "its URL cannot be read: use redis://, rediss:// or unix://") from None

@@ -38,4 +38,10 @@ def _parse(name: bytes, raw: bytes) -> dict[str, Any] | None:
         return None
     if any(not isinstance(found.get(key), kind) for key, kind in NEEDED.items()):
         return None
+    if not _named(found["pools"], "pool_uid") or not _named(found["workers"], "name"):
+        return None
     return found
+
+
+def _named(items: list[Any], key: str) -> bool:
+    return all(isinstance(item, dict) and isinstance(item.get(key), str) for item in items)

@@ -14,6 +14,8 @@ from pools.broker.rq_keys import RqKeys
 
 RECONNECT_GRACE = 90.0
 """Seconds after the broker's start in which workers of before may still be reconnecting (RQ waits up to 60)."""
+CLOCK_SLACK = 2.0
+"""The broker counts its uptime in whole seconds, and a worker's birth is by its own host's clock."""
 
 
 class Liveness:
@@ -26,7 +28,7 @@ class Liveness:
         self.names = {fields.text(client.get("name")) for client in clients} if isinstance(clients, list) else set()
         self.names |= {fields.text(channel).removeprefix(listening) for channel in fields.listed(channels)}
         uptime = server.get("uptime_in_seconds") if isinstance(server, dict) else None
-        self.restarted_at = at - uptime if uptime is not None and uptime < RECONNECT_GRACE else None
+        self.restarted_at = at - uptime + CLOCK_SLACK if uptime is not None and uptime < RECONNECT_GRACE else None
 
     @staticmethod
     def commands(rq: RqKeys) -> Iterable[tuple[str, ...]]:

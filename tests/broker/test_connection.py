@@ -71,10 +71,9 @@ def test_the_settings_name_the_brokers(valkey: ValkeyServer) -> None:
             get_broker("asia")
 
 
-def test_the_client_names_itself_and_reconnects(own_valkey: ValkeyServer) -> None:
+def test_the_client_reconnects(own_valkey: ValkeyServer) -> None:
     broker = Broker("default", own_valkey.url)
     take_sample(broker)
-    assert "poolwarden-console" in {client["name"] for client in own_valkey.client.client_list()}
     own_valkey.stop()
     own_valkey.start()
     assert take_sample(broker).queues == []
