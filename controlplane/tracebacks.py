@@ -38,9 +38,9 @@ def parse_traceback(text: str) -> list[Block]:
     for line in text.splitlines():
         if match := _FRAME.match(line):
             _add_frame(blocks, match["path"], int(match["line"]), match["name"] or "<module>")
-        elif line.startswith("    ") and blocks and blocks[-1].frames:
+        elif line.startswith("  ") and blocks and blocks[-1].frames:
             if not _MARKERS.match(line):
-                blocks[-1].frames[-1].source.append(line[4:])
+                blocks[-1].frames[-1].source.append(line.removeprefix("  ").removeprefix("  "))
         elif line.strip():
             _add_line(blocks, line)
     return blocks
@@ -58,7 +58,7 @@ def _add_line(blocks: list[Block], line: str) -> None:
     if line.startswith("Traceback (most recent call last)"):
         return
     follows = bool(blocks) and (bool(blocks[-1].frames) or blocks[-1].kind == "err")
-    kind = "err" if follows and not line.startswith(("  ", *_CHAIN)) else "text"
+    kind = "err" if follows and not line.startswith(_CHAIN) else "text"
     if not blocks or blocks[-1].kind != kind:
         blocks.append(Block(kind))
     blocks[-1].lines.append(line)

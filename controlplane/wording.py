@@ -38,7 +38,7 @@ def duration(seconds: float | None) -> str:
     """The two largest units: ``0.31 s``, ``52 s``, ``14 min 59 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds is None:
         return MISSING
-    if seconds < MINUTE:
+    if round(seconds, 2) < MINUTE:
         return f"{seconds:.2f}".rstrip("0").rstrip(".") + " s"
     whole = round(seconds)
     for size, unit, small, small_unit in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):

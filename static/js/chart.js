@@ -85,7 +85,7 @@ function marks(u, all) {
     ctx.font = `600 ${ctx.font}`;
     let edge = -Infinity;
     let line = 0;
-    for (const { at, label, tone } of all) {
+    for (const { at, label, tone } of [...all].sort((a, b) => a.at - b.at)) {
       const x = u.valToPos(at, "x", true);
       if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
       ctx.strokeStyle = token(tone === "accent" ? "accent" : tone ? `${tone}-fill` : "ink-2");
