@@ -40,7 +40,7 @@ def client_address(request: HttpRequest) -> str:
     hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     trusted: int = settings.POOLWARDEN_TRUSTED_PROXIES
     if trusted and len(hops) >= trusted:
-        return hops[-trusted][:64]
+        return str(hops[-trusted])[:64]
     return str(request.META.get("REMOTE_ADDR", ""))[:64]
 
 

@@ -11,10 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
-from audit.actor import Actor
 from audit.selectors import log_state
 from controlplane.actors import actor_of
-from controlplane.wording import age
 from pools.selectors.navigation import Navigation, navigation
 
 STALE_AFTER = 15  # seconds without a sample
@@ -79,7 +77,7 @@ def _build(request: HttpRequest) -> Callable[[], Shell]:
             user_initials=actor.name[:2].upper(),
             user_name=actor.name,
             user_role=", ".join(figures.roles) or "no role",
-            log_line=_log_line(actor),
+            log_line=_log_line(),
             freshness=_freshness(figures.sampled_at),
             jump=_jump(figures),
         )
@@ -116,12 +114,11 @@ def _nav(request: HttpRequest, figures: Navigation) -> list[NavGroup]:
     ]
 
 
-def _log_line(actor: Actor) -> str:
+def _log_line() -> str:
     state = log_state()
-    if state.newest_at is None:
-        return "Log empty"
+    written = 0 if state.newest is None else state.newest + 1
     waiting = f", {state.pending} waiting" if state.pending else ""
-    return f"Log written {age(state.newest_at)}{waiting}"
+    return f"Log: {written:,} events{waiting}"
 
 
 def _freshness(sampled_at: datetime | None) -> Freshness:

@@ -1,8 +1,8 @@
 """Every page's address. Names are stable: see docs."""
 
 from django.urls import include, path
-from pools.api import api
 
+from controlplane.api import urls as api_urls
 from controlplane.views import health, sign_in
 
 urlpatterns = [
@@ -11,7 +11,7 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", health.metrics, name="metrics"),
-    path("api/v1/", api.urls),
+    path("api/v1/", api_urls),
     path("audit/", include("audit.urls")),
     path("", include("pools.urls")),
 ]

@@ -1,9 +1,11 @@
 """Roles and checks. The only importer of guardian, besides the tables that hold its rows.
 
-A role is a Django group named ``<team>:<role>``. Making a pool grants its team's roles their permissions on that pool; a
-check asks for the permission on the object. Permissions that concern no single pool are model permissions: see
+A role is a Django group named ``<team>:<role>``. Making a pool grants its team's roles their permissions on that pool;
+a check asks for the permission on the object. Permissions that concern no single pool are model permissions: see
 ``GLOBAL_GRANTS``.
 """
+
+from typing import cast
 
 from django.contrib.auth.models import Group, Permission
 from django.db.models import QuerySet
@@ -116,5 +118,5 @@ def who_can_grant() -> str:
 
 def pool_grants(pool: Pool) -> dict[str, list[str]]:
     """Group name → permissions it holds on the pool, for the access page."""
-    groups = get_groups_with_perms(pool, attach_perms=True)
-    return {group.name: sorted(held) for group, held in groups.items()}
+    held = cast("dict[Group, list[str]]", get_groups_with_perms(pool, attach_perms=True))
+    return {group.name: sorted(permissions) for group, permissions in held.items()}

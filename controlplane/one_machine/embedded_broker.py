@@ -24,7 +24,7 @@ class EmbeddedBroker:
 
 
 def embedded_broker(home: Path) -> EmbeddedBroker:
-    """Prepare HOME/valkey. A jobs' record survives a restart: every write is in the append-only file within a second."""
+    """Prepare HOME/valkey. What was written a second ago survives any end of the process."""
     folder = home / "valkey"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     password, port = secrets.token_urlsafe(24), _free_port()

@@ -1,7 +1,7 @@
 """Children: start, watch, restart with backoff, end. Shutdown has a deadline and leaves no orphan.
 
-``up`` makes itself the reaper of its descendants (PR_SET_CHILD_SUBREAPER), so a worker whose agent was killed comes back
-to it and is found at the end. Signals only set a flag; the loop does the work.
+``up`` makes itself the reaper of its descendants (PR_SET_CHILD_SUBREAPER), so a worker whose agent was killed comes
+back to it and is found at the end. Signals only set a flag; the loop does the work.
 """
 
 import ctypes
@@ -120,7 +120,7 @@ class Family:
                     continue
 
     def end(self) -> bool:
-        """TERM by stage, highest first; KILL whatever the deadline finds alive, orphans included. True if nobody was killed."""
+        """TERM by stage, highest first; KILL what the deadline finds alive, orphans too. True if nobody was killed."""
         deadline = time.monotonic() + STOP_SECONDS
         stages = sorted({child.stage for child in self.children}, reverse=True)
         for position, stage in enumerate(stages):

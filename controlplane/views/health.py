@@ -21,7 +21,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """200 when the database answers, a controller leads, and it reached every broker lately; else 503 with the reason."""
+    """200 when the database answers, a controller leads and it reached every broker lately; else 503, why."""
     try:
         state = health()
     except DatabaseError:

@@ -56,7 +56,7 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
 
 
 class DeadLetter(models.Model):
-    """A failed job as the broker last showed it. A job that fails again updates its row; earlier failures become attempts."""
+    """A failed job as the broker last showed it. When it fails again its row changes; earlier failures become attempts."""
 
     broker = models.CharField(max_length=50, default="default")
     job_id = models.CharField(max_length=500)

@@ -70,6 +70,11 @@ class Operation(models.Model):
     def __str__(self) -> str:
         return f"operation {self.pk}"
 
+    def outcome_counts(self) -> dict[str, int]:
+        """Items by outcome; only outcomes that occur."""
+        counts = self.items.order_by().values_list("outcome").annotate(n=models.Count("pk"))
+        return dict(sorted(counts))
+
 
 class OperationItem(models.Model):
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items")

@@ -77,7 +77,7 @@ class Pool(models.Model):
 
 
 class RunCommand(models.Model):
-    """One pause, resume or drain: signed with its generation, acknowledged when every live agent of the pool applied it."""
+    """One pause, resume or drain: signed with its generation, acknowledged when all live agents applied it."""
 
     command_id = models.UUIDField(default=uuid.uuid4, unique=True)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="run_commands")

@@ -1,7 +1,7 @@
 """How every operation is written.
 
-An operation is a keyword-only function that takes the actor first. ``@operation`` opens one transaction around it; inside,
-it locks its row, checks the permission, changes the state, records the event and appends to the outbox. When the check
+An operation is a keyword-only function that takes the actor first. ``@operation`` opens one transaction around it;
+inside, it locks its row, checks the permission, changes the state, records the event and appends to the outbox. When the check
 fails, the transaction is rolled back and the denial is recorded in one of its own.
 """
 

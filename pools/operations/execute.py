@@ -5,8 +5,6 @@ outcomes in one transaction. When the process dies in between, the controller st
 items once more with the same time, by which the script knows those that it moved before. Nothing moves twice.
 """
 
-from collections import Counter
-
 from django.db import transaction
 from django.utils import timezone
 
@@ -80,7 +78,7 @@ def _end(row: Operation) -> str:
         return f"operation {row.pk} is {row.state}"
     row.state, row.ended_at = OperationState.ENDED, timezone.now()
     row.save()
-    counts = dict(sorted(Counter(row.items.values_list("outcome", flat=True)).items()))
+    counts = row.outcome_counts()
     record(
         actor=system_actor("console-jobs"),
         action=f"operation.{row.kind}_ended",

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from itertools import batched
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q, QuerySet
@@ -30,10 +31,10 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """What to show, as text from a query string. Empty means no restriction; ``state`` is ``open`` unless said otherwise.
+    """What to show, as text from a query string. Empty: no restriction; ``state`` is ``open`` unless said otherwise.
 
-    ``since`` and ``until`` are RFC 3339 times of failure; ``q`` searches messages and job ids; ``error`` is an exception's name with or
-    without its module.
+    ``since`` and ``until`` are RFC 3339 times of failure; ``q`` searches messages and job ids; ``error`` is the name of an
+    exception with or without its module.
     """
 
     pool: str = ""
@@ -98,7 +99,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class Page[T]:
-    """One page of a list that is read by key, never by offset. ``next``: the cursor of the following page, "" at the end."""
+    """One page of a list read by key, never by offset. ``next``: the cursor of the following page, "" at the end."""
 
     items: list[T]
     next: str
@@ -160,6 +161,15 @@ def find_dead_letter(actor: Actor, job_id: str, broker: str = "default") -> Dead
     """Raises ``DeadLetter.DoesNotExist``, as above."""
     visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).select_related("pool", "group", "detail")
     return visible.get(job_id=job_id, broker=broker)
+
+
+def pks_of_jobs(actor: Actor, job_ids: list[str], broker: str = "default") -> dict[str, int]:
+    """Job id → primary key, for those among the dead letters that the actor may see."""
+    found: dict[str, int] = {}
+    for chunk in batched(job_ids, 500):
+        rows = DeadLetter.objects.filter(job_id__in=chunk, broker=broker, pool__in=visible_pools(actor))
+        found |= dict(rows.values_list("job_id", "pk"))
+    return found
 
 
 def traceback_of(dead_letter: DeadLetter) -> str:

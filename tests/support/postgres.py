@@ -1,7 +1,7 @@
 """Run a command beside a real PostgreSQL of its own: ``python -m tests.support.postgres COMMAND …``.
 
-The server lives in a temporary folder, listens on loopback, and ends with the command. It refuses to run as root, so root
-starts it as the account ``postgres``.
+The server lives in a temporary folder, listens on loopback, and ends with the command. It refuses to run as root, so
+root starts it as the account ``postgres``.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""``manage.py prepare [--demo]``: bring the database up to date; with --demo make its accounts and pools. Safe to repeat."""
+"""``manage.py prepare [--demo]``: migrate the database; with --demo make its accounts and pools. Safe to repeat."""
 
 from argparse import ArgumentParser
 from pathlib import Path

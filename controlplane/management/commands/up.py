@@ -78,7 +78,7 @@ class Command(BaseCommand):
 
     def _prepare(self, environ: dict[str, str], *, demo: bool) -> None:
         command = [PYTHON, "manage.py", "prepare", *(["--demo"] if demo else [])]
-        done = subprocess.run(command, env=environ, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, env=environ, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
         if done.returncode:
             raise CommandError((done.stderr or done.stdout).strip().splitlines()[-1])
 

@@ -1,0 +1,51 @@
+# Everything a person does with the project, one word each. Tools live in .venv, pinned with hashes.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS)
+export POOLWARDEN_HOME ?= $(CURDIR)/var
+
+.PHONY: help demo test test-sqlite test-postgres check bench chaos lock
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Run everything on this machine with a sample workload
+	@exec $(BIN)/python manage.py up --demo
+
+test: test-sqlite test-postgres ## Run every test, on SQLite and on PostgreSQL
+
+test-sqlite: $(STAMP)
+	$(PYTEST)
+
+test-postgres: $(STAMP)
+	$(BIN)/python -m tests.support.postgres $(PYTEST)
+
+check: $(STAMP) ## The static gate: format, lint, types, layers, templates, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	git ls-files -z 'templates/*.html' | xargs -0 $(BIN)/djade --target-version 6.0 --check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
+	$(BIN)/uv pip sync -q requirements/bench.txt requirements/uv.txt
+	$(BIN)/python -m bench.sampler
+	$(BIN)/python -m bench.overview
+
+lock: $(STAMP) ## Pin requirements/ anew from pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header pyproject.toml --extra runtime -o requirements/runtime.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header pyproject.toml --extra console -o requirements/base.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header pyproject.toml --extra console --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header pyproject.toml --extra console --group dev --group bench -o requirements/bench.txt
+
+$(STAMP): requirements/dev.txt requirements/uv.txt
+	@sh deploy/find-python $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync -q requirements/dev.txt requirements/uv.txt
+	@touch $@

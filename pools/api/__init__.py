@@ -1,0 +1,1 @@
+"""The API's routers over the domain. ``controlplane.api`` puts them together."""

@@ -1,0 +1,344 @@
+"""What the API takes and gives. Field names are part of the public surface."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import Field
+
+from pools.models import Agent, AgentPool, ConfigVersion, DeadLetter, FailureGroup, Operation, Pool, QueueState, Worker
+from pools.operations.config import spec_of
+
+Reason = Field(max_length=2000, description="why; it goes into the audit log")
+
+
+class Figures(Schema):
+    """Of the newest sample."""
+
+    waiting: int
+    oldest_enqueued_at: datetime | None
+    workers: int
+    busy: int
+    wanted: int
+    done_per_minute: int
+    failed_last_hour: int
+    dead_letters: int
+    sampled_at: datetime
+
+
+class PoolOut(Schema):
+    slug: str
+    uid: UUID
+    name: str
+    kind: str
+    environment: str
+    team: str
+    broker: str
+    description: str
+    runbook_url: str
+    criticality: str
+    queues: list[str]
+    run_state: str
+    generation: int
+    config_version: int
+    published_version: int
+    figures: Figures | None
+
+    @staticmethod
+    def resolve_team(pool: Pool) -> str:
+        return pool.team.slug
+
+    @staticmethod
+    def resolve_config_version(pool: Pool) -> int:
+        return pool.config_number
+
+    @staticmethod
+    def resolve_published_version(pool: Pool) -> int:
+        return pool.published_number
+
+    @staticmethod
+    def resolve_figures(pool: Pool) -> Any:
+        return getattr(pool, "now", None)
+
+
+class PoolIn(Schema):
+    slug: str
+    environment: str
+    team: str
+    spec: dict[str, Any]
+    name: str = ""
+    description: str = ""
+    runbook_url: str = ""
+    criticality: str = "standard"
+    message: str = ""
+
+
+class ReasonIn(Schema):
+    reason: str = Reason
+    expected_version: int | None = Field(None, description="the generation, for a change of run state")
+
+
+class ScaleIn(Schema):
+    workers: int = Field(description="workers an agent")
+    reason: str = Reason
+    expected_version: int | None = Field(None, description="the newest config version")
+
+
+class RunOut(Schema):
+    command_id: UUID
+    generation: int
+    state: str
+    issued_at: datetime
+    deadline: datetime
+    acknowledged_at: datetime | None
+
+
+class ConfigIn(Schema):
+    spec: dict[str, Any]
+    message: str = Reason
+    expected_version: int = Field(description="the newest version that the author saw; 0 for none")
+
+
+class ConfigOut(Schema):
+    pool: str
+    version: int
+    state: str
+    message: str
+    author: str
+    created_at: datetime
+    signed_at: datetime | None
+    expires: datetime | None
+    payload_sha256: str
+    restored_from: int | None
+    change_id: UUID
+
+    @staticmethod
+    def resolve_pool(row: ConfigVersion) -> str:
+        return row.pool.slug
+
+    @staticmethod
+    def resolve_version(row: ConfigVersion) -> int:
+        return row.number
+
+    @staticmethod
+    def resolve_author(row: ConfigVersion) -> str:
+        return row.author_name
+
+
+class ConfigDetail(ConfigOut):
+    spec: dict[str, Any]
+    envelope: str | None = Field(description="the DSSE envelope as published, null until signed")
+
+    @staticmethod
+    def resolve_spec(row: ConfigVersion) -> dict[str, Any]:
+        return spec_of(row).model_dump(mode="json")
+
+    @staticmethod
+    def resolve_envelope(row: ConfigVersion) -> str | None:
+        return bytes(row.envelope).decode() if row.envelope else None
+
+
+class QueueOut(Schema):
+    name: str
+    pool: str
+    broker: str
+    depth: int
+    oldest_enqueued_at: datetime | None
+    started: int
+    failed: int
+    deferred: int
+    scheduled: int
+
+    @staticmethod
+    def resolve_pool(row: QueueState) -> str:
+        return row.pool.slug
+
+
+class WorkerOut(Schema):
+    name: str
+    pool: str
+    broker: str
+    agent: str | None
+    host: str
+    pid: int | None
+    queues: list[str]
+    state: str
+    current_job_id: str
+    current_func: str
+    current_since: datetime | None
+    config_version: int | None
+    last_seen: datetime
+    gone_at: datetime | None
+    rq_version: str
+    python_version: str
+
+    @staticmethod
+    def resolve_pool(row: Worker) -> str:
+        return row.pool.slug
+
+    @staticmethod
+    def resolve_agent(row: Worker) -> str | None:
+        return row.agent.name if row.agent else None
+
+    @staticmethod
+    def resolve_config_version(row: Worker) -> int | None:
+        return row.config_number
+
+
+class AgentPoolOut(Schema):
+    pool: str
+    told: int | None
+    verified: int | None
+    running: int | None
+    generation: int
+    run_state: str
+    refused_version: int | None
+    refused_code: str
+    refused_detail: str
+    boot_failure: str
+
+    @staticmethod
+    def resolve_pool(row: AgentPool) -> str:
+        return row.pool.slug
+
+
+class AgentOut(Schema):
+    name: str
+    broker: str
+    host: str
+    labels: dict[str, str]
+    version: str
+    python_version: str
+    rq_version: str
+    root_sha256: str
+    first_seen: datetime
+    last_seen: datetime
+    gone_at: datetime | None
+    pools: list[AgentPoolOut]
+
+    @staticmethod
+    def resolve_pools(row: Agent) -> list[AgentPool]:
+        return list(row.shown_pools)  # type: ignore[attr-defined]
+
+
+class GroupOut(Schema):
+    id: int
+    pool: str
+    title: str
+    task: str
+    error: str
+    count: int = Field(description="dead letters of the group that match the filter")
+    total_count: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+class DeadLetterOut(Schema):
+    id: int
+    job_id: str
+    pool: str
+    queue: str
+    broker: str
+    state: str
+    task: str
+    error: str
+    message: str
+    group: int
+    failed_at: datetime
+    created_at: datetime | None
+    enqueued_at: datetime | None
+    started_at: datetime | None
+    expires_at: datetime | None
+    worker: str
+    host: str
+    config_version: int | None
+    attempts: int
+
+    @staticmethod
+    def resolve_pool(row: DeadLetter) -> str:
+        return row.pool.slug
+
+    @staticmethod
+    def resolve_task(row: DeadLetter) -> str:
+        return row.func
+
+    @staticmethod
+    def resolve_error(row: DeadLetter) -> str:
+        return row.exc_type
+
+    @staticmethod
+    def resolve_group(row: DeadLetter) -> int:
+        return row.group_id
+
+    @staticmethod
+    def resolve_config_version(row: DeadLetter) -> int | None:
+        return row.config_number
+
+
+class FilterIn(Schema):
+    pool: str = ""
+    queue: str = ""
+    task: str = ""
+    error: str = ""
+    group: str = ""
+    q: str = ""
+    since: str = ""
+    until: str = ""
+
+
+class OperationIn(Schema):
+    kind: Literal["requeue", "discard"]
+    reason: str = Reason
+    ids: list[str] = Field(default_factory=list, description="job ids")
+    filter: FilterIn | None = None
+    expected_count: int | None = None
+    start: bool = True
+
+
+class OperationOut(Schema):
+    id: int
+    kind: str
+    state: str
+    reason: str
+    pools: list[str]
+    frozen_count: int
+    ids_sha256: str
+    created_by: str
+    created_at: datetime
+    ended_at: datetime | None
+    outcomes: dict[str, int]
+
+    @staticmethod
+    def resolve_pools(row: Operation) -> list[str]:
+        return sorted(row.pools.values_list("slug", flat=True))
+
+    @staticmethod
+    def resolve_created_by(row: Operation) -> str:
+        return row.actor_name
+
+    @staticmethod
+    def resolve_outcomes(row: Operation) -> dict[str, int]:
+        return row.outcome_counts()
+
+
+class OperationItemOut(Schema):
+    position: int
+    job_id: str
+    queue: str
+    outcome: str
+    at: datetime | None
+
+
+def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
+    return {
+        "id": group.pk,
+        "pool": group.pool.slug,
+        "title": group.title,
+        "task": group.func,
+        "error": group.exc_type,
+        "count": count,
+        "total_count": group.total_count,
+        "first_seen": group.first_seen,
+        "last_seen": group.last_seen,
+    }
