@@ -5,6 +5,7 @@ closes both when the process dies. After a lost connection redis-py restores the
 either of the two is a sign of life.
 """
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -14,8 +15,6 @@ from pools.broker.rq_keys import RqKeys
 
 RECONNECT_GRACE = 90.0
 """Seconds after the broker's start in which workers of before may still be reconnecting (RQ waits up to 60)."""
-CLOCK_SLACK = 2.0
-"""The broker counts its uptime in whole seconds, and a worker's birth is by its own host's clock."""
 
 
 class Liveness:
@@ -28,7 +27,8 @@ class Liveness:
         self.names = {fields.text(client.get("name")) for client in clients} if isinstance(clients, list) else set()
         self.names |= {fields.text(channel).removeprefix(listening) for channel in fields.listed(channels)}
         uptime = server.get("uptime_in_seconds") if isinstance(server, dict) else None
-        self.restarted_at = at - uptime + CLOCK_SLACK if uptime is not None and uptime < RECONNECT_GRACE else None
+        young = uptime is not None and uptime < RECONNECT_GRACE
+        self.up_since = math.floor(at) - uptime + 1 if young else None  # the broker's clocks count whole seconds
 
     @staticmethod
     def commands(rq: RqKeys) -> Iterable[tuple[str, ...]]:
@@ -44,6 +44,6 @@ class Liveness:
             return True
         if not self.both_seen:
             return None
-        if self.restarted_at is not None and (birth is None or birth.timestamp() < self.restarted_at):
+        if self.up_since is not None and (birth is None or birth.timestamp() < self.up_since):
             return None
         return False

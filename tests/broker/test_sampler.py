@@ -210,6 +210,7 @@ def test_a_user_who_may_only_read_sees_all_but_connections(valkey: ValkeyServer,
 
 
 def test_a_killed_idle_worker_is_gone_at_once(broker: Broker, valkey: ValkeyServer, start_worker: StartWorker) -> None:
+    wait_for(lambda: valkey.client.info("server")["uptime_in_seconds"] > 1, message="workers of before are told apart")
     killed, stays = start_worker(valkey, "killed"), start_worker(valkey, "stays")
     for name in ("killed", "stays"):
         worker = seen(broker, name)
@@ -228,6 +229,7 @@ def test_a_killed_idle_worker_is_gone_at_once(broker: Broker, valkey: ValkeyServ
 def test_a_busy_worker_shows_its_job_and_is_gone_soon_after_a_kill(
     broker: Broker, client: redis.Redis, valkey: ValkeyServer, start_worker: StartWorker, tmp_path: Path
 ) -> None:
+    wait_for(lambda: client.info("server")["uptime_in_seconds"] > 1, message="workers of before are told apart")
     release = tmp_path / "release"
     process = start_worker(valkey, "busy")
     seen(broker, "busy")
