@@ -1,0 +1,68 @@
+"""Taking jobs off queues so that no death loses one: claim, acknowledge, release.
+
+A claimed job is in rq's intermediate list *and* in our claims hash, until the very transaction that puts it into a
+registry. rq's own list says only that some worker took the job; the hash says which.
+"""
+
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from rq.job import Job
+from rq.queue import Queue
+from rq.suspension import WORKERS_SUSPENDED
+
+from pools.runtime.keys import Keys
+
+_LUA = files("pools.runtime").joinpath("lua")
+CLAIM, ACKNOWLEDGE, RELEASE = (_LUA.joinpath(f"{name}.lua").read_text() for name in ("claim", "acknowledge", "release"))
+
+
+def encoded(text: str) -> bytes:
+    """What ``take`` decoded, byte for byte: anyone may push anything onto a list, and it must not stop the workers."""
+    return text.encode(errors="surrogateescape")
+
+
+class Claims:
+    """The claims of one worker. Every method may be repeated when its answer was lost."""
+
+    def __init__(self, keys: Keys, worker: str) -> None:
+        self.keys = keys
+        self.worker = worker
+
+    def take(self, connection: Any, queues: Sequence[Queue]) -> tuple[str, str] | None:
+        """Claim the next job, by queue order: its queue's name and its id; None when there is none.
+
+        Until the claim is acknowledged or dropped, the same job is answered again. Raises redis errors.
+        """
+        lists = [key for queue in queues for key in (queue.key, queue.intermediate_queue_key)]
+        # time.time() and not Redis' TIME: rq compares first_seen with its own clock.
+        answer = connection.register_script(CLAIM)(
+            keys=[self.keys.claims, WORKERS_SUSPENDED, *lists], args=[self.worker, time.time()]
+        )
+        if answer is None:
+            return None
+        queue_key, job_id = (part.decode(errors="surrogateescape") for part in answer)
+        return queue_key.removeprefix(Queue.redis_queue_namespace_prefix), job_id
+
+    def acknowledge(self, connection: Any, queue: Queue, job_id: str) -> None:
+        """Let go of a claim, usually on the pipeline that stores the job elsewhere; nothing when it is not held."""
+        # EVAL, not a registered script: in a pipeline redis-py would ask SCRIPT EXISTS first, a round trip each job.
+        first_seen = encoded(queue.intermediate_queue.get_first_seen_key(job_id))
+        connection.eval(
+            ACKNOWLEDGE,
+            3,
+            self.keys.claims,
+            queue.intermediate_queue_key,
+            first_seen,
+            self.worker,
+            encoded(f"{queue.key}\n{job_id}"),
+            encoded(job_id),
+        )
+
+    def release(self, connection: Any) -> str | None:
+        """For a dead worker: put its claimed job back at the head of its queue. Returns the job's id, if any."""
+        prefix = Job.redis_job_namespace_prefix
+        job_id = connection.eval(RELEASE, 1, self.keys.claims, self.worker, prefix)
+        return job_id.decode() if job_id else None

@@ -1,0 +1,27 @@
+"""Redis clients with the patience that their use needs.
+
+redis-py gives up after 3-5 s by default. A job's bookkeeping must ride out a failover; a worker that waits for work,
+and an agent, must stay able to hear a signal, so they fail fast and try again in their own loop.
+"""
+
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
+from redis.retry import Retry
+
+# What passes by itself: the server is away, starting, or a replica that is about to be promoted.
+UNAVAILABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
+
+
+def patient(url: str) -> Any:
+    """For the life of a job: about four minutes of tries before an error is raised."""
+    retry: Retry = Retry(ExponentialWithJitterBackoff(base=0.1, cap=2), 120, UNAVAILABLE)
+    return Redis.from_url(url, retry=retry, retry_on_error=list(UNAVAILABLE), socket_timeout=10)
+
+
+def impatient(url: str, *, timeout: float = 2.0) -> Any:
+    """For loops: an error after ``timeout`` seconds at most, one silent reconnect at most."""
+    retry: Retry = Retry(NoBackoff(), 1)
+    return Redis.from_url(url, retry=retry, socket_timeout=timeout, socket_connect_timeout=timeout)

@@ -1,0 +1,149 @@
+"""An rq job as a pool's workers see it: the pool's defaults and retry policy, and an event when it fails for good.
+
+Producers and stock workers never meet this class; what it writes is what rq 3.0 writes, with one event beside it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from redis import Redis
+from rq.exceptions import DeserializationError
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+from rq.registry import FailedJobRegistry
+from rq.results import Result
+from rq.utils import now
+
+from pools.runtime import events, retry
+from pools.runtime.claims import Claims
+from pools.runtime.identity import Identity
+from pools.runtime.keys import Keys
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The signed spec's part in a job's life; ttls and timeout in seconds, for jobs that have none of their own."""
+
+    job_timeout: int
+    failure_ttl: int
+    rules: Sequence[retry.RetryRule]
+
+
+@dataclass
+class Failure:
+    """How this run of the job ended, as far as known: a killed horse leaves no exception."""
+
+    text: str = ""
+    names: frozenset[str] = field(default_factory=frozenset)
+    execution: Execution | None = None
+    worker: str = ""
+
+
+class PoolFailedJobRegistry(FailedJobRegistry):
+    """rq's registry; every terminal failure passes its ``add``, so the event joins that transaction."""
+
+    def add(  # type: ignore[override]  # as rq itself does
+        self, job: Job, ttl: int | None = None, exc_string: str = "", pipeline: Any = None
+    ) -> None:
+        assert isinstance(job, PoolJob)
+        super().add(job, ttl=job.policy.failure_ttl if ttl is None else ttl, exc_string=exc_string, pipeline=pipeline)
+        body = job.identity.failure(job.id, job.origin)
+        events.append(self.connection if pipeline is None else pipeline, job.keys.events, "job.failed", body)
+
+
+class PoolJob(Job):
+    """Use ``bind``: rq creates jobs from the class alone, so what they need hangs on the class."""
+
+    keys: Keys
+    identity: Identity
+    policy: Policy
+    claims: Claims
+
+    def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: Any = None) -> None:
+        super().__init__(id, connection, serializer)
+        self.failure = Failure()
+        self.claimed_from: Queue | None = None
+
+    @classmethod
+    def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
+        claims = Claims(keys, identity.worker)
+        return type("PoolJob", (cls,), {"keys": keys, "identity": identity, "policy": policy, "claims": claims})
+
+    def restore(self, raw_data: Any) -> None:
+        super().restore(raw_data)
+        if self.timeout is None:
+            self.timeout = self.policy.job_timeout
+
+    def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
+        """The job enters the started state and leaves the intermediate list in one transaction."""
+        super().prepare_for_execution(worker_name, pipeline)
+        self.acknowledge(pipeline)
+
+    def acknowledge(self, pipeline: Any) -> None:
+        """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
+        if self.claimed_from is not None:
+            self.claims.acknowledge(pipeline, self.claimed_from, self.id)
+
+    def set_status(self, status: JobStatus, pipeline: Any = None) -> None:
+        """rq writes ``scheduled`` ahead of the transaction that schedules; a crash between would lose the job.
+
+        The transaction (``Queue.schedule_job``) writes it again, so here it is only remembered.
+        """
+        if pipeline is None and status == JobStatus.SCHEDULED:
+            self._status = status
+        else:
+            super().set_status(status, pipeline)
+
+    @property
+    def failed_job_registry(self) -> FailedJobRegistry:
+        return PoolFailedJobRegistry(
+            self.origin, connection=self.connection, job_class=type(self), serializer=self.serializer
+        )
+
+    def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **kwargs: Any) -> None:
+        super()._handle_failure(exc_string, pipeline, *args, **kwargs)
+        if self.failure_ttl is None:
+            # rq gives the failure's result no expiry of its own here: it would outlive its job.
+            pipeline.expire(Result.get_key(self.id), self.policy.failure_ttl)  # type: ignore[no-untyped-call]
+
+    @property
+    def should_retry(self) -> bool:
+        """A job enqueued with rq's own Retry keeps to it, also when it is used up; the pool's policy has the others."""
+        if self.retries_left is not None:
+            return self.retries_left > 0
+        return self._policy_delay() is not None
+
+    def retry(self, queue: Queue, pipeline: Any) -> None:
+        """Schedule or enqueue the next attempt, and keep this one's traceback, which rq would drop."""
+        run = self.failure
+        Result.create(
+            self,
+            Result.Type.RETRIED,
+            self.policy.failure_ttl if self.failure_ttl is None else self.failure_ttl,
+            exc_string=run.text,
+            worker_name=run.worker,
+            pipeline=pipeline,
+            execution_id=run.execution.id if run.execution else None,
+            execution_started_at=run.execution.created_at if run.execution else None,
+            execution_ended_at=self.ended_at,
+        )
+        if self.retries_left is not None:
+            super().retry(queue, pipeline)
+            return
+        delay = self._policy_delay()
+        self.number_of_retries = (self.number_of_retries or 0) + 1
+        if delay:
+            queue.schedule_job(self, now() + timedelta(seconds=delay), pipeline=pipeline)
+        else:
+            queue._enqueue_job(self, pipeline=pipeline)
+
+    def _policy_delay(self) -> int | None:
+        attempt = (self.number_of_retries or 0) + 1
+        try:
+            task = self.func_name or ""
+        except DeserializationError:
+            return None
+        return retry.delay(self.policy.rules, task, self.failure.names, attempt, self.id)

@@ -1,0 +1,49 @@
+"""Names of Poolwarden's own keys on the broker. Standard library only: agents, workers and the console share it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Our keys beside RQ's. ``rq_prefix`` is RQ's own prefix (environment RQ_KEY_PREFIX, by default ``rq``).
+
+    | key | type | owner | bound |
+    |---|---|---|---|
+    | desired | HASH pool uid → hint | controller | one field a pool |
+    | config(uid), run(uid) | STRING, DSSE envelope | controller | 256 KiB each |
+    | agents | HASH agent → heartbeat | agents | swept by the controller after 24 h |
+    | events | STREAM | agents, workers | about 100,000 entries |
+    | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
+    | upkeep(uid) | STRING, a lease | agents | expires after a minute |
+    """
+
+    rq_prefix: str = "rq"
+
+    @property
+    def prefix(self) -> str:
+        return "pw" if self.rq_prefix == "rq" else f"{self.rq_prefix}:pw"
+
+    @property
+    def desired(self) -> str:
+        return f"{self.prefix}:desired"
+
+    @property
+    def agents(self) -> str:
+        return f"{self.prefix}:agents"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}:events"
+
+    @property
+    def claims(self) -> str:
+        return f"{self.prefix}:claims"
+
+    def config(self, pool_uid: str) -> str:
+        return f"{self.prefix}:config:{pool_uid}"
+
+    def run(self, pool_uid: str) -> str:
+        return f"{self.prefix}:run:{pool_uid}"
+
+    def upkeep(self, pool_uid: str) -> str:
+        return f"{self.prefix}:upkeep:{pool_uid}"

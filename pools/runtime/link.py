@@ -1,0 +1,163 @@
+"""The agent's only speaker of Redis: a thread, so that a broker that hangs never holds up supervision."""
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from pools.runtime import connection, events
+from pools.runtime.intake import Offer
+from pools.runtime.keys import Keys
+from pools.runtime.promoter import promote
+from pools.runtime.store import POOL_UID
+
+log = logging.getLogger("poolwarden.agent")
+
+CYCLE_SECONDS = 0.5
+SLOW_CYCLE_SECONDS = 1.0  # heartbeat, promotion
+AUDIT_SECONDS = 5.0  # every envelope is read again, whatever the hint says
+UPKEEP_SECONDS = 60
+LONGEST_BACKOFF = 5.0
+MOST_EVENTS = 1000
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What the agent has to say at this moment; the newest one counts."""
+
+    heartbeat: str = "{}"
+    unsettled: frozenset[str] = frozenset()
+    served: frozenset[str] = frozenset()
+    queues: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class News:
+    """``tidy``: pools whose upkeep lease this agent has just got."""
+
+    offers: list[Offer] = field(default_factory=list)
+    tidy: list[str] = field(default_factory=list)
+
+
+class Link(threading.Thread):
+    """Reads what is wanted twice a second; sends heartbeats, events and promotions. Never ends by an error."""
+
+    def __init__(self, url: str, keys: Keys, agent: str) -> None:
+        super().__init__(name="link", daemon=True)
+        self.outgoing = Outgoing()
+        self._keys = keys
+        self._agent = agent
+        self._client = connection.impatient(url)
+        self._news: SimpleQueue[News] = SimpleQueue()
+        self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
+        self._ending = threading.Event()
+        self._hints: dict[str, bytes] = {}
+        self._due_slow = self._due_audit = 0.0
+
+    def event(self, kind: str, body: dict[str, Any]) -> None:
+        """Queue an event, dated now. While Redis is away the oldest of more than 1,000 are lost."""
+        self._events.append((kind, {"at": time.time()} | body))
+
+    def take(self) -> News:
+        """All news since the last call; never waits."""
+        offers: list[Offer] = []
+        tidy: list[str] = []
+        while True:
+            try:
+                news = self._news.get_nowait()
+            except Empty:
+                return News(offers, tidy)
+            offers += news.offers
+            tidy += news.tidy
+
+    def close(self, timeout: float) -> None:
+        """Send the last heartbeat and events if Redis answers within ``timeout`` seconds."""
+        self._ending.set()
+        self.join(timeout)
+
+    def run(self) -> None:
+        wait = CYCLE_SECONDS
+        while not self._ending.wait(wait):
+            wait = self._attempt(wait)
+        self._due_slow = 0.0
+        self._attempt(wait)
+
+    def _attempt(self, wait: float) -> float:
+        """One cycle; returns how long to wait for the next."""
+        try:
+            self._cycle(time.monotonic())
+        except (RedisError, OSError) as error:
+            if wait == CYCLE_SECONDS:
+                log.warning("Redis is away, workers go on: %s", error)
+            return min(wait * 2, LONGEST_BACKOFF)
+        except Exception:  # this thread must live as long as the agent
+            log.exception("Unexpected error while talking to Redis")
+            return LONGEST_BACKOFF
+        if wait != CYCLE_SECONDS:
+            log.info("Redis is back")
+        return CYCLE_SECONDS
+
+    def _cycle(self, now: float) -> None:
+        outgoing, sent = self.outgoing, list(self._events)
+        slow = now >= self._due_slow
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(self._keys.desired)
+            for kind, body in sent:
+                events.append(pipeline, self._keys.events, kind, body)
+            if slow:
+                pipeline.hset(self._keys.agents, self._agent, outgoing.heartbeat)
+                for queue in outgoing.queues:
+                    promote(pipeline, self._keys.rq_prefix, queue)
+            desired = pipeline.execute()[0]
+        for _ in sent:
+            self._events.popleft()
+        if slow:
+            self._due_slow = now + SLOW_CYCLE_SECONDS
+        audit = now >= self._due_audit
+        offers = self._fetch(desired, outgoing.unsettled, audit)
+        tidy = self._lease(outgoing.served) if audit else []
+        if audit:
+            self._due_audit = now + AUDIT_SECONDS
+        if offers or tidy:
+            self._news.put(News(offers, tidy))
+
+    def _fetch(self, desired: dict[bytes, bytes], unsettled: frozenset[str], audit: bool) -> list[Offer]:
+        """The envelopes of pools that changed, are not settled, or (in an audit) of all."""
+        hints = {field.decode(errors="replace"): hint for field, hint in desired.items()}
+        wanted = [
+            uid
+            for uid, hint in hints.items()
+            if POOL_UID.fullmatch(uid) and (audit or uid in unsettled or self._hints.get(uid) != hint)
+        ]
+        if not wanted:
+            return []
+        keys = [key for uid in wanted for key in (self._keys.config(uid), self._keys.run(uid))]
+        values = self._client.mget(keys)
+        self._hints = hints
+        return [_offer(uid, hints[uid], *values[2 * n : 2 * n + 2]) for n, uid in enumerate(wanted)]
+
+    def _lease(self, pools: frozenset[str]) -> list[str]:
+        """The pools whose upkeep is this agent's for the next minute. The lease expires by itself: that is its pace."""
+        ordered = sorted(pools)
+        with self._client.pipeline(transaction=False) as pipeline:
+            for uid in ordered:
+                pipeline.set(self._keys.upkeep(uid), self._agent, nx=True, ex=UPKEEP_SECONDS)
+            granted = pipeline.execute()
+        return [uid for uid, ours in zip(ordered, granted, strict=True) if ours]
+
+
+def _offer(uid: str, hint: bytes, config: bytes | None, run: bytes | None) -> Offer:
+    """The hint is unsigned and only ever shown: whatever it holds must not stop the agent."""
+    try:
+        body = json.loads(hint)
+        name, told = str(body["pool"])[:200], body["config"]
+    except (ValueError, TypeError, KeyError):
+        name, told = uid, None
+    return Offer(uid, name, told if isinstance(told, int) else None, config, run)

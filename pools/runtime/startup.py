@@ -1,0 +1,138 @@
+"""A worker process from its config to its last job; see launch.py for how it comes to run."""
+
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rq.defaults import RQ_KEY_PREFIX
+
+from pools.runtime import connection, secrets, upkeep
+from pools.runtime.channel import Channel, Status
+from pools.runtime.identity import Identity
+from pools.runtime.job import Policy, PoolJob
+from pools.runtime.keys import Keys
+from pools.runtime.processes import ProcessId
+from pools.runtime.worker import PoolWorker
+from pools.runtime.worker_config import WorkerConfig
+
+SERIALIZERS = {"json": "rq.serializers.JSONSerializer", "pickle": "rq.serializers.DefaultSerializer"}
+
+log = logging.getLogger("rq.worker")
+
+
+class _Stop:
+    """Set by SIGTERM and SIGINT, any number of them. The agent decides when patience ends, and sends SIGKILL."""
+
+    requested = False
+
+    def install(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.requested = True
+
+
+def main() -> int:
+    """Exit codes: 0 ended in good order; anything else, or a signal, did not."""
+    config = WorkerConfig.loads(sys.stdin.read())
+    _detach_input()
+    stop = _Stop()
+    if config.purpose == "work":
+        return _work(config, stop)
+    _preload(config.preload)
+    return _keep_up(config)
+
+
+def _work(config: WorkerConfig, stop: _Stop) -> int:
+    channel = Channel(Path(config.channel))
+    process = ProcessId.of(os.getpid())
+    assert process is not None
+    channel.report(Status("starting", process))
+    _preload(config.preload)
+    stop.install()
+    channel.report(Status("ready", process))
+    idle = connection.impatient(config.redis_url)
+    if not _wait_for(idle, lambda: stop.requested or channel.control() is None):
+        return 0
+    identity = Identity.of(config)
+    secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
+    client = connection.patient(config.redis_url)
+    worker = _worker(config, identity, client, idle_connection=idle, stop_requested=lambda: stop.requested)
+    worker.work(logging_level="INFO")
+    if not stop.requested and channel.control() is not None:
+        return 1  # rq's loop ends on errors it does not know, and has logged them
+    if channel.directory.exists():
+        channel.report(Status("stopped", process))
+    return 0
+
+
+def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
+    policy = Policy(config.job_timeout, config.failure_ttl, config.retry)
+    return PoolWorker(
+        config.queues,
+        job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy),
+        connection=client,
+        channel=Channel(Path(config.channel)),
+        default_result_ttl=config.result_ttl,
+        serializer=SERIALIZERS[config.serializer],
+        **options,
+    )
+
+
+def _keep_up(config: WorkerConfig) -> int:
+    """One round of repair. The connection is impatient: the agent comes back to it when Redis was away."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    client = connection.impatient(config.redis_url, timeout=10)
+
+    def named(name: str) -> PoolWorker:
+        identity = replace(Identity.of(config), worker=name)
+        options = {"idle_connection": client, "stop_requested": lambda: False, "prepare_for_work": False}
+        return _worker(config, identity, client, **options)
+
+    for lost in config.lost:
+        upkeep.recover(named(lost.worker), lost)
+    if config.tidy:
+        upkeep.tidy(named(config.worker))
+    return 0
+
+
+def _preload(modules: list[str]) -> None:
+    """Import what every job needs, once and before the first fork. ``django:module`` sets Django up with settings."""
+    for name in modules:
+        if name.startswith("django:"):
+            os.environ["DJANGO_SETTINGS_MODULE"] = name.removeprefix("django:")
+            django: Any = importlib.import_module("django")
+            django.setup()
+        else:
+            importlib.import_module(name)
+    if "django.db" in sys.modules:
+        # A database connection opened while loading must not be shared by the horses.
+        sys.modules["django.db"].connections.close_all()
+
+
+def _wait_for(client: Any, give_up: Callable[[], bool]) -> bool:
+    """Wait until Redis answers. The agent starts workers without asking it (fail static)."""
+    log.setLevel(logging.INFO)
+    while not give_up():
+        try:
+            return bool(client.ping())
+        except connection.UNAVAILABLE as error:
+            print(f"{socket.gethostname()}: waiting for Redis: {error}", file=sys.stderr)  # noqa: T201
+            time.sleep(0.5)
+    return False
+
+
+def _detach_input() -> None:
+    """Jobs that read standard input find it empty, and the config's pipe is gone."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)

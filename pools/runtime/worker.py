@@ -1,0 +1,245 @@
+"""An rq Worker that an agent runs: rq's job and horse code, with its own way to take jobs, wait and stop.
+
+What differs from rq.Worker, and why, is listed in docs/rq-3.md; tests/runtime/test_rq_contract.py holds rq to it.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, cast
+
+from rq import worker_registration
+from rq.executions import Execution
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+from rq.results import Result
+from rq.utils import now, utcformat
+from rq.worker import Worker, WorkerStatus
+
+from pools.runtime import events
+from pools.runtime.channel import Channel, Status
+from pools.runtime.claims import encoded
+from pools.runtime.connection import UNAVAILABLE
+from pools.runtime.job import Failure, PoolJob
+from pools.runtime.processes import ProcessId, die_with_parent
+from pools.runtime.retry import exception_names
+
+log = logging.getLogger("rq.worker")
+
+# How often an idle worker looks for work: soon after a job, then less often. One script call, about 10 µs in Redis.
+FIRST_WAIT, LONGEST_WAIT = 0.01, 0.2
+HEARTBEAT_SECONDS = 10.0
+# Seconds after which rq and its dashboards believe a silent idle worker dead (rq adds 60).
+WORKER_TTL = 60
+
+ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+
+class PoolWorker(Worker):
+    """``connection`` is patient (a job's life), ``idle_connection`` impatient (waiting for work, saying goodbye).
+
+    ``stop_requested`` tells whether the agent asked the worker to end once its job is done.
+    """
+
+    def __init__(
+        self,
+        queues: list[str],
+        *,
+        job_class: type[PoolJob],
+        connection: Any,
+        idle_connection: Any,
+        channel: Channel,
+        stop_requested: Callable[[], bool],
+        **options: Any,
+    ) -> None:
+        self.channel = channel
+        self.idle_connection = idle_connection
+        self.stop_requested = stop_requested
+        self.identity = job_class.identity
+        self.claims = job_class.claims
+        self._process = ProcessId.of(os.getpid())
+        self._next_heartbeat = 0.0
+        self._reported = ""
+        self._paused = False
+        self.job_class: type[PoolJob]
+        super().__init__(
+            list(queues),
+            name=self.identity.worker,
+            connection=connection,
+            job_class=job_class,
+            worker_ttl=WORKER_TTL,
+            log_job_description=False,  # descriptions show arguments
+            **options,
+        )
+
+    # What rq does in the worker's loop, and an agent does in its place: maintenance, suspension, commands, signals.
+
+    def _set_connection(self, connection: Any) -> Any:
+        """rq sets a socket timeout to outlast its blocking commands; there are none here."""
+        return connection
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        return False
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """``rq suspend`` is obeyed inside the claim, where no job can slip through."""
+
+    def subscribe(self) -> None:
+        """No commands over pubsub: anyone who can publish could send them, and none is ever acknowledged."""
+
+    def _install_signal_handlers(self) -> None:
+        """The launcher's handlers stay: each SIGTERM only asks to stop, and never kills the horse."""
+
+    # Waiting for work.
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next job, once there is one. None when the worker should end."""
+        wait = FIRST_WAIT
+        while self._may_go_on():
+            paused = self._paused
+            try:
+                self._say_idle("paused" if paused else "idle")
+                found = None if paused else self._claim()
+            except UNAVAILABLE as error:
+                log.warning("Worker %s: Redis is away: %s", self.name, error)
+                found, wait = None, 1.0
+            if found:
+                return found
+            time.sleep(wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+        return None
+
+    def _may_go_on(self) -> bool:
+        if self.stop_requested():
+            return False
+        control = self.channel.control()
+        if control is None:
+            log.warning("Worker %s: given up by its agent; stopping", self.name)
+            return False
+        self._paused = control.paused
+        self.identity.config = control.config
+        return True
+
+    def _say_idle(self, state: str) -> None:
+        if state != self._reported:
+            self._report(state)
+            self._next_heartbeat = 0.0
+        if time.monotonic() < self._next_heartbeat:
+            return
+        self._state = WorkerStatus.SUSPENDED if state == "paused" else WorkerStatus.IDLE
+        self.last_heartbeat = now()
+        with self.idle_connection.pipeline() as pipeline:
+            # All of it each time: a broker that lost its data gets its workers back.
+            pipeline.hset(self.key, mapping=self.serialize() | {"state": self._state})
+            pipeline.expire(self.key, WORKER_TTL + 60)
+            worker_registration.register(self, pipeline)
+            pipeline.execute()
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+
+    def _claim(self) -> tuple[Job, Queue] | None:
+        found = self.claims.take(self.idle_connection, self.queues)
+        if found is None:
+            return None
+        name, job_id = found
+        queue = next(queue for queue in self.queues if queue.name == name)
+        raw = self.idle_connection.hgetall(encoded(self.job_class.key_for(job_id)))
+        if b"data" not in raw:  # expired or deleted while it waited; rq passes over such ids silently, too
+            self.claims.acknowledge(self.idle_connection, queue, job_id)
+            return None
+        try:
+            job = self.job_class(job_id, connection=self.connection, serializer=self.serializer)
+            job.restore(raw)
+        except Exception as error:  # a damaged record raises anything, and must not end worker after worker
+            log.exception("Worker %s: job %s cannot be read", self.name, job_id)
+            self._bury(queue, job_id, f"This job's record cannot be read: {error!r}")
+            return None
+        job.claimed_from = queue
+        return job, queue
+
+    def _bury(self, queue: Queue, job_id: str, text: str) -> None:
+        """Fail a job that cannot be read, without reading it: the writes of rq's failure path, field by field."""
+        key, ttl = self.job_class.key_for(job_id), self.job_class.policy.failure_ttl
+        result = Result(
+            job_id,
+            Result.Type.FAILED,
+            self.connection,
+            exc_string=text,
+            worker_name=self.name,
+            serializer=self.serializer,
+        )
+        with self.idle_connection.pipeline() as pipeline:
+            pipeline.hset(key, mapping={"status": JobStatus.FAILED.value, "ended_at": utcformat(now())})
+            pipeline.expire(key, ttl)
+            pipeline.zadd(queue.failed_job_registry.key, {job_id: int(time.time()) + ttl})
+            result.save(ttl=ttl, pipeline=pipeline)  # type: ignore[no-untyped-call]
+            body = self.identity.failure(job_id, queue.name)
+            events.append(pipeline, self.claims.keys.events, "job.failed", body)
+            self.claims.acknowledge(pipeline, queue, job_id)
+            pipeline.execute()
+
+    # A job's life.
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        super().execute_job(job, queue)
+        self._next_heartbeat = 0.0
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        super().fork_work_horse(job, queue)
+        self._report("busy", job.id, ProcessId.of(self.horse_pid))
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """In the child. A horse never outlives its worker: it would run beside the next attempt."""
+        if self._process is None or not die_with_parent(self._process.pid):
+            os._exit(1)
+        super().main_work_horse(job, queue)
+
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+        """rq clears the intermediate list only with one queue, and by origin; PoolJob does it by claim."""
+        super().prepare_job_execution(job, remove_from_intermediate_queue=False)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        try:
+            super().maintain_heartbeats(job, execution)
+        except UNAVAILABLE as error:
+            log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)
+
+    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
+        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
+        super()._finalize_failure(job, queue, execution, exc_info)
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: Any = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        failure = cast(PoolJob, job).failure
+        failure.text, failure.execution, failure.worker = exc_string, execution, self.name
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+
+    def cleanup_execution(self, job: Job, pipeline: Any, execution: Execution | None = None) -> None:
+        super().cleanup_execution(job, pipeline, execution)
+        if not self.is_horse:  # the horse may have died before it acknowledged the claim
+            cast(PoolJob, job).acknowledge(pipeline)
+
+    # The end.
+
+    def teardown(self) -> None:
+        """Say goodbye if Redis hears it; its keys expire anyway, and the agent knows."""
+        self.connection = self.idle_connection
+        try:
+            super().teardown()  # type: ignore[no-untyped-call]
+        except UNAVAILABLE as error:
+            log.warning("Worker %s: stopped while Redis is away: %s", self.name, error)
+
+    def _report(self, state: str, job_id: str | None = None, horse: ProcessId | None = None) -> None:
+        self._reported = state
+        if self._process is not None and self.channel.directory.exists():
+            self.channel.report(Status(state, self._process, job_id, horse))

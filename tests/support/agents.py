@@ -1,0 +1,148 @@
+"""A real agent process over a real Valkey, and a controller's part played by hand."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pools.runtime.keys import Keys
+from pools.runtime.processes import ProcessId
+from tests.support.simulator import Simulator
+from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class AgentHost:
+    """One worker host. ``start`` may be called again after ``kill``: the state folder stays."""
+
+    directory: Path
+    valkey: ValkeyServer
+    name: str = "host-1"
+    options: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    simulator: Simulator = field(default_factory=Simulator)
+    process: subprocess.Popen[bytes] | None = None
+    keys: Keys = field(default_factory=Keys)
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def output(self) -> Path:
+        return self.directory / "agent.log"
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        root = self.directory / "root.json"
+        root.write_bytes(self.simulator.root_bytes)
+        command = [sys.executable, "-m", "pools.runtime.agent", "--trust-root", str(root), "--state", str(self.state)]
+        command += ["--name", self.name, *self.options]
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                env=os.environ | {"POOLWARDEN_REDIS_URL": self.valkey.url} | self.environment,
+            )
+
+    def stop(self, timeout: float = 20) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(timeout=timeout)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """The agent alone; its workers go on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(timeout=20)
+        self.process = None
+
+    def close(self) -> None:
+        """End everything that was started here, whatever state a test left it in."""
+        if self.process is not None:
+            self.kill()
+        for status in self.state.glob("workers/*/status.json"):
+            body = json.loads(status.read_text())
+            for process in (body["process"], body.get("horse")):
+                found = ProcessId.read(process)
+                if found is not None:
+                    found.kill_group()
+
+    # The controller's part.
+
+    def publish(self, uid: str, envelope: bytes, *, version: int, pool: str = "pool") -> None:
+        self.valkey.client.set(self.keys.config(uid), envelope)
+        self._hint(uid, pool, config=version)
+
+    def configure(self, uid: str, spec: dict[str, Any], **overrides: Any) -> int:
+        """Sign and publish the pool's next version; returns its number."""
+        fields = self.simulator.config_fields(uid, spec)
+        version = int(fields["version"])
+        self.publish(uid, self.simulator.config(uid, spec, **overrides), version=version)
+        return version
+
+    def command(self, uid: str, state: str) -> None:
+        """Sign and publish a run state."""
+        self.valkey.client.set(self.keys.run(uid), self.simulator.run(uid, state))
+        self._hint(uid, "pool", generation=self._hints(uid).get("generation", 0) + 1)
+
+    def _hints(self, uid: str) -> dict[str, Any]:
+        raw = self.valkey.client.hget(self.keys.desired, uid)
+        return json.loads(raw) if raw else {}
+
+    def _hint(self, uid: str, pool: str, **changes: int) -> None:
+        hint = {"pool": pool, "config": 1, "generation": 0} | self._hints(uid) | changes
+        self.valkey.client.hset(self.keys.desired, uid, json.dumps(hint))
+
+    # What the console would see.
+
+    def heartbeat(self) -> dict[str, Any]:
+        raw = self.valkey.client.hget(self.keys.agents, self.name)
+        return json.loads(raw) if raw else {}
+
+    def pool(self, uid: str) -> dict[str, Any]:
+        return next((pool for pool in self.heartbeat().get("pools", []) if pool["pool_uid"] == uid), {})
+
+    def workers(self, uid: str, state: str = "running") -> list[dict[str, Any]]:
+        workers = self.heartbeat().get("workers", [])
+        return [worker for worker in workers if worker["pool_uid"] == uid and worker["state"] == state]
+
+    def events(self, kind: str = "") -> list[dict[str, Any]]:
+        entries = self.valkey.client.xrange(self.keys.events)
+        return [json.loads(fields[b"body"]) for _, fields in entries if kind in ("", fields[b"type"].decode())]
+
+    def wait_for_workers(self, uid: str, count: int, *, config: int | None = None, timeout: float = 20) -> list[Any]:
+        """Exactly ``count`` running workers and no others, all of version ``config`` if given."""
+
+        def settled() -> bool:
+            running = self.workers(uid)
+            others = [worker for worker in self.heartbeat().get("workers", []) if worker not in running]
+            right = all(config in (None, worker["config"]) for worker in running)
+            return len(running) == count and right and not others and bool(self.heartbeat())
+
+        wait_for(settled, timeout=timeout, message=f"{count} workers; agent says:\n{self.log()}")
+        return self.workers(uid)
+
+    def log(self) -> str:
+        return self.output.read_text() if self.output.exists() else ""
+
+
+def new_uid() -> str:
+    return str(uuid.uuid4())
+
+
+def signal_worker(worker: dict[str, Any], number: signal.Signals) -> None:
+    """Signal one worker of a heartbeat."""
+    os.kill(worker["pid"], number)
