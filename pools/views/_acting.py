@@ -26,9 +26,10 @@ def act[T](
 ) -> HttpResponse:
     """Run an operation with the form's cleaned data; redirect when it was done, show the form again when it was not.
 
-    ``done`` gives the message and ``to`` the address after success (a ``next`` in the request goes first). ``otherwise`` renders
-    the page again with the status it is given: 422 for input that cannot be, 409 when somebody else was quicker; the form then
-    holds the errors and all that was typed. A lacking permission becomes the 403 page: the operation recorded the denial.
+    ``done`` gives the message and ``to`` the address after success; a ``next`` in the request goes first. ``otherwise``
+    renders the page again with the status it is given: 422 for input that cannot be, 409 when somebody else was
+    quicker; the form then holds the errors and all that was typed. A lacking permission becomes the 403 page: the
+    operation has recorded the denial.
     """
     if not form.is_valid():
         return otherwise(422)

@@ -1,0 +1,1 @@
+"""What people type, before an operation sees it. Rules that bind every caller live in the operations and the spec."""

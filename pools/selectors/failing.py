@@ -1,0 +1,132 @@
+"""Failures that began lately, or rise: for the overview. Reads groups and hours, never dead letters."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.urls import reverse
+from django.utils import timezone
+
+from controlplane.wording import count, duration
+from pools.models import FailureGroup, FailureHour
+from pools.selectors.attention import Action, Item
+from pools.selectors.fleet import Presence
+from pools.selectors.phrases import jobs
+
+NEW = timedelta(hours=2)
+SHOWN = 3
+HOURS = 12
+RISING_FROM = 10  # failures in this hour
+RISING_BY = 3  # times the mean of the hours before
+BLAMED = timedelta(minutes=15)  # a config version published so shortly before is worth naming
+
+
+def failing(presences: list[Presence]) -> list[Item]:
+    """New and rising failure groups of these pools; at most ``SHOWN`` of each, the rest in one quiet notice."""
+    pools = {presence.pool.pk: presence for presence in presences}
+    new = list(_new(pools))
+    rising = list(_rising(pools))
+    history = _history([group.pk for group in new[:SHOWN]] + [group.pk for group in rising])
+    items = [_new_item(group, pools[group.pool_id], history[group.pk]) for group in new[:SHOWN]]
+    known = {group.pk for group in new}
+    for group in rising:
+        if group.pk not in known and _is_rising(history[group.pk]):
+            items.append(_rising_item(group, history[group.pk]))
+    return items + _more(new[SHOWN:])
+
+
+def _new(pools: Iterable[int]) -> Iterable[FailureGroup]:
+    since = timezone.now() - NEW
+    groups = FailureGroup.objects.filter(pool__in=pools, open_count__gt=0, first_seen__gte=since)
+    return groups.order_by("-open_count", "-pk")[:50]
+
+
+def _rising(pools: Iterable[int]) -> Iterable[FailureGroup]:
+    this_hour = _hours()[-1]
+    busy = FailureGroup.objects.filter(
+        pool__in=pools, open_count__gt=0, hours__hour=this_hour, hours__count__gte=RISING_FROM
+    )
+    return busy.filter(first_seen__lt=timezone.now() - NEW).order_by("-hours__count")[:SHOWN]
+
+
+def _hours() -> list[datetime]:
+    """The starts of the last ``HOURS`` hours, this one last."""
+    this = timezone.now().replace(minute=0, second=0, microsecond=0)
+    return [this - timedelta(hours=back) for back in range(HOURS - 1, -1, -1)]
+
+
+def _history(groups: list[int]) -> dict[int, tuple[int, ...]]:
+    hours = _hours()
+    counts: defaultdict[int, dict[datetime, int]] = defaultdict(dict)
+    if groups:
+        rows = FailureHour.objects.filter(group__in=groups, hour__gte=hours[0])
+        for group_id, hour, number in rows.values_list("group_id", "hour", "count"):
+            counts[group_id][hour] = number
+    return {group: tuple(counts[group].get(hour, 0) for hour in hours) for group in groups}
+
+
+def _is_rising(history: tuple[int, ...]) -> bool:
+    before = history[:-1]
+    return history[-1] > RISING_BY * sum(before) / len(before)
+
+
+def _new_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
+    return Item(
+        key=f"group-{group.pk}",
+        severity="bad",
+        icon="flame",
+        icon_label="Failing",
+        title=f"New failure in {presence.pool}: {jobs(group.open_count)} with {group.title}",
+        since=group.first_seen,
+        since_label="Began",
+        detail=f"{_after(group, presence)}In {group.func}.",
+        spark=history,
+        spark_label=f"Failures an hour, last {HOURS} hours, now {count(history[-1])}",
+        actions=(_triage(group),),
+    )
+
+
+def _after(group: FailureGroup, presence: Presence) -> str:
+    """``3 min after config v42.``, when that is close enough to be a cause."""
+    told = presence.published
+    if told is None or told.signed_at is None or not timedelta() <= group.first_seen - told.signed_at <= BLAMED:
+        return ""
+    seconds = (group.first_seen - told.signed_at).total_seconds() // 1
+    return f"That was {duration(seconds)} after config v{told.number}. "
+
+
+def _rising_item(group: FailureGroup, history: tuple[int, ...]) -> Item:
+    before = sum(history[:-1]) / len(history[:-1])
+    return Item(
+        key=f"group-{group.pk}",
+        severity="warn",
+        icon="trending-up",
+        icon_label="Rising",
+        title=f"Rising in {group.pool}: {group.title}",
+        since=group.first_seen,
+        since_label="First seen",
+        detail=f"{count(history[-1])} failures this hour, about {before:.0f} an hour before. In {group.func}.",
+        spark=history,
+        spark_label=f"Failures an hour, last {HOURS} hours, now {count(history[-1])}",
+        actions=(_triage(group),),
+    )
+
+
+def _triage(group: FailureGroup) -> Action:
+    return Action(f"Triage {jobs(group.open_count)}", reverse("failure-group", args=[group.pk]), primary=True)
+
+
+def _more(groups: list[FailureGroup]) -> list[Item]:
+    if not groups:
+        return []
+    total = sum(group.open_count for group in groups)
+    return [
+        Item(
+            key="more-groups",
+            severity="info",
+            icon="mailbox",
+            icon_label="New failures",
+            title=f"{len(groups)} more new failure {'group' if len(groups) == 1 else 'groups'}, {jobs(total)}",
+            actions=(Action("See all of them", reverse("dead-letters")),),
+        )
+    ]

@@ -1,0 +1,109 @@
+"""The first page: what needs a person, then every pool. A fixed number of queries; figures come from ``PoolNow``."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils import timezone
+
+from audit.actor import Actor
+from pools.models import BrokerState, ControllerLease, Pool, PoolNow
+from pools.permissions import visible_pools
+from pools.selectors.attention import Action, Item, attention, by_severity
+from pools.selectors.failing import failing
+from pools.selectors.fleet import presences, sparks
+from pools.selectors.pools import is_critical
+from pools.selectors.rows import PoolRow, rows_of
+
+STALE = timedelta(seconds=15)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the pools that are seen."""
+
+    workers: int = 0
+    busy: int = 0
+    waiting: int = 0
+    done_per_minute: int = 0
+    failed_last_hour: int = 0
+    dead_letters: int = 0
+
+    @classmethod
+    def of(cls, pools: list[PoolNow]) -> "Totals":
+        return cls(**{name: sum(getattr(now, name) for now in pools) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Overview:
+    totals: Totals
+    urgent: list[Item]
+    quiet: list[Item]
+    rows: list[PoolRow]
+    counts: dict[str, int]
+
+    def shown(self, which: str) -> list[PoolRow]:
+        return [row for row in self.rows if is_critical(row.pool)] if which == "critical" else self.rows
+
+
+def overview(actor: Actor) -> Overview:
+    """Attention list, totals and rows of all pools that the actor may see."""
+    pools = list(visible_pools(actor).select_related("team", "now"))
+    known = presences(pools)
+    rows = rows_of(known, sparks(pools))
+    items = by_severity(_sampling({pool.broker for pool in pools}) + attention(known) + failing(known))
+    return Overview(
+        totals=Totals.of([row.now for row in rows if row.now is not None]),
+        urgent=[item for item in items if item.severity != "info"],
+        quiet=[item for item in items if item.severity == "info"],
+        rows=rows,
+        counts={"all": len(rows), "critical": sum(is_critical(row.pool) for row in rows)},
+    )
+
+
+def pool_rows(actor: Actor, pools: QuerySet[Pool]) -> list[PoolRow]:
+    """Rows of some visible pools, those in trouble first."""
+    found = list(pools.select_related("team", "now"))
+    return rows_of(presences(found), sparks(found))
+
+
+def _sampling(brokers: set[str]) -> list[Item]:
+    """Whether the figures can be believed: nothing on this page is worth more than its age."""
+    items = []
+    for state in BrokerState.objects.filter(alias__in=brokers):
+        if not state.reachable:
+            items.append(_unreachable(state))
+        elif state.sampled_at is None or timezone.now() - state.sampled_at > STALE:
+            items.append(_stale(state))
+    return items
+
+
+def _unreachable(state: BrokerState) -> Item:
+    return Item(
+        key=f"broker-{state.alias}",
+        severity="bad",
+        icon="plug-connected-x",
+        icon_label="Unreachable",
+        title=f"The broker {state.alias} cannot be reached: these figures are old",
+        since=state.sampled_at,
+        since_label="Last sampled",
+        detail=f"{state.error} Workers and agents go on by themselves where they still reach it.".strip(),
+        actions=(Action("See agents", reverse("agents")),),
+    )
+
+
+def _stale(state: BrokerState) -> Item:
+    running = ControllerLease.objects.filter(expires_at__gt=timezone.now()).exclude(holder="").exists()
+    return Item(
+        key=f"stale-{state.alias}",
+        severity="bad",
+        icon="clock-pause",
+        icon_label="Stale",
+        title=f"The figures of {state.alias} are old",
+        since=state.sampled_at,
+        since_label="Last sampled",
+        detail="A controller runs, but its sampler is late."
+        if running
+        else "No controller runs: nothing is sampled, signed or published until one does. Agents and workers go on.",
+    )

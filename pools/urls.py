@@ -1,0 +1,28 @@
+"""The domain's pages. Names are used by templates and the frame; addresses are the contract's."""
+
+from django.urls import path
+
+from pools.views import access, agents, config, overview, pools, secrets, verbs
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("pools/", pools.pools, name="pools"),
+    path("pools/new/", pools.pool_new, name="pool-new"),
+    path("pools/<slug:slug>/", pools.pool, name="pool"),
+    path("pools/<slug:slug>/edit/", pools.pool_edit, name="pool-edit"),
+    path("pools/<slug:slug>/pause/", verbs.command, {"verb": "pause"}, name="pool-pause"),
+    path("pools/<slug:slug>/resume/", verbs.command, {"verb": "resume"}, name="pool-resume"),
+    path("pools/<slug:slug>/drain/", verbs.command, {"verb": "drain"}, name="pool-drain"),
+    path("pools/<slug:slug>/scale/", verbs.scale, name="pool-scale"),
+    path("pools/<slug:slug>/config/", config.config, name="config"),
+    path("pools/<slug:slug>/config/<int:number>/", config.config_version, name="config-version"),
+    path("pools/<slug:slug>/config/<int:number>/restore/", config.config_restore_page, name="config-restore"),
+    path("agents/", agents.agents, name="agents"),
+    path("secrets/", secrets.secrets, name="secrets"),
+    path("secrets/new/", secrets.secret_new, name="secret-new"),
+    path("secrets/<slug:name>/edit/", secrets.secret_edit, name="secret-edit"),
+    path("secrets/<slug:name>/remove/", secrets.secret_delete, name="secret-remove"),
+    path("access/", access.access, name="access"),
+    path("access/grant/", access.role, {"verb": "grant"}, name="access-grant"),
+    path("access/revoke/", access.role, {"verb": "revoke"}, name="access-revoke"),
+]

@@ -1,0 +1,119 @@
+"""The list of pools, one pool, and what describes it."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from audit.actor import Actor
+from controlplane.actors import actor_of
+from pools.forms.pools import PoolEditForm, PoolFilterForm, PoolForm
+from pools.models import Pool
+from pools.operations import pool_change, pool_create
+from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
+from pools.selectors.config import running_spec, version_lines
+from pools.selectors.overview import pool_rows
+from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
+from pools.selectors.pools import matching, pool_of, teams_of
+from pools.selectors.rights import global_rights, pool_rights
+from pools.views._acting import act
+from pools.views.verbs import offered, verbs_of
+
+ADD_POOL = "pools.add_pool"
+
+
+@require_safe
+def pools(request: HttpRequest) -> HttpResponse:
+    """All pools that the visitor may see, narrowed by ``q``, ``team`` and ``show``."""
+    actor = actor_of(request)
+    everything = visible_pools(actor)
+    form = PoolFilterForm(request.GET, teams=teams_of(actor))
+    wanted = form.wanted()
+    rows = pool_rows(actor, matching(everything, q=wanted["q"], team=wanted["team"]))
+    context = {
+        "rows": [row for row in rows if wanted["show"] != "trouble" or row.rank[0] < 2],
+        "filter": form,
+        "show": wanted["show"],
+        "filtered": any(wanted.values()),
+        "total": everything.count(),
+        "matching": len(rows),
+        "in_trouble": sum(row.rank[0] < 2 for row in rows),
+        "may_add": global_rights(actor, ADD_POOL)[ADD_POOL],
+    }
+    return render(request, "pools/pools.html", context)
+
+
+@require_safe
+def pool(request: HttpRequest, slug: str) -> HttpResponse:
+    """One pool: figures, history, workers, what they were told and what they attest."""
+    actor = actor_of(request)
+    found = pool_of(actor, slug)
+    span = request.GET.get("span", "1h")
+    return render(request, "pools/pool.html", pool_context(actor, found, request, span if span in SPANS else "1h"))
+
+
+def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> dict[str, Any]:
+    row = row_of(found)
+    rights = pool_rights(actor, found, CONTROL, SCALE, CONFIG)
+    queues, queue_count = queues_of(found)
+    page = request.GET.get("page", "1")
+    number = int(page) if page.isdecimal() and len(page) < 7 else 1
+    return {
+        "pool": found,
+        "row": row,
+        "verbs": offered(found, verbs_of(found, row.presence, rights)),
+        "may_config": rights[CONFIG],
+        "hosts": hosts_of(row.presence),
+        "span": span,
+        "spans": [(key, label) for key, (_, _, label) in SPANS.items()],
+        "charts": charts(found, span),
+        "workers": workers_of(found, request.GET.get("workers", "all"), number),
+        "versions": version_lines(row.presence),
+        "commands": commands_of(found),
+        "queues": queues,
+        "queue_count": queue_count,
+        "spec": running_spec(found),
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def pool_new(request: HttpRequest) -> HttpResponse:
+    """Make a pool with its first config. The operation decides who may."""
+    actor = actor_of(request)
+    adding = "add_rule" in request.POST
+    form = PoolForm(request.POST or None, teams=teams_of(actor), add_rule=adding)
+    page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
+    if request.method != "POST" or adding:
+        return render(request, "pools/new.html", page)
+    return act(
+        request,
+        form,
+        lambda data: pool_create(
+            actor=actor, environment=settings.POOLWARDEN_ENV, spec=form.chosen, **form.described()
+        ),
+        done=lambda made: f"{made.slug} is made. Agents that match its placement start its workers within seconds.",
+        to=lambda made: reverse("pool", args=[made.slug]),
+        otherwise=lambda status: render(request, "pools/new.html", page, status=status),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def pool_edit(request: HttpRequest, slug: str) -> HttpResponse:
+    """Change what describes a pool; what it runs is its config."""
+    actor = actor_of(request)
+    found = pool_of(actor, slug)
+    form = PoolEditForm(request.POST or None, initial=PoolEditForm.initial_of(found))
+    page = {"pool": found, "form": form, "right": pool_rights(actor, found, CONFIG)[CONFIG]}
+    if request.method != "POST":
+        return render(request, "pools/edit.html", page)
+    return act(
+        request,
+        form,
+        lambda data: pool_change(actor=actor, pool=found, **data),
+        done=lambda made: f"{slug} is changed.",
+        to=lambda made: reverse("pool", args=[slug]),
+        otherwise=lambda status: render(request, "pools/edit.html", page, status=status),
+    )
