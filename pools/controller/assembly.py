@@ -1,0 +1,34 @@
+"""Puts the controller together: which loops there are, and what each is given."""
+
+from collections.abc import Callable
+
+from pools.controller.console_jobs import enqueue_operation
+from pools.controller.keyring import Keyring
+from pools.controller.lease import LeaderLease
+from pools.controller.log_sequencer import LogSequencer
+from pools.controller.loop import Loop
+from pools.controller.publisher import Publisher
+from pools.controller.relay import Relay
+from pools.controller.renewal import Renewal
+from pools.controller.repair import Repair
+from pools.controller.sampler import Sampler
+from pools.controller.sweeper import Resumer, Sweeper
+from pools.models import Pool
+
+
+def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None]) -> list[Loop]:
+    """Every loop, in the order in which one tick of each leaves nothing behind (``--once``)."""
+    publisher = Publisher(keyring.config, lease)
+    relay = Relay(
+        lease,
+        {"config": publisher.deliver_config, "run": publisher.deliver_run, "operation": enqueue_operation},
+    )
+    return [
+        Sampler(lease),
+        Renewal(renew),
+        Resumer(lease),
+        relay,
+        Repair(publisher),
+        LogSequencer(),
+        Sweeper(lease),
+    ]

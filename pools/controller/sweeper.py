@@ -1,0 +1,78 @@
+"""Removes what has served its time, and wakes operations whose job was lost."""
+
+from datetime import timedelta
+
+import structlog
+from django.utils import timezone
+
+from controlplane.models import SignInFailure
+from pools.broker.connection import get_broker
+from pools.broker.events import sweep_agents
+from pools.controller.console_jobs import QUEUE, job_prefix
+from pools.controller.lease import LeaderLease
+from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, QueueState, Worker
+
+DAY = timedelta(days=1)
+KEEP_OUTBOX = 7 * DAY
+KEEP_HEARTBEATS = 86_400.0
+STUCK_AFTER = timedelta(seconds=30)
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Rows by their age; heartbeats of agents that fell silent a day ago."""
+
+    name = "sweeper"
+    interval = 600.0
+
+    def __init__(self, lease: LeaderLease, alias: str = "default") -> None:
+        self._lease = lease
+        self._alias = alias
+
+    def tick(self) -> bool:
+        now = timezone.now()
+        with self._lease.fenced():
+            OutboxMessage.objects.filter(published_at__lt=now - KEEP_OUTBOX).delete()
+            IdempotencyKey.objects.filter(created_at__lt=now - DAY).delete()
+            SignInFailure.objects.filter(at__lt=now - DAY).delete()
+            Worker.objects.filter(gone_at__lt=now - DAY).delete()
+        sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
+        return False
+
+
+class Resumer:
+    """Sends a new message for a running operation that makes no progress and has no job that waits or runs.
+
+    A job dies with its worker; the operation's row and its frozen items do not.
+    """
+
+    name = "resumer"
+    interval = 5.0
+
+    def __init__(self, lease: LeaderLease) -> None:
+        self._lease = lease
+
+    def tick(self) -> bool:
+        stuck = Operation.objects.filter(
+            state=OperationState.RUNNING, progressed_at__lt=timezone.now() - STUCK_AFTER
+        ).order_by("pk")
+        for operation in stuck:
+            if not self._in_hand(operation):
+                log.warning("operation.resumed_by_controller", operation=operation.pk)
+                with self._lease.fenced():
+                    OutboxMessage.objects.create(kind="operation", key=str(operation.pk), broker=operation.broker)
+        return False
+
+    def _in_hand(self, operation: Operation) -> bool:
+        """Is it on its way to a job, waiting in the queue or being run?"""
+        since = timezone.now() - STUCK_AFTER
+        messages = OutboxMessage.objects.filter(kind="operation", key=str(operation.pk))
+        return (
+            messages.filter(published_at=None).exists()
+            or messages.filter(published_at__gt=since).exists()
+            or QueueState.objects.filter(broker=operation.broker, name=QUEUE, depth__gt=0).exists()
+            or Worker.objects.filter(
+                broker=operation.broker, gone_at=None, current_job_id__startswith=job_prefix(operation.pk)
+            ).exists()
+        )
