@@ -39,3 +39,11 @@ def own_valkey(tmp_path: Path) -> Iterator[ValkeyServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flushable(django_db_modify_db_settings: None) -> None:
+    """Transactional tests end with a flush, which append-only tables refuse otherwise."""
+    from tests.support.flush import allow_flush
+
+    allow_flush()

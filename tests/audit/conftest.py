@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from psycopg import sql
 
-from tests.support.audit import allow_flush
+from tests.support.flush import allow_flush
 
 
 @pytest.fixture(scope="session", autouse=True)
