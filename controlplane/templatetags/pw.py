@@ -6,6 +6,7 @@ Tones are the words ``bad warn ok run`` (states), ``out`` (an outlined chip) and
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from django.forms import BoundField, CheckboxInput, Select
@@ -33,12 +34,17 @@ def _classes(*names: str) -> str:
     return " ".join(name for name in names if name)
 
 
+@cache
+def _sprite() -> str:
+    return static(SPRITE)
+
+
 @register.simple_tag
 def icon(name: str, label: str = "", cls: str = "") -> SafeString:
     """An icon of the vendored sprite. With ``label`` it speaks for itself; without, it is decoration beside a word."""
     voice = format_html('role="img" aria-label="{}"', label) if label else mark_safe('aria-hidden="true"')
     return format_html(
-        '<svg class="{}" {}><use href="{}#tabler-{}"/></svg>', _classes("pw-i", cls), voice, static(SPRITE), name
+        '<svg class="{}" {}><use href="{}#tabler-{}"/></svg>', _classes("pw-i", cls), voice, _sprite(), name
     )
 
 
