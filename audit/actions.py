@@ -3,7 +3,7 @@
 ``done`` and ``attempt`` are templates that follow the actor's name: "Ana Ruiz *paused payments*", "Ana Ruiz was
 refused: *pause payments*". They may speak of ``{target}``, ``{pool}``, ``{in_pool}`` (" in payments", or nothing),
 ``{reason}`` and of fields of the event's own, which are looked up in its detail, then its after, then its before.
-``{count:dead letter}`` counts: "1 dead letter", "4,102 dead letters".
+``{frozen:dead letter}`` counts: "1 dead letter", "4,102 dead letters".
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def action_of(action_id: str) -> Action:
         raise UnknownAction(f"{action_id!r} is not a registered action: add it to audit/actions.py") from None
 
 
-_LETTERS = "{count:dead letter}{in_pool}"
+_LETTERS = "{frozen:dead letter}{in_pool}"
 _VERSION = "v{version} of {pool}"
 _REFERENCE = "secret {target}{in_pool}"
 
@@ -96,13 +96,15 @@ ACTIONS = registry(
     Action("secret.refused", "ban", f"refused {_REFERENCE}: {{why}}", "resolve " + _REFERENCE, "warning"),
     # Dead letters
     Action("operation.requeue_started", "player-play", "started to requeue " + _LETTERS, "requeue " + _LETTERS),
-    Action("operation.requeue_ended", "player-track-next", "requeued " + _LETTERS, "requeue " + _LETTERS, "notice"),
+    Action("operation.requeue_ended", "player-track-next", "requeued {requeued:dead letter}{in_pool}",
+           "requeue " + _LETTERS, "notice"),
     Action("operation.discard_started", "trash", "started to discard " + _LETTERS, "discard " + _LETTERS),
-    Action("operation.discard_ended", "trash", "discarded " + _LETTERS, "discard " + _LETTERS, "notice"),
+    Action("operation.discard_ended", "trash", "discarded {discarded:dead letter}{in_pool}",
+           "discard " + _LETTERS, "notice"),
     Action("operation.started", "player-play", "started operation {target}", "start operation {target}"),
-    Action("operation.paused", "player-pause", "paused operation {target}", "pause operation {target}"),
-    Action("operation.resumed", "player-play", "resumed operation {target}", "resume operation {target}"),
-    Action("operation.cancelled", "player-stop", "cancelled operation {target}", "cancel operation {target}", "notice"),
+    Action("operation.paused", "player-pause", "paused {target}", "pause {target}"),
+    Action("operation.resumed", "player-play", "resumed {target}", "resume {target}"),
+    Action("operation.cancelled", "player-stop", "cancelled {target}", "cancel {target}", "notice"),
     Action("group.changed", "pencil", "changed failure group {target}", "change failure group {target}"),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),

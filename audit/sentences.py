@@ -1,7 +1,7 @@
 """An event as a sentence for people: "Ana Ruiz requeued 4,102 dead letters in payments"."""
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import Formatter
 from typing import Any, Protocol
 
@@ -24,9 +24,20 @@ class Told(Protocol):
 
 
 class _Words(Formatter):
-    """Numbers with thousands separators; a format spec is the noun that a number counts."""
+    """Numbers with thousands separators; a format spec is the noun that a number counts.
+
+    A field that the event lacks is an ellipsis. Only what was done without a count was done to none.
+    """
+
+    def __init__(self, outcome: str) -> None:
+        self._uncounted = "no" if outcome == "done" else "…"
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs.get(str(key))
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return f"{self._uncounted} {format_spec}s" if format_spec else "…"
         if isinstance(value, bool) or not isinstance(value, int):
             return str(value)
         if not format_spec:
@@ -45,26 +56,18 @@ def who(event: Told) -> str:
 
 
 def predicate(event: Told) -> str:
-    """What the actor did, or tried to do. An event that lacks one of its action's fields is told in fewer words."""
+    """What the actor did, or tried to do."""
     action = ACTIONS.get(event.action)
-    lead, template = {
-        "intent": ("set out to ", action and action.attempt),
-        "failed": ("failed to ", action and action.attempt),
-        "denied": ("was refused: ", action and action.attempt),
-    }.get(event.outcome, ("", action and action.done))
-    try:
-        return lead + _Words().vformat(template or "", (), _fields(event)) if template else _plain(event)
-    except KeyError:
-        return _plain(event)
+    if action is None:  # recorded by a later version than this one
+        return f"· {event.action} {event.target_name} ({event.outcome})"
+    lead = {"intent": "set out to ", "failed": "failed to ", "denied": "was refused: "}.get(event.outcome, "")
+    template = action.attempt if lead else action.done
+    return lead + _Words(event.outcome).vformat(template, (), _fields(event))
 
 
 def sentence(event: Told) -> str:
     """The whole sentence, as plain text: escape it like any other text that people wrote."""
     return f"{who(event)} {predicate(event)}"
-
-
-def _plain(event: Told) -> str:
-    return f"· {event.action} {event.target_name} ({event.outcome})"
 
 
 def _fields(event: Told) -> Mapping[str, Any]:

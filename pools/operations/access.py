@@ -45,6 +45,7 @@ def _change(actor: Actor, user: User, team: Team, role: str, reason: str, *, gra
         before={"roles": before},
         after={"roles": sorted(user.groups.values_list("name", flat=True))},
         reason=reason,
+        detail={"role": group.name},
     )
 
 

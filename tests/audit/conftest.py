@@ -11,13 +11,6 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from psycopg import sql
 
-from tests.support.flush import allow_flush
-
-
-@pytest.fixture(scope="session", autouse=True)
-def flush_allowed() -> None:
-    allow_flush()
-
 
 @pytest.fixture
 def auditor(django_user_model: Any) -> Any:

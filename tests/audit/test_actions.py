@@ -33,5 +33,5 @@ def test_every_icon_is_in_the_sprite() -> None:
 
 
 def test_an_action_names_the_fields_that_its_sentences_need() -> None:
-    assert action_of("operation.requeue_ended").fields == {"count"}
+    assert action_of("operation.requeue_ended").fields == {"requeued", "frozen"}
     assert action_of("pool.paused").fields == frozenset()
