@@ -8,6 +8,7 @@ import pytest
 from audit.actions import ACTIONS
 from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
 from pools.runtime.keys import Keys
+from pools.signing import SigningError
 from pools.spec import json_schema, parse_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,21 @@ def test_every_command_is_documented() -> None:
     commands = {path.stem for path in ROOT.glob("*/management/commands/[a-z]*.py")}
     assert "up" in commands
     assert {name for name in commands if f"`manage.py {name}" not in read("commands.md")} == set()
+
+
+def test_every_option_of_the_agent_is_documented() -> None:
+    source = (ROOT / "pools" / "runtime" / "options.py").read_text(encoding="utf-8")
+    options = set(re.findall(r'"(--[a-z-]+)"', source))
+    assert "--trust-root" in options
+    assert {name for name in options if f"| `{name} " not in read("commands.md")} == set()
+
+
+def test_every_refusal_is_explained() -> None:
+    codes = {error.code for error in SigningError.__subclasses__()} - {
+        "not_allowed"
+    }  # the agent sets no rules of its own
+    assert len(codes) > 10
+    assert {code for code in codes if f"`{code}`" not in read("runbooks/config-refused.md")} == set()
 
 
 def test_every_metric_is_documented() -> None:
