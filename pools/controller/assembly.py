@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pools.controller.console_jobs import enqueue_operation
+from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
 from pools.controller.lease import LeaderLease
 from pools.controller.log_sequencer import LogSequencer
@@ -12,6 +13,7 @@ from pools.controller.relay import Relay
 from pools.controller.renewal import Renewal
 from pools.controller.repair import Repair
 from pools.controller.sampler import Sampler
+from pools.controller.scanner import Scanner
 from pools.controller.sweeper import Resumer, Sweeper
 from pools.models import Pool
 
@@ -29,6 +31,8 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Resumer(lease),
         relay,
         Repair(publisher),
+        Ingester(lease),
+        Scanner(lease),
         LogSequencer(),
         Sweeper(lease),
     ]
