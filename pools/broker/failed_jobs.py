@@ -22,7 +22,7 @@ SCAN_COUNT = 2000
 READ_LIMIT = 1000
 ROW = 4
 FAILED_RESULT = b"2"
-FAILED_STATES = ("failed", "stopped")
+DEAD_STATES = ("failed", "stopped", "")
 
 HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at", "timeout"]
 HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
@@ -33,7 +33,7 @@ class FailedJob:
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
     ``timeout`` in seconds, ``size`` the payload's bytes as stored. ``damaged`` says what could not be read ("" when
-    all could). ``status`` other than failed and stopped: the job lives elsewhere and the registry entry is stale.
+    all could).
     """
 
     job_id: str
@@ -56,7 +56,8 @@ class FailedJob:
 
     @property
     def is_dead(self) -> bool:
-        return self.status in FAILED_STATES
+        """False: by its own record the job lives elsewhere, and the failed registry's entry is stale."""
+        return self.status in DEAD_STATES
 
 
 @dataclass(frozen=True)
@@ -125,21 +126,11 @@ def _is_small(row: list[Any]) -> bool:
 
 def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> FailedJob | Missing:
     raw, results, ttl, size = row
-    if isinstance(raw, redis.ResponseError):
-        return _damaged(job_id, "the job's key holds something other than a job")
-    values = dict(zip(HASH_FIELDS, raw, strict=True))
-    if all(value is None for value in raw):
-        return (
-            Missing(job_id)
-            if fields.count(size) == 0
-            else _damaged(job_id, "the record holds a payload and nothing else")
-        )
+    values = dict(zip(HASH_FIELDS, raw if isinstance(raw, list) else [None] * len(HASH_FIELDS), strict=True))
+    if raw == [None] * len(HASH_FIELDS) and not size:
+        return Missing(job_id)
     result_id, result = results[0] if isinstance(results, list) and results else (None, {})
-    traceback, damage = _traceback(result or {}, values["exc_info"])
-    if fields.count(size) == 0:
-        damage = "the record holds no payload"
-    elif not values["origin"]:
-        damage = "the record names no queue"
+    traceback, torn = _traceback(result or {}, values["exc_info"])
     raised = parse_traceback(traceback)
     failed_at = fields.stream_moment(result_id) if (result or {}).get(b"type") == FAILED_RESULT else None
     expires = fields.integer(ttl)
@@ -160,14 +151,18 @@ def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> Fai
         expires_at=now + timedelta(milliseconds=expires) if expires is not None and expires >= 0 else None,
         status=fields.text(values["status"], 20),
         size=fields.count(size),
-        damaged=damage,
+        damaged=_damage(raw, results, size, values) or torn,
     )
 
 
-def _damaged(job_id: str, why: str) -> FailedJob:
-    nothing: dict[str, Any] = dict.fromkeys(("created_at", "enqueued_at", "started_at", "failed_at", "expires_at"))
-    nothing |= dict.fromkeys(("queue", "func", "exc_type", "message", "traceback", "worker", "status"), "")
-    return FailedJob(job_id=job_id, timeout=None, retries_left=None, size=0, damaged=why, **nothing)
+def _damage(raw: Any, results: Any, size: Any, values: dict[str, Any]) -> str:
+    if not isinstance(raw, list):
+        return "the job's key holds something other than a job"
+    if not fields.count(size):
+        return "the record holds no payload"
+    if not values["origin"]:
+        return "the record names no queue"
+    return "" if isinstance(results, list) else "the results' key holds something other than results"
 
 
 def _traceback(result: dict[bytes, bytes], exc_info: Any) -> tuple[str, str]:

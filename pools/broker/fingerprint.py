@@ -23,7 +23,7 @@ RULES = [
     (re.compile(r"\b0x[0-9a-fA-F]+\b"), GAP),
     (re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"), GAP),
     (re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://[^\s/?#'\"]*)[^\s'\")]*"), r"\g<scheme>/" + GAP),
-    (re.compile(r"(?<![\w.])(?:[A-Za-z]:\\|~?/|\.{1,2}/)[^\s'\":;,)\]}]+"), GAP),
+    (re.compile(r"(?<![\w./])(?:[A-Za-z]:\\|~?/(?!/)|\.{1,2}/)[^\s'\":;,)\]}]+"), GAP),
     (re.compile(r"\b[A-Za-z0-9_-]*[0-9a-fA-F]{12,}\b"), GAP),
     (re.compile(r"\b(?=[0-9a-fA-F]*[0-9])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{6,}\b"), GAP),
     (re.compile(r"\d+(?:[.,:]\d+)*"), GAP),
@@ -59,7 +59,7 @@ def fingerprint(func: str, exc_type: str, message: str, traceback: str) -> Finge
     place = f"{_module(frame.path)}:{frame.function}" if frame else ""
     parts = "\0".join((str(VERSION), func, exc_type, cause, place))
     digest = hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()
-    title = ": ".join(part for part in (short, cause) if part) or "No message"
+    title = " ".join(": ".join(part for part in (short, cause) if part).split()) or "No message"
     return Fingerprint(VERSION, digest, title if len(title) <= TITLE_LIMIT else title[: TITLE_LIMIT - 1] + GAP)
 
 

@@ -27,8 +27,9 @@ class Liveness:
         self.names = {fields.text(client.get("name")) for client in clients} if isinstance(clients, list) else set()
         self.names |= {fields.text(channel).removeprefix(listening) for channel in fields.listed(channels)}
         uptime = server.get("uptime_in_seconds") if isinstance(server, dict) else None
-        young = uptime is not None and uptime < RECONNECT_GRACE
-        self.up_since = math.floor(at) - uptime + 1 if young else None  # the broker's clocks count whole seconds
+        self.up_since: int | None = None
+        if uptime is not None and uptime < RECONNECT_GRACE:
+            self.up_since = math.floor(at) - uptime + 1  # the broker counts whole seconds
 
     @staticmethod
     def commands(rq: RqKeys) -> Iterable[tuple[str, ...]]:
