@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from audit.actions import ACTIONS
+from pools.models import config_version, operation
 from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
+from pools.runtime import reconciler
 from pools.runtime.keys import Keys
 from pools.signing import SigningError
 from pools.spec import json_schema, parse_yaml
@@ -86,6 +88,19 @@ def test_every_command_is_documented() -> None:
     commands = {path.stem for path in ROOT.glob("*/management/commands/[a-z]*.py")}
     assert "up" in commands
     assert {name for name in commands if f"`manage.py {name}" not in read("commands.md")} == set()
+
+
+def diagram(title: str) -> set[tuple[str, str]]:
+    """The arrows between states of the diagram with this title."""
+    (text,) = re.findall(rf"```mermaid\nstateDiagram-v2\n    %% {title}\n(.*?)```", read("architecture.md"), re.DOTALL)
+    return {(a, b) for a, b in re.findall(r"(\S+) --> (\w+)", text) if a != "[*]"}
+
+
+def test_the_diagrams_show_the_states_of_the_code() -> None:
+    operations = {(a, b) for a, verbs in operation.TRANSITIONS.items() for b in verbs.values()}
+    assert diagram("operation") == operations
+    assert diagram("config version") == {(a, b) for a, after in config_version.TRANSITIONS.items() for b in after}
+    assert diagram("worker") == {(a, b) for a, after in reconciler.TRANSITIONS.items() for b in after}
 
 
 def test_every_option_of_the_agent_is_documented() -> None:
