@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest -n $(WORKERS)
-export POOLWARDEN_HOME ?= $(CURDIR)/var
 
 .PHONY: help demo test test-sqlite test-postgres check bench chaos lock
 

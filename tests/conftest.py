@@ -10,8 +10,18 @@ os.environ.setdefault("POOLWARDEN_HOME", tempfile.mkdtemp(prefix="poolwarden-tes
 os.environ.setdefault("POOLWARDEN_ENV", "test")
 os.environ.setdefault("POOLWARDEN_HTTPS", "0")
 os.environ.setdefault("POOLWARDEN_LOG_LEVEL", "WARNING")
+os.environ["DJANGO_SETTINGS_MODULE"] = "controlplane.settings"
 
+import django
 import pytest
+
+django.setup()
+
+from django.conf import settings
+
+# A password costs 0.3 s to hash; no test asks how hard it is to guess.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 from tests.support.valkey import ValkeyServer, free_port
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 from django.db.models import F, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Collate, RowNumber
 from django.utils import timezone
 
 from audit.actor import Actor
@@ -86,7 +86,7 @@ def operation_resume(*, actor: Actor, operation: Operation, reason: str = "") ->
 
 @operation("operation.cancelled")
 def operation_cancel(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
-    """What was sent stays sent; the rest keeps its place among the dead letters."""
+    """What was sent, or is under way, stays sent; the rest keeps its place among the dead letters."""
     return _move(actor, operation, "cancel", "operation.cancelled", reason)
 
 
@@ -112,6 +112,8 @@ def _create(
     reason = clean_reason(reason)
     if not touched:
         raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+    if len({pool.broker for pool in touched}) > 1:
+        raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
     row = Operation.objects.create(
         kind=kind,
         state=OperationState.RUNNING if start else OperationState.FROZEN,
@@ -146,7 +148,7 @@ def _create(
 
 
 def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
-    """Copy the chosen ids in one statement, oldest failure first. Returns their number and the digest of the sorted ids."""
+    """Copy the chosen ids in one statement, oldest failure first. Returns their number and the digest of the ids."""
     numbered = chosen.order_by().annotate(
         place=Window(RowNumber(), order_by=[F("failed_at").asc(), F("pk").asc()]),
     )
@@ -156,10 +158,11 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
         cursor.execute(
             f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, outcome)"  # noqa: S608
             f" SELECT %s, place.*, %s FROM ({sql}) AS place",
-            [row.pk, *params, Outcome.PENDING],
+            [row.pk, Outcome.PENDING, *params],
         )
     digest, count = hashlib.sha256(), 0
-    for job_id in row.items.order_by("job_id").values_list("job_id", flat=True).iterator(5000):
+    by_bytes = Collate("job_id", "C" if connection.vendor == "postgresql" else "BINARY")
+    for job_id in row.items.order_by(by_bytes).values_list("job_id", flat=True).iterator(5000):
         digest.update(job_id.encode() + b"\n")
         count += 1
     return count, digest.hexdigest()
@@ -170,6 +173,7 @@ def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> 
     pools = list(row.pools.all())
     for pool in pools:
         require(actor, PERMISSIONS[OperationKind(row.kind)], pool)
+    reason = clean_reason(reason) if reason.strip() else ""
     after = TRANSITIONS[OperationState(row.state)].get(verb)
     if after is None:
         raise Refused(
@@ -180,7 +184,7 @@ def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> 
     row.progressed_at = now
     if after == OperationState.CANCELLED:
         row.ended_at = now
-        row.items.filter(outcome=Outcome.PENDING).update(outcome=Outcome.CANCELLED, at=now)
+        row.items.filter(outcome=Outcome.PENDING, at=None).update(outcome=Outcome.CANCELLED, at=now)
     row.save()
     record(
         actor=actor,
@@ -188,8 +192,9 @@ def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> 
         target=operation_target(row, sorted(pool.slug for pool in pools)),
         before={"state": str(before)},
         after={"state": str(after)},
-        reason=reason.strip()[:2000],
+        reason=reason,
     )
-    if after == OperationState.RUNNING:
+    # A cancelled one runs once more: a process that died may have left a chunk whose fate nobody has written down.
+    if after in (OperationState.RUNNING, OperationState.CANCELLED):
         append_outbox("operation", str(row.pk), broker=row.broker)
     return row

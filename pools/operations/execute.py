@@ -5,6 +5,8 @@ outcomes in one transaction. When the process dies in between, the controller st
 items once more with the same time, by which the script knows those that it moved before. Nothing moves twice.
 """
 
+from datetime import datetime
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -26,32 +28,38 @@ CLOSED = {
 
 
 def run_operation(pk: int) -> str:
-    """Send what is pending, chunk by chunk, until nothing is left or somebody paused or cancelled it."""
+    """Send what is pending, chunk by chunk, until nothing is left or somebody paused or cancelled it.
+
+    Several processes may run the same operation at once: they carry out the same chunk, the first one's word counts.
+    """
     while True:
-        row = Operation.objects.get(pk=pk)
-        if row.state != OperationState.RUNNING:
+        row, items = _next_chunk(pk)
+        if items:
+            _settle(row, items, _send(row, items))
+        elif row.state != OperationState.RUNNING:
             return f"operation {pk} is {row.state}"
-        items = _next_chunk(row)
-        if not items:
+        else:
             return _end(row)
-        _settle(row, items, _send(row, items))
 
 
-def _next_chunk(row: Operation) -> list[OperationItem]:
-    """The stamped items that a dead process left, or the next ones, stamped now."""
+@transaction.atomic
+def _next_chunk(pk: int) -> tuple[Operation, list[OperationItem]]:
+    """The stamped items that a dead process left, whatever the state; or the next ones, stamped now, while it runs."""
+    row = Operation.objects.select_for_update().get(pk=pk)
     pending = row.items.filter(outcome=Outcome.PENDING)
     left = list(pending.filter(at__isnull=False).order_by("at", "position")[:CHUNK])
-    if left:
-        return [item for item in left if item.at == left[0].at]
+    if left or row.state != OperationState.RUNNING:
+        return row, [item for item in left if item.at == left[0].at]
     items = list(pending.order_by("position")[:CHUNK])
     now = timezone.now()
     row.items.filter(pk__in=[item.pk for item in items]).update(at=now)
     for item in items:
         item.at = now
-    return items
+    return row, items
 
 
 def _send(row: Operation, items: list[OperationItem]) -> dict[str, Outcome]:
+    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     broker = get_broker(row.broker)
     results = requeue(broker, jobs, items[0].at) if row.kind == OperationKind.REQUEUE else discard(broker, jobs)
@@ -60,15 +68,27 @@ def _send(row: Operation, items: list[OperationItem]) -> dict[str, Outcome]:
 
 @transaction.atomic
 def _settle(row: Operation, items: list[OperationItem], outcomes: dict[str, Outcome]) -> None:
+    """Write the outcomes of the items that have none yet, and close their dead letters."""
+    Operation.objects.select_for_update().get(pk=row.pk)
+    chunk = row.items.filter(pk__in=[item.pk for item in items], outcome=Outcome.PENDING)
+    by_outcome: dict[Outcome, list[OperationItem]] = {}
+    for item in chunk:
+        by_outcome.setdefault(outcomes[item.job_id], []).append(item)
     now = timezone.now()
-    for outcome in set(outcomes.values()):
-        pks = [item.pk for item in items if outcomes[item.job_id] == outcome]
-        row.items.filter(pk__in=pks).update(outcome=outcome)
-    for outcome, state in CLOSED.items():
-        pks = [item.dead_letter_id for item in items if outcomes[item.job_id] == outcome]
-        if pks:
-            DeadLetter.objects.filter(pk__in=pks).close(state, now)
+    for outcome, settled in sorted(by_outcome.items()):
+        row.items.filter(pk__in=[item.pk for item in settled]).update(outcome=outcome)
+        if outcome in CLOSED:
+            _close([item.dead_letter_id for item in settled], CLOSED[outcome], sent=items[0].at or now, now=now)
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)
+
+
+def _close(pks: list[int], state: DeadLetterState, *, sent: datetime, now: datetime) -> None:
+    """A job that failed again since it was sent is a dead letter anew and stays one."""
+    known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
+    known.close(state, now)
+    if state != DeadLetterState.GONE:
+        # Another operation met the jobs after this one had moved them, and wrote its word first.
+        known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state)
 
 
 @transaction.atomic

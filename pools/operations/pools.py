@@ -168,7 +168,7 @@ def _described(pool: Pool) -> dict[str, str]:
 
 def _validate(pool: Pool) -> None:
     try:
-        pool.full_clean(exclude=["team"])
+        pool.full_clean(exclude=["team", "queues"])
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise Refused("" if field == "__all__" else field, f"{messages[0]} Nothing was changed.") from error

@@ -31,6 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--demo", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
         try:
             call_command("migrate", verbosity=0, interactive=False)
         except OperationalError as error:
