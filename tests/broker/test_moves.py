@@ -55,6 +55,21 @@ def test_the_same_call_again_reports_the_same(broker: Broker, client: redis.Redi
     assert client.lrange("rq:queue:mail", 0, -1) == [b"one", b"two"]
 
 
+def test_the_same_call_again_leaves_alone_what_failed_anew(broker: Broker, client: redis.Redis, work: Work) -> None:
+    """Whoever lost the answer did move the job; that it ran and failed since is no reason to move it twice."""
+    Queue("mail", connection=client).enqueue(jobs.fails, job_id="one")
+    work()
+    at = datetime.now(UTC)
+    requeue(broker, [("one", "mail")], at)
+    work()
+    before = dump(client)
+    assert client.zscore("rq:failed:mail", "one") is not None
+    assert [result.outcome for result in requeue(broker, [("one", "mail")], at)] == [Outcome.REQUEUED]
+    assert dump(client) == before
+    assert outcomes(broker, "one") == [Outcome.REQUEUED]
+    assert client.lrange("rq:queue:mail", 0, -1) == [b"one"]
+
+
 def test_an_expired_job_is_gone_and_its_entry_goes_with_discard(broker: Broker, client: redis.Redis) -> None:
     write_failed(client, "one")
     client.delete("rq:job:one")

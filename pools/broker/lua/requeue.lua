@@ -13,9 +13,12 @@ local function refusal(id, key, job)
     if redis.call('EXISTS', key) == 0 then
         return 'gone'
     end
+    -- This very call, sent again because its answer was lost, has moved the job already; it may have failed anew since.
+    if job[7] == stamp then
+        return 'requeued'
+    end
     if not redis.call('ZSCORE', failed, id) then
-        -- This very call, sent again because its answer was lost, has moved the job already.
-        return job[7] == stamp and 'requeued' or 'not_failed'
+        return 'not_failed'
     end
     -- A record that names another queue would carry the job, and the operator's permission, over to it.
     if not job[1] or job[2] ~= name or redis.call('HEXISTS', key, 'data') == 0 then
