@@ -97,11 +97,18 @@ def require_globally(actor: Actor, permission: str) -> None:
 
 def visible_pools(actor: Actor) -> QuerySet[Pool]:
     """The pools that the actor may see. Everything else that belongs to a pool is reached through these."""
+    return pools_with(actor, VIEW)
+
+
+def pools_with(actor: Actor, permission: str) -> QuerySet[Pool]:
+    """The pools on which the actor holds the permission."""
     if actor.kind == "system":
         return Pool.objects.all()
     if actor.user is None:
         return Pool.objects.none()
-    pools: QuerySet[Pool] = get_objects_for_user(actor.user, VIEW, klass=Pool.objects.all(), accept_global_perms=False)
+    pools: QuerySet[Pool] = get_objects_for_user(
+        actor.user, permission, klass=Pool.objects.all(), accept_global_perms=False
+    )
     return pools
 
 

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any
 
@@ -18,6 +19,11 @@ from pools.models import DeadLetter, DeadLetterState, FailureGroup, FailureHour
 from pools.permissions import visible_pools
 
 PAGE_SIZE = 50
+GROUPS_SHOWN = 100
+VALUE_LIMIT = 2000
+GROUP_NUMBERS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
+LONG_AGO = re.compile(r"([0-9]{1,4})(m|h|d)")
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class FilterError(ValueError):
@@ -33,8 +39,9 @@ class FilterError(ValueError):
 class DeadLetterFilter:
     """What to show, as text from a query string. Empty: no restriction; ``state`` is ``open`` unless said otherwise.
 
-    ``since`` and ``until`` are RFC 3339 times of failure; ``q`` searches messages and job ids; ``error`` is the name of an
-    exception with or without its module.
+    ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``). ``q`` searches
+    messages and job ids; ``error`` is the name of an exception with or without its module; ``group`` the number of a
+    failure group, or several with commas between.
     """
 
     pool: str = ""
@@ -50,7 +57,10 @@ class DeadLetterFilter:
     @classmethod
     def from_query(cls, params: Mapping[str, Any]) -> "DeadLetterFilter":
         """Read known parameters, ignore others. Raises ``FilterError``."""
-        values = {f.name: str(params.get(f.name) or "").strip()[:500] for f in fields(cls)}
+        values = {f.name: str(params.get(f.name) or "").strip() for f in fields(cls)}
+        for name, value in values.items():
+            if len(value) > VALUE_LIMIT or "\x00" in value:
+                raise FilterError(name, f"at most {VALUE_LIMIT:,} characters, none of them NUL")
         values["state"] = values["state"] or DeadLetterState.OPEN
         found = cls(**values)
         found.conditions()
@@ -64,12 +74,12 @@ class DeadLetterFilter:
         """Raises ``FilterError`` for a value that cannot be read."""
         if self.state not in {*DeadLetterState.values, "any"}:
             raise FilterError("state", f"expected {', '.join(DeadLetterState.values)} or any, not {self.state!r}")
-        if self.group and not self.group.isdecimal():
-            raise FilterError("group", f"expected the number of a failure group, not {self.group!r}")
         where = Q() if self.state == "any" else Q(state=self.state)
-        for name, column in (("pool", "pool__slug"), ("queue", "queue"), ("task", "func"), ("group", "group_id")):
+        for name, column in (("pool", "pool__slug"), ("queue", "queue"), ("task", "func")):
             if value := getattr(self, name):
                 where &= Q(**{column: value})
+        if self.group:
+            where &= Q(group_id__in=self.groups())
         if self.error:
             where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
         if self.q:
@@ -79,6 +89,18 @@ class DeadLetterFilter:
         if self.until:
             where &= Q(failed_at__lt=_time("until", self.until))
         return where
+
+    def groups(self) -> list[int]:
+        """The numbers in ``group``. Raises ``FilterError``."""
+        if not GROUP_NUMBERS.fullmatch(self.group):
+            raise FilterError("group", f"expected numbers of failure groups, not {self.group!r}")
+        return [int(number) for number in self.group.split(",")]
+
+    def at_moment(self, newest: datetime | None = None) -> "DeadLetterFilter":
+        """The same filter with times that stand still; with ``newest``, nothing that fails after it matches."""
+        since = self.since and as_text(_time("since", self.since))
+        until = self.until and as_text(_time("until", self.until))
+        return replace(self, since=since, until=as_text(newest + timedelta(microseconds=1)) if newest else until)
 
     @property
     def whole_groups(self) -> bool:
@@ -124,7 +146,7 @@ def dead_letter_page(
     return Page(rows[:size], _cursor(more.failed_at, more.pk) if more else "")
 
 
-def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = 100) -> list[GroupRow]:
+def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = GROUPS_SHOWN) -> list[GroupRow]:
     """Groups with at least one match, most dead letters first."""
     if wanted.whole_groups:
         found = _matching_groups(actor, wanted).order_by("-open_count", "-last_seen")[:limit]
@@ -187,7 +209,7 @@ def _matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[Failure
     if wanted.error:
         where &= Q(exc_type=wanted.error) | Q(exc_type__endswith=f".{wanted.error}")
     if wanted.group:
-        where &= Q(pk=wanted.group)
+        where &= Q(pk__in=wanted.groups())
     return FailureGroup.objects.filter(where).select_related("pool")
 
 
@@ -203,14 +225,21 @@ def _sparks(groups: list[int]) -> dict[int, list[int]]:
     return sparks
 
 
+def as_text(moment: datetime) -> str:
+    """As ``since`` and ``until`` take it, to the microsecond."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def _time(field: str, text: str) -> datetime:
+    if ago := LONG_AGO.fullmatch(text):
+        return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
     try:
         value = parse_datetime(text)
-    except ValueError:
-        value = None
-    if value is None:
-        raise FilterError(field, f"expected a time such as 2026-11-22T02:31:00Z, not {text!r}")
-    return value if timezone.is_aware(value) else timezone.make_aware(value)
+        if value is not None:
+            return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise FilterError(field, f"expected a time such as 2026-11-22T02:31:00Z or 15m, 24h, 7d, not {text!r}")
 
 
 def _cursor(at: datetime, pk: int) -> str:
@@ -220,6 +249,6 @@ def _cursor(at: datetime, pk: int) -> str:
 def _read_cursor(text: str) -> tuple[datetime, int]:
     try:
         at, pk = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|")
-        return datetime.fromisoformat(at), int(pk)
-    except (ValueError, binascii.Error) as error:
+        return datetime.fromisoformat(at).astimezone(UTC), int(pk)
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise FilterError("cursor", "this cursor was not given out by a list") from error
