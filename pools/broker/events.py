@@ -15,6 +15,8 @@ from pools.broker.scripts import script
 GROUP = "console"
 ABANDONED_AFTER_MS = 30_000
 """An event that a consumer took and did not acknowledge for so long belongs to the next one: its controller is dead."""
+BLOCK_LIMIT_MS = 5_000
+"""Well below the time in which the client gives up on an answer."""
 BODY_LIMIT = 256_000
 MALFORMED = "malformed"
 
@@ -29,7 +31,7 @@ class Event:
 
 
 def read_events(broker: Broker, consumer: str, count: int, block_ms: int) -> list[Event]:
-    """The next events for ``consumer``, at most ``count``; waits ``block_ms`` when there are none (0: not at all).
+    """The next events for ``consumer``, at most ``count``; waits for them ``block_ms``, at most 5 s (0: not at all).
 
     First those it took before and never acknowledged, then those of consumers that went silent, then new ones: every
     event is delivered at least once until ``ack``. Creates the group, from the stream's beginning, when it is missing.
@@ -39,7 +41,7 @@ def read_events(broker: Broker, consumer: str, count: int, block_ms: int) -> lis
         try:
             return _read(client, broker.keys.events, consumer, count, block_ms)
         except redis.ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            if "NOGROUP" not in str(error):
                 raise
         _create_group(client, broker.keys.events)
         return _read(client, broker.keys.events, consumer, count, block_ms)
@@ -49,7 +51,7 @@ def _create_group(client: redis.Redis, stream: str) -> None:
     try:
         client.xgroup_create(stream, GROUP, id="0", mkstream=True)
     except redis.ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):
+        if "BUSYGROUP" not in str(error):
             raise
 
 
@@ -64,7 +66,8 @@ def _read(client: redis.Redis, stream: str, consumer: str, count: int, block_ms:
         client.xack(stream, GROUP, *trimmed)
     waiting = sorted((entry for entry in entries.items() if entry[1]), key=lambda entry: _order(entry[0]))
     if not waiting:
-        waiting = _entries(client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count, block=block_ms or None))
+        block = min(block_ms, BLOCK_LIMIT_MS) or None
+        waiting = _entries(client.xreadgroup(GROUP, consumer, {stream: ">"}, count=count, block=block))
     return [_event(entry_id, raw) for entry_id, raw in waiting[:count]]
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import redis
-
 from pools.broker import fields
 from pools.broker.connection import Broker
 from pools.broker.payload import PAYLOAD_LIMIT, RQ_CALL, called_function
