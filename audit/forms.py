@@ -21,17 +21,25 @@ def _action_choices() -> list[tuple[str, Any]]:
     return [("", "Any action"), *groups]
 
 
+def _input(attrs: dict[str, str] | None = None) -> forms.TextInput:
+    return forms.TextInput({"class": "form-control"} | (attrs or {}))
+
+
+def _select() -> forms.Select:
+    return forms.Select({"class": "form-select"})
+
+
 class FilterForm(forms.Form):
     """Reads ``request.GET``. ``cursor`` is the index below which a page begins."""
 
-    q = forms.CharField(label="Text", required=False, max_length=500, widget=forms.TextInput({"data-filter": ""}))
-    actor = forms.CharField(required=False, max_length=500)
-    action = forms.ChoiceField(required=False, choices=_action_choices)
-    target = forms.CharField(required=False, max_length=500)
-    pool = forms.CharField(required=False, max_length=500)
-    outcome = forms.ChoiceField(required=False, choices=[("", "Any outcome"), *Outcome.choices])
-    since = forms.DateTimeField(required=False, validators=MOMENTS, help_text="UTC, such as 2026-11-22 02:00")
-    until = forms.DateTimeField(required=False, validators=MOMENTS)
+    q = forms.CharField(label="Text", required=False, max_length=500, widget=_input({"data-filter": ""}))
+    actor = forms.CharField(required=False, max_length=500, widget=_input())
+    action = forms.ChoiceField(required=False, choices=_action_choices, widget=_select())
+    target = forms.CharField(required=False, max_length=500, widget=_input())
+    pool = forms.CharField(required=False, max_length=500, widget=_input())
+    outcome = forms.ChoiceField(required=False, choices=[("", "Any outcome"), *Outcome.choices], widget=_select())
+    since = forms.DateTimeField(required=False, validators=MOMENTS, help_text="2026-11-22 02:00, UTC", widget=_input())
+    until = forms.DateTimeField(required=False, validators=MOMENTS, help_text="not included", widget=_input())
     cursor = forms.IntegerField(required=False, min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     use_required_attribute = False

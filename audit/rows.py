@@ -105,8 +105,9 @@ def changes(event: Event) -> list[Change]:
 
 
 def facts(event: Event) -> list[tuple[str, str]]:
-    """The event's detail as names and text."""
-    return [(name.replace("_", " ").capitalize(), _text(value)) for name, value in flat(event.detail).items()]
+    """What the event's detail holds, as names and text; ``permission`` has a place of its own."""
+    known = {name: value for name, value in flat(event.detail).items() if value is not None and name != "permission"}
+    return [(name.replace("_", " ").capitalize(), _text(value)) for name, value in known.items()]
 
 
 def flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -56,7 +56,7 @@ class LogState:
     newest: int | None
     newest_at: datetime | None
     pending: int
-    oldest_pending_age: float
+    oldest_pending_age: int
 
     @property
     def size(self) -> int:
@@ -73,7 +73,7 @@ def events(actor: Actor, filters: Filters, *, before: int | None = None, size: i
     return Page(page[:size], page[size - 1].placed.index if more else None)
 
 
-def events_around(actor: Actor, filters: Filters, index: int, *, newer: int = 8, size: int = PAGE) -> list[Event]:
+def events_around(actor: Actor, filters: Filters, index: int, *, newer: int = 3, size: int = PAGE) -> list[Event]:
     """A stretch of the timeline with the event at ``index`` in it, newest first. Raises ViewDenied."""
     found = _integrated(actor, filters)
     after = list(found.filter(placed__index__gt=index).order_by("placed__index")[:newer])
@@ -107,7 +107,7 @@ def log_state() -> LogState:
         newest=newest.index if newest else None,
         newest_at=newest.event.at if newest else None,
         pending=Pending.objects.count(),
-        oldest_pending_age=max((timezone.now() - oldest.event.at).total_seconds(), 0) if oldest else 0.0,
+        oldest_pending_age=max(int((timezone.now() - oldest.event.at).total_seconds()), 0) if oldest else 0,
     )
 
 

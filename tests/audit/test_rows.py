@@ -29,7 +29,10 @@ def test_an_event_without_before_and_after_has_no_changes() -> None:
 
 
 def test_facts_are_named_for_people() -> None:
-    assert facts(Event(detail={"exit_code": 3, "by": {"rule": "x"}})) == [("Exit code", "3"), ("By.rule", "x")]
+    assert facts(Event(detail={"exit_code": 3, "by": {"rule": "x"}, "permission": "p", "job": None})) == [
+        ("Exit code", "3"),
+        ("By.rule", "x"),
+    ]
 
 
 @pytest.mark.parametrize(
