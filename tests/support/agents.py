@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pools.runtime.channel import Channel
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId
 from tests.support.simulator import Simulator
@@ -73,12 +75,12 @@ class AgentHost:
         """End everything that was started here, whatever state a test left it in."""
         if self.process is not None:
             self.kill()
-        for status in self.state.glob("workers/*/status.json"):
-            body = json.loads(status.read_text())
-            for process in (body["process"], body.get("horse")):
-                found = ProcessId.read(process)
-                if found is not None:
-                    found.kill_group()
+        for status in [channel.status() for channel in self.channels()]:
+            for process in (status.process, status.horse) if status else ():
+                if process is not None:
+                    process.kill_group()
+        # A worker that was just being started finds its folder gone, and stops before it takes a job.
+        shutil.rmtree(self.state / "workers", ignore_errors=True)
 
     # The controller's part.
 
@@ -108,6 +110,11 @@ class AgentHost:
 
     # What the console would see.
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def heartbeat(self) -> dict[str, Any]:
         raw = self.valkey.client.hget(self.keys.agents, self.name)
         return json.loads(raw) if raw else {}
@@ -135,6 +142,10 @@ class AgentHost:
         wait_for(settled, timeout=timeout, message=f"{count} workers; agent says:\n{self.log()}")
         return self.workers(uid)
 
+    def channels(self) -> list[Channel]:
+        """Of each worker that has a folder, alive or not."""
+        return [Channel(record.parent) for record in sorted(self.state.glob("workers/*/record.json"))]
+
     def log(self) -> str:
         return self.output.read_text() if self.output.exists() else ""
 
@@ -144,5 +155,7 @@ def new_uid() -> str:
 
 
 def signal_worker(worker: dict[str, Any], number: signal.Signals) -> None:
-    """Signal one worker of a heartbeat."""
-    os.kill(worker["pid"], number)
+    """Signal one worker of a heartbeat, if it still lives."""
+    process = ProcessId.of(worker["pid"])
+    if process is not None:
+        process.signal(number)
