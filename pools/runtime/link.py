@@ -22,7 +22,7 @@ log = logging.getLogger("poolwarden.agent")
 
 CYCLE_SECONDS = 0.5
 SLOW_CYCLE_SECONDS = 1.0  # heartbeat, promotion
-AUDIT_SECONDS = 5.0  # every envelope is read again, whatever the hint says
+AUDIT_SECONDS = 2.0  # every envelope is read again, whatever the hint says
 UPKEEP_SECONDS = 60
 LONGEST_BACKOFF = 5.0
 MOST_EVENTS = 1000
