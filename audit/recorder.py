@@ -61,11 +61,11 @@ def record(
 
 
 def record_denied(*, actor: Actor, action: str, target: Target, permission: str, reason: str = "") -> Event:
-    """Record that ``actor`` lacked ``permission`` for ``action``, in a transaction of its own.
+    """Record that ``actor`` lacked ``permission`` for ``action``, after the refused action has rolled back.
 
-    Call it after the refused action has rolled back; inside another transaction it raises RuntimeError.
+    Whoever calls it inside a larger transaction lets that one commit, as the API's idempotent writes do.
     """
-    with transaction.atomic(durable=True):
+    with transaction.atomic():
         detail = {"permission": permission}
         return record(actor=actor, action=action, target=target, reason=reason, outcome="denied", detail=detail)
 

@@ -92,12 +92,6 @@ def test_a_denial_outlives_the_refused_action() -> None:
     assert (event.outcome, event.detail, event.reason) == ("denied", {"permission": "pools.scale_pool"}, "more")
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_denial_inside_a_doomed_transaction_is_a_mistake_that_shows() -> None:
-    with transaction.atomic(), pytest.raises(RuntimeError):
-        record_denied(actor=ANA, action="pool.scaled", target=PAYMENTS, permission="pools.scale_pool")
-
-
 def deep(levels: int) -> dict[str, Any]:
     return {"a": deep(levels - 1)} if levels else {}
 
