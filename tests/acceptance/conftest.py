@@ -1,0 +1,61 @@
+"""A demo installation shared by the browser tests of one process, and a real Chromium."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.installation import Installation, own_database
+
+CHROMIUM = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Tests that use it share one: they carry ``pytest.mark.xdist_group("demo")`` and leave it running."""
+    home = tmp_path_factory.mktemp("demo") / "home"
+    installation = Installation(home, extra=own_database(home))
+    installation.start()
+    yield installation
+    assert installation.stop() == 0, installation.report()
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        assert not os.environ.get("CI"), "no Chromium is installed"
+        pytest.skip("no Chromium is installed: the browser tests need one")
+    return browser_type_launch_args | {"executable_path": chromium, "args": list(CHROMIUM)}
+
+
+@pytest.fixture
+def people(browser: Browser, demo: Installation) -> Iterator[Any]:
+    """``people("oncall")`` is a page in a browser context of its own, signed in as that demo account."""
+    contexts = []
+
+    def sign_in(name: str, **options: Any) -> Page:
+        context = browser.new_context(base_url=demo.url, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto("/sign-in/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill("poolwarden-demo")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        return page
+
+    yield sign_in
+    for context in contexts:
+        context.close()
