@@ -24,7 +24,7 @@ from itertools import batched
 from pools.broker.connection import Broker
 from pools.broker.scripts import script
 
-CHUNK = 250
+CHUNK = 200
 """Jobs a script call: the broker serves nobody else meanwhile, and shall not wait longer than about 5 ms."""
 DEFAULT_TIMEOUT = 180
 NO_EXC_INFO = zlib.compress(b"")

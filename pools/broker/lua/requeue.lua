@@ -10,7 +10,7 @@ local function refusal(id, key, job)
     if job.err then
         return 'damaged'
     end
-    if redis.call('EXISTS', key) == 0 then
+    if not job[1] and redis.call('EXISTS', key) == 0 then
         return 'gone'
     end
     -- This very call, sent again because its answer was lost, has moved the job already; it may have failed anew since.
@@ -59,20 +59,18 @@ local function requeue(id)
     end
     local limit, concurrency = job[5] or '', tonumber(job[6] or '') or 0
     local limited = limit ~= '' and concurrency > 0
+    local state, name_of_more, more = 'queued', 'enqueued_at', stamp
     if limited then
         if not wait_for_slot(id, limit, concurrency) then
             return 'damaged'
         end
-        redis.call('HSET', key, 'status', 'rate_limited', 'enqueue_at_front', 0)
-    else
-        if fails('RPUSH', queue, id) then
-            return 'damaged'
-        end
-        redis.call('HSET', key, 'status', 'queued', 'enqueued_at', stamp)
+        state, name_of_more, more = 'rate_limited', 'enqueue_at_front', 0
+    elseif fails('RPUSH', queue, id) then
+        return 'damaged'
     end
     redis.call('ZREM', failed, id)
-    redis.call('HSET', key, 'started_at', '', 'ended_at', '', 'exc_info', no_exc_info)
-    redis.call('HSETNX', key, 'timeout', default_timeout)
+    redis.call('HSET', key, 'status', state, name_of_more, more, 'started_at', '', 'ended_at', '',
+        'exc_info', no_exc_info, 'timeout', job[4] or default_timeout)
     set_expiry(id, tonumber(job[3] or ''))
     if limited then
         promote(prefix, limit, concurrency, now, stamp)
