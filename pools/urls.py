@@ -1,8 +1,22 @@
 """The domain's pages. Names are used by templates and the frame; addresses are the contract's."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
-from pools.views import access, agents, config, overview, pools, secrets, verbs
+from pools.views import (
+    access,
+    agents,
+    config,
+    dead_letters,
+    handling,
+    jobs,
+    operations,
+    overview,
+    pools,
+    secrets,
+    verbs,
+)
+
+register_converter(jobs.JobIdConverter, "job_id")
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -17,6 +31,17 @@ urlpatterns = [
     path("pools/<slug:slug>/config/", config.config, name="config"),
     path("pools/<slug:slug>/config/<int:number>/", config.config_version, name="config-version"),
     path("pools/<slug:slug>/config/<int:number>/restore/", config.config_restore_page, name="config-restore"),
+    path("dead-letters/", dead_letters.dead_letters, name="dead-letters"),
+    path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
+    path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
+    path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
+    path("jobs/<job_id:job_id>/", jobs.job, name="job"),
+    path("operations/", operations.operations, name="operations"),
+    path("operations/<int:pk>/", operations.operation, name="operation"),
+    path("operations/<int:pk>/start/", operations.move, {"verb": "start"}, name="operation-start"),
+    path("operations/<int:pk>/pause/", operations.move, {"verb": "pause"}, name="operation-pause"),
+    path("operations/<int:pk>/resume/", operations.move, {"verb": "resume"}, name="operation-resume"),
+    path("operations/<int:pk>/cancel/", operations.move, {"verb": "cancel"}, name="operation-cancel"),
     path("agents/", agents.agents, name="agents"),
     path("secrets/", secrets.secrets, name="secrets"),
     path("secrets/new/", secrets.secret_new, name="secret-new"),

@@ -9,12 +9,12 @@ from pools.spec import FieldError, PoolSpec, SpecError, parse_yaml, to_yaml
 
 
 class PublishForm(forms.Form):
-    """What both editors share. The message is asked for by the operation, not while somebody still compares."""
+    """What both editors share."""
 
     expected_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     message = forms.CharField(
-        required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why: the message goes into the audit log. Nothing was changed."},
         help_text="Why this changes. Kept with the version and in the audit log.",
     )
 

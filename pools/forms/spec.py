@@ -57,7 +57,7 @@ def _whole(model: Any, name: str) -> forms.IntegerField:
 def _lines(model: Any, name: str, rows: int = 3, field: type[LinesField] = LinesField) -> LinesField:
     attrs = {"rows": rows, "spellcheck": "false"}
     info: FieldInfo = model.model_fields[name]
-    said = f"{info.description} {'name=value, one' if field is LabelsField else 'One'} a line."
+    said = f"{info.description} One {'name=value ' if field is LabelsField else ''}a line."
     return field(**_described(info, help_text=said, widget=forms.Textarea(attrs)))
 
 
@@ -110,7 +110,8 @@ class SpecForm(forms.Form):
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
-        return values | values.pop("application")
+        application: dict[str, Any] = values.pop("application")
+        return values | application
 
     @property
     def chosen(self) -> PoolSpec:

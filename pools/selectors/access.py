@@ -27,6 +27,18 @@ MEANINGS = {
 }
 
 
+# The same in a word, for a row of a table.
+IN_SHORT = {
+    "view_pool": "see",
+    "requeue_dead_letters": "requeue",
+    "discard_dead_letters": "discard",
+    "control_pool": "pause, resume, drain",
+    "scale_pool": "scale",
+    "change_config": "change config",
+    "approve_config": "approve config",
+}
+
+
 @dataclass(frozen=True)
 class PermissionLine:
     """One row of the table: ``held`` says for each role of ``ROLE_GRANTS`` whether it has the permission."""
@@ -53,7 +65,7 @@ class Role:
 
 @dataclass(frozen=True)
 class PoolAccess:
-    """``mine``: what the actor may do. ``grants``: group → permissions it holds on the pool."""
+    """``mine``: what the actor may do; ``grants``: group → what it may do. Words of ``IN_SHORT``."""
 
     pool: Pool
     mine: list[str]
@@ -89,8 +101,11 @@ def pool_access(actor: Actor) -> list[PoolAccess]:
     return [
         PoolAccess(
             pool,
-            mine=[name for name in MEANINGS if any(name in held[pool.pk][group] for group in groups)],
-            grants={group: [name for name in MEANINGS if name in names] for group, names in held[pool.pk].items()},
+            mine=[word for name, word in IN_SHORT.items() if any(name in held[pool.pk][group] for group in groups)],
+            grants={
+                group: [word for name, word in IN_SHORT.items() if name in names]
+                for group, names in held[pool.pk].items()
+            },
         )
         for pool in pools
     ]

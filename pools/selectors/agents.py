@@ -11,6 +11,15 @@ from pools.selectors.refusals import refusal_sentence
 
 
 @dataclass(frozen=True)
+class Number:
+    """A config version number of one agent: told, verified or running; None for none yet."""
+
+    label: str
+    value: int | None
+    is_newest: bool
+
+
+@dataclass(frozen=True)
 class Serving:
     """An agent's word on one pool. ``newest``: what the console published."""
 
@@ -21,8 +30,13 @@ class Serving:
         return self.state.pool.published_number
 
     @property
+    def numbers(self) -> list[Number]:
+        states = (("Told", self.state.told), ("Verified", self.state.verified), ("Running", self.state.running))
+        return [Number(label, value, value == self.newest) for label, value in states]
+
+    @property
     def is_behind(self) -> bool:
-        return self.state.verified != self.newest or self.state.running != self.newest
+        return not all(number.is_newest for number in self.numbers)
 
     @property
     def why_refused(self) -> str:

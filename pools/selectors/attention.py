@@ -69,7 +69,7 @@ def _refused(presence: Presence) -> list[Item]:
             title=f"Agent {serving.agent} refuses {_version(serving)} of {presence.pool}",
             since=serving.refused_at,
             since_label="Refused",
-            detail=f"Because {refusal_sentence(serving.refused_code)}. {_keeps(serving)}",
+            detail=f"Because {refusal_sentence(serving.refused_code)}{_said(serving)}. {_keeps(serving)}",
             actions=(Action(f"See why {serving.agent} refuses", agent_url(serving.agent.name)),),
         )
         for serving in presence.refusing
@@ -78,6 +78,11 @@ def _refused(presence: Presence) -> list[Item]:
 
 def _version(serving: AgentPool) -> str:
     return f"v{serving.refused_version}" if serving.refused_version else "the config"
+
+
+def _said(serving: AgentPool) -> str:
+    """The agent's own words, which may say which field or which file."""
+    return f": {serving.refused_detail[:200].rstrip('.')}" if serving.refused_detail else ""
 
 
 def _keeps(serving: AgentPool) -> str:

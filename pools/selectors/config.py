@@ -113,6 +113,10 @@ class VersionLine:
     attest: str = ""
     change: tuple[DiffLine, ...] = ()
 
+    @property
+    def label(self) -> str:
+        return f"Config change from v{self.version.number - 1} to v{self.version.number}"
+
 
 def version_lines(presence: Presence, limit: int = 3) -> list[VersionLine]:
     """The newest versions; the change is shown of the newest only."""

@@ -91,7 +91,8 @@ def _after(group: FailureGroup, presence: Presence) -> str:
     told = presence.published
     if told is None or told.signed_at is None or not timedelta() <= group.first_seen - told.signed_at <= BLAMED:
         return ""
-    seconds = (group.first_seen - told.signed_at).total_seconds() // 1
+    seconds = int((group.first_seen - told.signed_at).total_seconds())
+    seconds -= seconds % 60 if seconds > 60 else 0
     return f"That was {duration(seconds)} after config v{told.number}. "
 
 

@@ -21,6 +21,7 @@ from pools.models import (
     Worker,
 )
 
+JUST_NOW = timedelta(minutes=1)
 SPARK_SPAN = timedelta(minutes=5)
 
 
@@ -68,6 +69,13 @@ class Presence:
         return [serving for serving in self.live if serving.generation >= self.pool.generation]
 
     @property
+    def is_applying(self) -> bool:
+        """Whether it is worth saying how far the newest run command has come: not yet everywhere, or just now."""
+        if self.command is None or not self.live:
+            return False
+        return len(self.applied) < len(self.live) or timezone.now() - self.command.issued_at < JUST_NOW
+
+    @property
     def attesting(self) -> int:
         """Live workers that run the version they were told."""
         return self.versions[self.published.number] if self.published else 0
@@ -87,6 +95,16 @@ class Presence:
     @property
     def waiting(self) -> int:
         return self.now.waiting if self.now else 0
+
+    @property
+    def wanted(self) -> int:
+        return self.now.wanted if self.now else 0
+
+    @property
+    def lacks_workers(self) -> bool:
+        """Nobody is there although the config asks for workers, or, where no config speaks, although jobs wait."""
+        is_needed = self.wanted or (self.waiting and self.pool.kind != PoolKind.MANAGED)
+        return self.is_taking_jobs and not self.workers and bool(is_needed)
 
     @property
     def is_taking_jobs(self) -> bool:

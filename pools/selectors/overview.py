@@ -43,6 +43,10 @@ class Overview:
     rows: list[PoolRow]
     counts: dict[str, int]
 
+    @property
+    def is_failing(self) -> bool:
+        return any(row.failed_tone for row in self.rows)
+
     def shown(self, which: str) -> list[PoolRow]:
         return [row for row in self.rows if is_critical(row.pool)] if which == "critical" else self.rows
 

@@ -8,11 +8,12 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
+from controlplane.wording import count
 from pools.models import Pool, PoolSample, QueueState, Resolution, RunCommand, Worker
 from pools.selectors.fleet import Presence, presences, sparks
 from pools.selectors.rows import PoolRow, rows_of
 
-PAGE = 50
+PAGE = 25
 QUEUES = 20
 COMMANDS = 5
 RECENTLY_GONE = timedelta(hours=1)
@@ -36,6 +37,18 @@ class WorkerPage:
     total: int
     number: int
     next: int | None
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A run command; ``seconds`` from the click until every live agent had applied it."""
+
+    command: RunCommand
+
+    @property
+    def seconds(self) -> float | None:
+        at = self.command.acknowledged_at
+        return round((at - self.command.issued_at).total_seconds(), 1) if at else None
 
 
 def row_of(pool: Pool) -> PoolRow:
@@ -92,16 +105,16 @@ def queues_of(pool: Pool) -> tuple[list[QueueState], int]:
     return found, max(total, len(found))
 
 
-def commands_of(pool: Pool) -> list[RunCommand]:
+def commands_of(pool: Pool) -> list[CommandLine]:
     """The newest run commands."""
-    return list(pool.run_commands.all()[:COMMANDS])
+    return [CommandLine(command) for command in pool.run_commands.all()[:COMMANDS]]
 
 
 def hosts_of(presence: Presence) -> list[str]:
     return sorted({serving.agent.host for serving in presence.live})
 
 
-def charts(pool: Pool, span: str) -> dict[str, dict[str, Any]]:
+def charts(pool: Pool, span: str) -> dict[str, Any]:
     """Waiting jobs and jobs done a minute over a span of ``SPANS``, with marks for versions and commands."""
     length, resolution, _ = SPANS[span]
     since = timezone.now() - length
@@ -115,9 +128,14 @@ def charts(pool: Pool, span: str) -> dict[str, dict[str, Any]]:
     if any(failed):
         rates.append({"label": "Failed a minute", "values": failed, "tone": "bad"})
     waiting = [{"label": "Waiting", "values": [row[1] for row in rows]}]
+    most = max((row[1] for row in rows), default=0)
+    last = rows[-1][1] if rows else 0
+    label = SPANS[span][2]
     return {
         "waiting": {"times": times, "series": waiting, "marks": marks},
+        "waiting_label": f"Waiting jobs, last {label}: at most {count(most)}, now {count(last)}",
         "rates": {"times": times, "series": rates, "marks": marks},
+        "rates_label": f"Jobs done a minute, last {label}: at most {count(max(done, default=0))}",
     }
 
 

@@ -12,6 +12,7 @@ from pools.selectors.phrases import jobs, names
 LONG_WAIT = timedelta(minutes=5)
 MANY_FAILURES = 10  # below it, an hour's failures are never red
 FAILING_SHARE = 0.1
+BUSY_SHARE = 0.9
 CRITICALITIES = [*Criticality]
 
 
@@ -40,25 +41,34 @@ class PoolRow:
         return self.presence.now
 
     @property
-    def has_no_workers(self) -> bool:
-        return self.status.icon == "user-off"
-
-    @property
     def present(self) -> str:
         """``0 of 8 present``: how many workers there should be when none is."""
-        wanted = self.now.wanted if self.now else 0
-        return f"of {wanted} present" if wanted else "present"
+        return f"of {self.presence.wanted} present" if self.presence.wanted else "present"
 
     @property
     def busy_tone(self) -> str:
-        """Warn when every worker is busy and jobs wait longer than they should."""
+        """Warn when hardly a worker is free and jobs wait longer than they should."""
         now = self.now
-        full = now is not None and now.workers > 0 and now.busy >= now.workers
-        return "warn" if full and now is not None and now.waiting > now.workers else ""
+        return "warn" if now and now.workers and now.busy >= BUSY_SHARE * now.workers and self.oldest_tone else ""
+
+    @property
+    def busy_label(self) -> str:
+        return f"{self.now.busy} of {self.now.workers} workers busy" if self.now else "not sampled yet"
+
+    @property
+    def spark_label(self) -> str:
+        return f"{self.pool.slug}: waiting jobs, last 5 minutes, now {self.presence.waiting}"
+
+    @property
+    def attest_label(self) -> str:
+        told, attesting = self.presence.published, self.presence.attesting
+        if told is None:
+            return ""
+        return f"Told v{told.number}; {attesting} of {sum(self.presence.versions.values())} workers attest it"
 
     @property
     def spark_tone(self) -> str:
-        return "bad" if self.has_no_workers and self.presence.waiting else self.busy_tone
+        return "bad" if self.presence.lacks_workers and self.presence.waiting else self.busy_tone
 
     @property
     def oldest(self) -> datetime | None:
@@ -89,9 +99,9 @@ class PoolRow:
 
     @property
     def rank(self) -> tuple[int, int, str]:
-        """Those in trouble first, then by criticality, then by name."""
-        trouble = {"bad": 0, "warn": 1}.get(self.status.tone, 2)
-        if trouble == 2 and (self.drifting or self.failed_tone or self.oldest_tone):
+        """Those in trouble first (0, then 1), then by criticality, then by name. A pause is a choice, not trouble."""
+        trouble = 0 if self.status.tone == "bad" or self.failed_tone else 2
+        if trouble and (self.drifting or self.oldest_tone):
             trouble = 1
         return trouble, CRITICALITIES.index(Criticality(self.pool.criticality)), self.pool.slug
 
@@ -114,8 +124,8 @@ def _trouble(presence: Presence) -> Status | None:
         return Status("bad", "alert-triangle", "Cannot start", names([s.agent.name for s in presence.not_starting]))
     if pool.run_state != RunState.RUNNING or presence.workers:
         return None
-    wanted = presence.now.wanted if presence.now else 0
-    if wanted or (presence.waiting and pool.kind != PoolKind.MANAGED):
+    if presence.lacks_workers:
+        wanted = presence.wanted
         return Status("bad", "user-off", "No workers", f"wants {wanted}" if wanted else "")
     if pool.kind == PoolKind.MANAGED and pool.published_number and not presence.live:
         return Status("bad" if presence.waiting else "warn", "server-off", "No agent", "none serves it")

@@ -53,6 +53,7 @@ def role(request: HttpRequest, verb: str) -> HttpResponse:
     asked = {name: request.GET.get(name, "") for name in ("user", "team", "role")}
     form = RoleForm(request.POST or None, initial=asked)
     page = {"form": form, "verb": verb, "right": right}
+    page |= {"button": "Give the role", "tone": ""} if verb == "grant" else {"button": "Take the role", "tone": "bad"}
     if request.method != "POST":
         return render(request, "access/role.html", page)
     return act(

@@ -65,9 +65,14 @@ def _fresh(request: HttpRequest, pool: Pool) -> Editor:
 
 
 def _typed(request: HttpRequest) -> Editor:
+    do = request.POST.get("do", "publish")
+    form: Editor
     if request.POST.get("as") == "yaml":
-        return YamlForm(request.POST)
-    return ConfigForm(request.POST, add_rule=request.POST.get("do") == "add_rule")
+        form = YamlForm(request.POST)
+    else:
+        form = ConfigForm(request.POST, add_rule=do == "add_rule")
+    form.fields["message"].required = do == "publish"  # not asked for while somebody still compares
+    return form
 
 
 def _translated(form: Editor, wanted: str) -> Editor:
@@ -90,8 +95,9 @@ def _page(request: HttpRequest, actor: Actor, pool: Pool, form: Editor, status: 
         "expected": pool.config_number,
         **_comparison(pool, form, status),
     }
-    whole = not request.headers.get("HX-Request") or request.POST.get("do") != "compare"
-    response = render(request, "pools/config.html" if whole else "pools/config.html#comparison", context, status=status)
+    is_part = bool(request.headers.get("HX-Request")) and request.POST.get("do") == "compare"
+    template = "pools/_comparison.html" if is_part else "pools/config.html"
+    response = render(request, template, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -132,7 +138,10 @@ def _version_context(actor: Actor, pool: Pool, number: int) -> dict[str, Any]:
         "is_newest": number == pool.config_number,
         "is_running": number == pool.published_number,
         "right": pool_rights(actor, pool, CONFIG)[CONFIG],
+        "number_before": number - 1,
+        "number_after": number + 1,
         "next": pool.config_number + 1,
+        "go_back": f"Publish v{pool.config_number + 1} as v{number} was",
         "back": difference(newest_spec(pool), spec_of(version)),
     }
 

@@ -20,7 +20,7 @@ from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queu
 from pools.selectors.pools import matching, pool_of, teams_of
 from pools.selectors.rights import global_rights, pool_rights
 from pools.views._acting import act
-from pools.views.verbs import offered, verbs_of
+from pools.views.verbs import lacking, offered, verbs_of
 
 ADD_POOL = "pools.add_pool"
 
@@ -59,12 +59,14 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
     row = row_of(found)
     rights = pool_rights(actor, found, CONTROL, SCALE, CONFIG)
     queues, queue_count = queues_of(found)
+    verbs = offered(found, verbs_of(found, row.presence, rights))
     page = request.GET.get("page", "1")
     number = int(page) if page.isdecimal() and len(page) < 7 else 1
     return {
         "pool": found,
         "row": row,
-        "verbs": offered(found, verbs_of(found, row.presence, rights)),
+        "verbs": verbs,
+        "missing": lacking(verbs),
         "may_config": rights[CONFIG],
         "hosts": hosts_of(row.presence),
         "span": span,

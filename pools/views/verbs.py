@@ -142,5 +142,14 @@ def offered(pool: Pool, verbs: dict[str, Verb]) -> list[Verb]:
     return [verbs[key] for key in keys]
 
 
+def lacking(verbs: list[Verb]) -> list[tuple[Right, str]]:
+    """Each right that is missing, with the buttons it would open."""
+    missing: dict[Right, list[str]] = {}
+    for verb in verbs:
+        if not verb.right.allowed:
+            missing.setdefault(verb.right, []).append(verb.key.capitalize())
+    return [(right, " and ".join(keys)) for right, keys in missing.items()]
+
+
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -42,8 +42,9 @@ def spec(**changes: Any) -> PoolSpec:
 def pool(
     team: Team, slug: str = "payments", *, versions: int = 1, now: dict[str, Any] | None = None, **more: Any
 ) -> Pool:
-    """A managed pool with ``versions`` published config versions that differ in ``workers``, and its sampled figures."""
+    """A managed pool with ``versions`` published config versions that differ in ``workers``; with figures if given."""
     queues = more.pop("queues", [slug, f"{slug}.high"])
+    signed_at = more.pop("signed_at", timezone.now())
     made = Pool.objects.create(
         slug=slug,
         name=more.pop("name", slug),
@@ -56,7 +57,9 @@ def pool(
     )
     grant_team(made)
     for number in range(1, versions + 1):
-        config_version(made, number, spec(queues=queues, workers=number + 3), newest=number == versions)
+        config_version(
+            made, number, spec(queues=queues, workers=number + 3), newest=number == versions, signed_at=signed_at
+        )
     if now is not None:
         sampled(made, **now)
     return made
