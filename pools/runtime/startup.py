@@ -49,7 +49,7 @@ def main() -> int:
     if config.purpose == "work":
         return _work(config, stop)
     _preload(config.preload)
-    return _keep_up(config)
+    return keep_up(config)
 
 
 def _work(config: WorkerConfig, stop: _Stop) -> int:
@@ -88,7 +88,7 @@ def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: An
     )
 
 
-def _keep_up(config: WorkerConfig) -> int:
+def keep_up(config: WorkerConfig) -> int:
     """One round of repair. The connection is impatient: the agent comes back to it when Redis was away."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     client = connection.impatient(config.redis_url, timeout=10)

@@ -78,12 +78,13 @@ def test_ttls_of_the_spec_apply_where_the_job_has_none(host: AgentHost, queue: Q
 
 def test_damaged_records_become_dead_letters_and_the_worker_goes_on(host: AgentHost, queue: Queue) -> None:
     client = host.valkey.client
-    damaged = queue.enqueue("tasks.add", 1, 1, job_id="damaged", at_front=True)
-    client.hset(f"rq:job:{damaged.id}", "timeout", "soon")
-    client.rpush("rq:queue:mail", damaged.id, b"\xff\xfe not a job", "no:such:job")
+    client.hset("rq:job:damaged", mapping={"data": "x", "status": "queued", "origin": "mail", "timeout": "soon"})
+    client.rpush("rq:queue:mail", "damaged", b"\xff\xfe not a job", "no:such:job")
     after = queue.enqueue("tasks.add", 1, 1)
     _ended(after, "finished")
-    wait_for(lambda: client.hget("rq:job:damaged", "status") in (b"failed", b"finished"), message=host.log)
+    assert client.hget("rq:job:damaged", "status") == b"failed"
+    assert places(client, "mail", "damaged") == ["failed"]
+    assert [event["job_id"] for event in host.events("job.failed")] == ["damaged"]
     assert client.lrange("rq:queue:mail:intermediate", 0, -1) == []
     assert client.hlen(host.keys.claims) == 0
     assert host.events("worker.lost") == []

@@ -28,3 +28,26 @@ def hold(path, seconds=60.0):
 
 def fail(kind="ValueError", text="broken"):
     raise {"ValueError": ValueError, "TimeoutError": TimeoutError, "KeyError": KeyError}[kind](text)
+
+
+def secret_length(name):
+    """The length of a secret, after having had it in a local variable and an exception's neighbourhood."""
+    from pools.runtime import secrets
+
+    return len(secrets.get(name))
+
+
+def secret_then_fail(name):
+    from pools.runtime import secrets
+
+    value = secrets.get(name)
+    raise RuntimeError(f"failed with a secret of {len(value)} characters")
+
+
+def environment():
+    """What this process and its worker show to any process of the same user."""
+    shown = {}
+    for who, pid in (("horse", os.getpid()), ("worker", os.getppid())):
+        for file in ("environ", "cmdline"):
+            shown[f"{who} {file}"] = Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
+    return shown
