@@ -56,7 +56,7 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
 
 
 class DeadLetter(models.Model):
-    """A failed job as the broker last showed it. When it fails again its row changes; earlier failures become attempts."""
+    """A failed job as the broker last showed it. When it fails again its row changes; the earlier one is an attempt."""
 
     broker = models.CharField(max_length=50, default="default")
     job_id = models.CharField(max_length=500)
@@ -94,6 +94,16 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return self.job_id
+
+    @property
+    def error(self) -> str:
+        """The exception's name without its module."""
+        return self.exc_type.rpartition(".")[2]
+
+    @property
+    def ran_for(self) -> float | None:
+        """Seconds from its start to its failure, None when it never started."""
+        return max((self.failed_at - self.started_at).total_seconds(), 0.0) if self.started_at else None
 
 
 class DeadLetterDetail(models.Model):

@@ -21,6 +21,7 @@ from pools.permissions import visible_pools
 PAGE_SIZE = 50
 GROUPS_SHOWN = 100
 VALUE_LIMIT = 2000
+NEW = timedelta(hours=2)  # how long a group counts as new
 GROUP_NUMBERS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 LONG_AGO = re.compile(r"([0-9]{1,4})(m|h|d)")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -118,6 +119,24 @@ class GroupRow:
     last_seen: datetime
     spark: list[int]
 
+    @property
+    def error(self) -> str:
+        """The exception's name without its module."""
+        return self.group.exc_type.rpartition(".")[2] or self.group.title
+
+    @property
+    def cause(self) -> str:
+        """The rest of the group's title."""
+        return self.group.title.removeprefix(self.error).lstrip(": ")
+
+    @property
+    def is_new(self) -> bool:
+        return self.group.first_seen > timezone.now() - NEW
+
+    @property
+    def spark_label(self) -> str:
+        return f"{self.error} in {self.group.func}: failures an hour over the last 24 hours, now {self.spark[-1]:,}"
+
 
 @dataclass(frozen=True)
 class Page[T]:
@@ -149,7 +168,7 @@ def dead_letter_page(
 def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = GROUPS_SHOWN) -> list[GroupRow]:
     """Groups with at least one match, most dead letters first."""
     if wanted.whole_groups:
-        found = _matching_groups(actor, wanted).order_by("-open_count", "-last_seen")[:limit]
+        found = matching_groups(actor, wanted).order_by("-open_count", "-last_seen")[:limit]
         rows = [GroupRow(group, group.open_count, group.first_seen, group.last_seen, []) for group in found]
     else:
         counts = (
@@ -168,7 +187,7 @@ def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = GROUPS_SHOWN
 def group_totals(actor: Actor, wanted: DeadLetterFilter) -> tuple[int, int]:
     """How many dead letters in how many groups match."""
     if wanted.whole_groups:
-        counts = list(_matching_groups(actor, wanted).values_list("open_count", flat=True))
+        counts = list(matching_groups(actor, wanted).values_list("open_count", flat=True))
         return sum(counts), len(counts)
     totals = dead_letters(actor, wanted).order_by().aggregate(n=Count("pk"), groups=Count("group_id", distinct=True))
     return totals["n"], totals["groups"]
@@ -200,7 +219,8 @@ def traceback_of(dead_letter: DeadLetter) -> str:
     return zlib.decompress(bytes(detail.traceback)).decode() if detail else ""
 
 
-def _matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
+def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
+    """Groups with open dead letters, for a filter that takes whole groups."""
     where = Q(open_count__gt=0, pool__in=visible_pools(actor))
     if wanted.pool:
         where &= Q(pool__slug=wanted.pool)

@@ -1,10 +1,119 @@
 """Operations that an actor may see: those all of whose pools are visible."""
 
-from django.db.models import QuerySet
+from collections import Counter
+from dataclasses import dataclass
+
+from django.db.models import Count, QuerySet
 
 from audit.actor import Actor
-from pools.models import Operation, Pool
-from pools.permissions import visible_pools
+from pools.models import Operation, OperationItem, OperationKind, OperationState, Outcome, Pool
+from pools.permissions import pools_with, visible_pools
+from pools.selectors.dead_letters import Page
+from pools.selectors.phrases import names
+
+PAGE = 25
+ITEMS = 50
+DONE = {OperationKind.REQUEUE: Outcome.REQUEUED, OperationKind.DISCARD: Outcome.DISCARDED}
+SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED)
+TABS = {
+    "all": "All",
+    "running": "Running",
+    "paused": "Paused",
+    "frozen": "Frozen",
+    "ended": "Ended",
+    "cancelled": "Cancelled",
+}
+# Tone, word and icon of a state; a quiet one has no tone.
+STATES = {
+    OperationState.FROZEN: ("", "Frozen", "snowflake"),
+    OperationState.RUNNING: ("run", "Sending", "player-play"),
+    OperationState.PAUSED: ("warn", "Paused", "player-pause"),
+    OperationState.CANCELLED: ("", "Cancelled", "player-stop"),
+    OperationState.ENDED: ("ok", "Ended", "circle-check"),
+}
+# Tone, word, icon and, where the word does not say it all, why.
+OUTCOMES = {
+    Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
+    Outcome.DISCARDED: ("ok", "Discarded", "check", ""),
+    Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "no longer failed: somebody else was quicker"),
+    Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
+    Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged: RQ could not run it"),
+    Outcome.CANCELLED: ("", "Cancelled", "player-stop", "stays among the dead letters"),
+    Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Items by outcome. Every item is in exactly one of them, so the parts add up to the frozen count."""
+
+    frozen: int
+    counts: dict[str, int]
+    done_as: str
+
+    def of(self, *outcomes: str) -> int:
+        return sum(self.counts.get(outcome, 0) for outcome in outcomes)
+
+    @property
+    def done(self) -> int:
+        return self.of(self.done_as)
+
+    @property
+    def skipped(self) -> int:
+        return self.of(*SKIPPED)
+
+    @property
+    def pending(self) -> int:
+        return self.of(Outcome.PENDING)
+
+    @property
+    def handled(self) -> int:
+        """Those with an outcome of their own: done or skipped."""
+        return self.done + self.skipped
+
+    @property
+    def parts(self) -> list[tuple[str, str, int]]:
+        """What the bar and its legend show, in this order: label, tone, number of items."""
+        skipped = self.of(Outcome.NOT_FAILED, Outcome.GONE)
+        shown = [
+            (OUTCOMES[Outcome(self.done_as)][1], "ok", self.done),
+            ("Skipped, no longer there", "calm", skipped),
+            ("Skipped, damaged", "bad", self.of(Outcome.DAMAGED)),
+            ("Cancelled", "", self.of(Outcome.CANCELLED)),
+            ("Not sent yet", "", self.pending),
+        ]
+        return [part for index, part in enumerate(shown) if part[2] or not index]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{count:,} {label.lower()}" for label, _, count in self.parts)
+
+    @property
+    def segments(self) -> list[tuple[int, str]]:
+        return [(count, tone) for _, tone, count in self.parts if tone]
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation in the list. ``title`` says what it does, to how many, where."""
+
+    operation: Operation
+    title: str
+    state: tuple[str, str, str]
+    progress: Progress
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.operation.state in (OperationState.RUNNING, OperationState.PAUSED, OperationState.FROZEN)
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """One frozen job and what became of it. ``chip``: tone, word, icon."""
+
+    item: OperationItem
+    chip: tuple[str, str, str]
+    why: str
 
 
 def visible_operations(actor: Actor) -> QuerySet[Operation]:
@@ -16,3 +125,91 @@ def visible_operations(actor: Actor) -> QuerySet[Operation]:
 def find_operation(actor: Actor, pk: int) -> Operation:
     """Raises ``Operation.DoesNotExist`` also for one that touches a pool which the actor may not see."""
     return visible_operations(actor).get(pk=pk)
+
+
+def operation_tabs(actor: Actor) -> list[tuple[str, str, int]]:
+    """State, label and number of operations; states that do not occur are left out."""
+    counts = dict(visible_operations(actor).order_by().values_list("state").annotate(n=Count("pk")))
+    found = {"all": sum(counts.values()), **counts}
+    return [(key, label, found[key]) for key, label in TABS.items() if found.get(key)]
+
+
+def operation_page(actor: Actor, state: str, cursor: str) -> Page[OperationRow]:
+    """Newest first. A cursor that is no number means the first page, an unknown state means all."""
+    found = visible_operations(actor).order_by("-pk")
+    if state in OperationState.values:
+        found = found.filter(state=state)
+    if number := _number(cursor):
+        found = found.filter(pk__lt=number)
+    rows = list(found[: PAGE + 1])
+    more = str(rows[PAGE - 1].pk) if len(rows) > PAGE else ""
+    return Page([row_of(row, progress) for row, progress in with_progress(rows[:PAGE])], more)
+
+
+def row_of(row: Operation, progress: Progress) -> OperationRow:
+    slugs = sorted(pool.slug for pool in row.pools.all())
+    letters = "dead letter" if row.frozen_count == 1 else "dead letters"
+    title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}"
+    return OperationRow(row, title, STATES[OperationState(row.state)], progress)
+
+
+def progress_of(row: Operation) -> Progress:
+    return Progress(row.frozen_count, row.outcome_counts(), DONE[OperationKind(row.kind)])
+
+
+def pools_without(actor: Actor, row: Operation, permission: str) -> list[str]:
+    """The operation's pools on which the actor does not hold the permission."""
+    return sorted(row.pools.exclude(pk__in=pools_with(actor, permission)).values_list("slug", flat=True))
+
+
+def items_page(row: Operation, tab: str, cursor: str) -> Page[ItemRow]:
+    """In the order of sending. ``tab``: one of ``item_tabs``, anything else means all."""
+    items = row.items.select_related("dead_letter").order_by("position")
+    if outcomes := _outcomes(tab):
+        items = items.filter(outcome__in=outcomes)
+    if number := _number(cursor):
+        items = items.filter(position__gt=number)
+    found = list(items[: ITEMS + 1])
+    return Page(
+        [_item_row(item) for item in found[:ITEMS]], str(found[ITEMS - 1].position) if len(found) > ITEMS else ""
+    )
+
+
+def _item_row(item: OperationItem) -> ItemRow:
+    tone, word, icon, why = OUTCOMES[Outcome(item.outcome)]
+    return ItemRow(item, (tone, word, icon), why)
+
+
+def item_tabs(progress: Progress) -> list[tuple[str, str, int]]:
+    """Key, label and number of items; always all, then those that occur."""
+    tabs = [
+        ("done", OUTCOMES[Outcome(progress.done_as)][1], progress.done),
+        ("skipped", "Skipped", progress.skipped),
+        ("pending", "Not sent yet", progress.pending),
+        ("cancelled", "Cancelled", progress.of(Outcome.CANCELLED)),
+    ]
+    return [("all", "All", progress.frozen), *(tab for tab in tabs if tab[2])]
+
+
+def _outcomes(tab: str) -> tuple[str, ...]:
+    return {
+        "done": tuple(DONE.values()),
+        "skipped": SKIPPED,
+        "pending": (Outcome.PENDING,),
+        "cancelled": (Outcome.CANCELLED,),
+    }.get(tab, ())
+
+
+def with_progress(rows: list[Operation]) -> list[tuple[Operation, Progress]]:
+    """What was done is the rest of the frozen set: only the other outcomes are counted, which are few."""
+    others = OperationItem.objects.filter(operation__in=rows).exclude(outcome__in=DONE.values()).order_by()
+    counts: dict[int, Counter[str]] = {row.pk: Counter() for row in rows}
+    for pk, outcome, count in others.values_list("operation", "outcome").annotate(n=Count("pk")):
+        counts[pk][outcome] = count
+    for row in rows:
+        counts[row.pk][DONE[OperationKind(row.kind)]] = row.frozen_count - counts[row.pk].total()
+    return [(row, Progress(row.frozen_count, dict(counts[row.pk]), DONE[OperationKind(row.kind)])) for row in rows]
+
+
+def _number(cursor: str) -> int:
+    return int(cursor) if cursor.isascii() and cursor.isdigit() and len(cursor) <= 18 else 0

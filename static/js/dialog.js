@@ -34,3 +34,24 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
+
+// A button whose `hx-target` lies in a dialog opens it with the answer. Without an answer for it (signed out, refused,
+// unreachable) the form goes its ordinary way, so that nothing fails in silence.
+document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+  const dialog = dialogOf(ctx);
+  if (!dialog) return;
+  if (!ctx.target.firstElementChild) return submit(ctx);
+  if (!dialog.open) dialog.showModal();
+  dialog.querySelector("textarea, button[type=submit], [data-close]")?.focus();
+});
+for (const failure of ["htmx:response:error", "htmx:error"]) {
+  document.addEventListener(failure, ({ detail: { ctx } }) => dialogOf(ctx) && submit(ctx));
+}
+
+function dialogOf(ctx) {
+  return ctx?.target instanceof Element ? ctx.target.closest("dialog") : null;
+}
+
+function submit({ sourceElement }) {
+  sourceElement.form?.requestSubmit(sourceElement);
+}

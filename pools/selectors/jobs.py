@@ -1,0 +1,110 @@
+"""One job, as far as the console keeps it: a dead letter with its story, or what a worker runs right now."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from audit.actor import Actor
+from pools.models import DeadLetter, DeadLetterState, OperationItem, Outcome, Worker
+from pools.permissions import visible_pools
+from pools.selectors.dead_letters import traceback_of
+from pools.selectors.operations import visible_operations
+
+ATTEMPTS_SHOWN = 50
+OPERATIONS_SHOWN = 50
+STATES = {
+    DeadLetterState.OPEN: ("bad", "Dead", "circle-x"),
+    DeadLetterState.REQUEUED: ("run", "Requeued", "refresh"),
+    DeadLetterState.DISCARDED: ("", "Discarded", "trash"),
+    DeadLetterState.GONE: ("", "Gone from the broker", "circle-minus"),
+}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One thing that happened to the job, or will. ``item``: an operation that touched it."""
+
+    at: datetime
+    icon: str
+    text: str
+    tone: str = ""
+    detail: str = ""
+    item: OperationItem | None = None
+
+
+@dataclass(frozen=True)
+class JobStory:
+    """``letter`` is None for a job that is only known as the current one of ``worker``."""
+
+    job_id: str
+    letter: DeadLetter | None
+    worker: Worker | None
+    moments: list[Moment]
+    traceback: str
+    state: tuple[str, str, str]
+
+
+def job_story(actor: Actor, job_id: str, broker: str = "default") -> JobStory | None:
+    """None for a job that the console does not know or that is in a pool the actor may not see."""
+    if "\x00" in job_id + broker:
+        return None
+    pools = visible_pools(actor)
+    found = DeadLetter.objects.filter(job_id=job_id, broker=broker, pool__in=pools)
+    letter = found.select_related("pool", "group", "detail").first()
+    workers = Worker.objects.filter(current_job_id=job_id, broker=broker, pool__in=pools, gone_at=None)
+    worker = workers.select_related("pool").first()
+    if letter is None and worker is None:
+        return None
+    moments = _running(worker) if worker else []
+    if letter is not None:
+        moments += _failures(letter) + _operations(actor, letter) + _ends(letter)
+    state = ("run", "Running", "player-play") if worker or not letter else STATES[DeadLetterState(letter.state)]
+    text = traceback_of(letter) if letter else ""
+    return JobStory(job_id, letter, worker, sorted(moments, key=lambda moment: moment.at), text, state)
+
+
+def _running(worker: Worker) -> list[Moment]:
+    since = worker.current_since or worker.last_seen
+    return [Moment(since, "player-play", f"Running on {worker.name}", "run", worker.current_func)]
+
+
+def _failures(letter: DeadLetter) -> list[Moment]:
+    """The newest failure with what led to it, and those before."""
+    config = f" on config v{letter.config_number}" if letter.config_number else ""
+    on = f"{letter.worker or 'an unknown worker'}{config}"
+    steps = [
+        (letter.created_at, "plus", "Created", ""),
+        (letter.enqueued_at, "clock", f"Enqueued on {letter.queue}", ""),
+        (letter.started_at, "player-play", f"Started on {on}", ""),
+    ]
+    moments = [Moment(at, icon, text, detail=detail) for at, icon, text, detail in steps if at]
+    last = f"Failed, attempt {letter.attempts}" if letter.attempts > 1 else "Failed"
+    moments.append(Moment(letter.failed_at, "circle-x", last, "bad", f"{letter.exc_type}: {letter.message}"))
+    for attempt in letter.earlier.all()[:ATTEMPTS_SHOWN]:
+        worker = f" on {attempt.worker}" if attempt.worker else ""
+        error = f"{attempt.exc_type}: {attempt.message}"
+        moments.append(Moment(attempt.failed_at, "circle-x", f"Failed, attempt {attempt.number}{worker}", "bad", error))
+    return moments
+
+
+def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
+    """Operations over pools that the actor may not see stay out, as everywhere."""
+    items = OperationItem.objects.filter(dead_letter=letter, operation__in=visible_operations(actor).values("pk"))
+    newest = items.select_related("operation").order_by("-pk")[:OPERATIONS_SHOWN]
+    return [
+        Moment(
+            at=item.at or item.operation.created_at,
+            icon="refresh" if item.operation.kind == "requeue" else "trash",
+            text=Outcome(item.outcome).label,
+            tone="run" if item.outcome == Outcome.REQUEUED else "",
+            item=item,
+        )
+        for item in newest
+    ]
+
+
+def _ends(letter: DeadLetter) -> list[Moment]:
+    if letter.state == DeadLetterState.GONE and letter.closed_at:
+        return [Moment(letter.closed_at, "circle-minus", "Gone from the broker: expired, or moved by another tool")]
+    if letter.state == DeadLetterState.OPEN and letter.expires_at:
+        return [Moment(letter.expires_at, "hourglass", "The broker deletes it, when its failure TTL ends", "warn")]
+    return []

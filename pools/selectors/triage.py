@@ -1,0 +1,126 @@
+"""What a selection would touch, and how a filter may be narrowed: counts for people who are about to act."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Max, Q, QuerySet
+from django.utils import timezone
+
+from audit.actor import Actor
+from pools.models import DeadLetter, Pool, RunState
+from pools.permissions import pools_with, visible_pools, who_can_grant
+from pools.selectors.dead_letters import DeadLetterFilter, dead_letters, matching_groups
+from pools.selectors.rights import Right
+
+SHOWN = 5
+NARROWED = {"pool": 3, "error": 3, "task": 2}
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many dead letters share a value, the largest first; ``others`` are the jobs of the values left out."""
+
+    rows: list[tuple[str, int]]
+    others: int
+
+    @classmethod
+    def of(cls, counts: Counter[str], shown: int = SHOWN) -> "Tally":
+        rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
+        return cls(rows[:shown], sum(count for _, count in rows[shown:]))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The open dead letters of a selection, as of ``at``. ``newest``: the last failure among them.
+
+    ``damaged``: their record could not be read in full. ``expired``: the broker's own clock for them has run out.
+    """
+
+    at: datetime
+    count: int
+    newest: datetime | None
+    damaged: int
+    expired: int
+    errors: Tally
+    tasks: Tally
+    pools: Tally
+    paused: list[str]
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """A value to filter by, and how many dead letters it would leave."""
+
+    field: str
+    value: str
+    count: int
+
+
+def preview_of(found: QuerySet[DeadLetter]) -> Preview:
+    """In two queries, whatever the number of dead letters."""
+    now = timezone.now()
+    rows = (
+        found.order_by()
+        .values("pool_id", "exc_type", "func")
+        .annotate(n=Count("pk"), newest=Max("failed_at"))
+        .annotate(bad=Count("pk", filter=~Q(damaged="")), late=Count("pk", filter=Q(expires_at__lte=now)))
+    )
+    errors, tasks, by_pool = Counter[str](), Counter[str](), Counter[int]()
+    newest, damaged, expired = None, 0, 0
+    for row in rows:
+        errors[row["exc_type"].rpartition(".")[2]] += row["n"]
+        tasks[row["func"]] += row["n"]
+        by_pool[row["pool_id"]] += row["n"]
+        damaged, expired = damaged + row["bad"], expired + row["late"]
+        newest = max(newest, row["newest"]) if newest else row["newest"]
+    pools = list(Pool.objects.filter(pk__in=by_pool).order_by("slug"))
+    return Preview(
+        at=now,
+        count=by_pool.total(),
+        newest=newest,
+        damaged=damaged,
+        expired=expired,
+        errors=Tally.of(errors),
+        tasks=Tally.of(tasks),
+        pools=Tally.of(Counter({pool.slug: by_pool[pool.pk] for pool in pools})),
+        paused=[pool.slug for pool in pools if pool.run_state != RunState.RUNNING],
+    )
+
+
+def lacking(actor: Actor, permission: str, found: QuerySet[DeadLetter]) -> list[str]:
+    """The pools of these dead letters on which the actor does not hold the permission."""
+    touched = visible_pools(actor).filter(pk__in=found.order_by().values("pool_id"))
+    return sorted(touched.exclude(pk__in=pools_with(actor, permission)).values_list("slug", flat=True))
+
+
+def right_anywhere(actor: Actor, permission: str) -> Right:
+    """Whether the actor holds the permission on any pool at all."""
+    return right(permission, allowed=pools_with(actor, permission).exists())
+
+
+def right(permission: str, *, allowed: bool) -> Right:
+    return Right(f"pools.{permission}", allowed, "" if allowed else who_can_grant().removesuffix(" can grant it."))
+
+
+def narrowings(actor: Actor, wanted: DeadLetterFilter) -> list[Narrowing]:
+    """The values that divide what matches, the most frequent of each kind; none for a field that is set already."""
+    counts: dict[str, Counter[str]] = {name: Counter() for name in NARROWED if not getattr(wanted, name)}
+    for slug, error, task, count in _by_cause(actor, wanted):
+        values = {"pool": slug, "error": error.rpartition(".")[2], "task": task}
+        for name, counter in counts.items():
+            counter[values[name]] += count
+    return [
+        Narrowing(name, value, count)
+        for name, counter in counts.items()
+        if len(counter) > 1
+        for value, count in Tally.of(counter, NARROWED[name]).rows
+    ]
+
+
+def _by_cause(actor: Actor, wanted: DeadLetterFilter) -> Iterable[tuple[str, str, str, int]]:
+    if wanted.whole_groups:
+        return matching_groups(actor, wanted).values_list("pool__slug", "exc_type", "func", "open_count")
+    found = dead_letters(actor, wanted).order_by().values_list("pool__slug", "exc_type", "func")
+    return found.annotate(n=Count("pk"))

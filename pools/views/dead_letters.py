@@ -1,0 +1,130 @@
+"""The inbox of dead letters, by cause or one by one, and the page of a cause."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from audit.actor import Actor
+from controlplane.actors import actor_of
+from pools.forms.dead_letters import FilterForm
+from pools.models import DeadLetterState, FailureGroup
+from pools.permissions import DISCARD, REQUEUE, visible_pools
+from pools.selectors.dead_letters import (
+    GROUPS_SHOWN,
+    DeadLetterFilter,
+    FilterError,
+    dead_letter_page,
+    find_group,
+    group_rows,
+    group_totals,
+    traceback_of,
+)
+from pools.selectors.dead_letters import (
+    dead_letters as letters_of,
+)
+from pools.selectors.failure_group import claim, history, newest, where
+from pools.selectors.phrases import jobs
+from pools.selectors.rights import pool_rights
+from pools.selectors.triage import narrowings, preview_of, right_anywhere
+from pools.views.handling import VERBS, offers, warnings
+
+RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("", "All"))
+WORDS = {"since": "failed since", "until": "failed before", "q": "text"}
+
+
+@dataclass(frozen=True)
+class Token:
+    """One active restriction, and the address without it."""
+
+    name: str
+    value: str
+    without: str
+
+
+@require_safe
+def dead_letters(request: HttpRequest) -> HttpResponse:
+    """Groups, or with ``show=jobs`` single jobs. A filter that cannot be read shows nothing and says why."""
+    actor = actor_of(request)
+    show = "jobs" if request.GET.get("show") == "jobs" else "groups"
+    try:
+        wanted = DeadLetterFilter.from_query(request.GET.dict())
+        context = listing(actor, wanted, show, request.GET.get("cursor", ""))
+        status = 200
+    except FilterError as error:
+        wanted, context, status = DeadLetterFilter(), {"problem": error}, 400
+    slugs = sorted(visible_pools(actor).values_list("slug", flat=True))
+    context |= {
+        "show": show,
+        "wanted": wanted,
+        "tokens": tokens(wanted, {"show": show} if show == "jobs" else {}),
+        "ranges": RANGES,
+        "form": FilterForm(request.GET.dict() if status == 400 else wanted.as_query(), pools=slugs),
+    }
+    return render(request, "dead_letters/dead_letters.html", context, status=status)
+
+
+def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> dict[str, Any]:
+    total, groups = group_totals(actor, wanted)
+    shown: dict[str, Any] = {"jobs": total, "groups": groups, "narrowings": narrowings(actor, wanted)}
+    if show == "jobs":
+        shown["page"] = dead_letter_page(actor, wanted, cursor)
+    else:
+        shown["rows"], shown["limit"] = group_rows(actor, wanted), GROUPS_SHOWN
+    if not total:
+        shown["unfiltered"] = group_totals(actor, DeadLetterFilter())[0] if wanted != DeadLetterFilter() else 0
+    if wanted.state == DeadLetterState.OPEN:
+        query = urlencode(wanted.as_query())
+        shown["offers"] = offers({verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}, query)
+    return shown
+
+
+def tokens(wanted: DeadLetterFilter, keep: dict[str, str]) -> list[Token]:
+    """The restrictions of a filter, each with the address that lifts it; ``keep`` stays in every address."""
+    query = wanted.as_query()
+    return [
+        Token(
+            WORDS.get(name, name),
+            f"{value} ago" if name in WORDS and value[-1:] in "mhd" and name != "q" else value,
+            "?" + urlencode(keep | {key: text for key, text in query.items() if key != name}),
+        )
+        for name, value in query.items()
+    ]
+
+
+@require_safe
+def failure_group(request: HttpRequest, pk: int) -> HttpResponse:
+    """One cause: when, where, why, its jobs, and what to do about them."""
+    actor = actor_of(request)
+    try:
+        group = find_group(actor, pk)
+        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)), request.GET.get("cursor", ""))
+    except FailureGroup.DoesNotExist as missing:
+        raise Http404 from missing
+    except FilterError:
+        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)))
+    return render(request, "dead_letters/group.html", group_context(actor, group) | {"page": page})
+
+
+def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
+    wanted = DeadLetterFilter(group=str(group.pk))
+    preview = preview_of(letters_of(actor, wanted))
+    sample = newest(group)
+    facets = where(group)
+    rights = pool_rights(actor, group.pool, REQUEUE, DISCARD)
+    return {
+        "group": group,
+        "pool": group.pool,
+        "history": history(group),
+        "sample": sample,
+        "traceback": traceback_of(sample) if sample else "",
+        "facets": facets,
+        "claim": claim(facets),
+        "preview": preview,
+        "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
+        "button": f"{VERBS['requeue'].name} {jobs(preview.count)}",
+        "warnings": warnings(VERBS["requeue"], preview),
+    }
