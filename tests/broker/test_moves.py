@@ -110,10 +110,11 @@ def test_a_job_that_lives_elsewhere_is_left_alone(broker: Broker, client: redis.
 )  # fmt: skip
 def test_a_damaged_job_stays_where_it_is(broker: Broker, client: redis.Redis, damage: object) -> None:
     write_failed(client, "one")
+    client.delete("rq:queues")
     damage(client)  # type: ignore[operator]
     assert outcomes(broker, "one") == [Outcome.DAMAGED]
     assert client.zscore("rq:failed:mail", "one") is not None
-    assert client.exists("rq:queue:root") == 0
+    assert client.exists("rq:queue:root", "rq:queues") == 0
 
 
 @pytest.mark.parametrize("limit_key", ["rq:rl:x:allowed", "rq:queue:other"])

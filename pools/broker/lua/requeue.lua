@@ -78,9 +78,12 @@ local function requeue(id)
     return 'requeued'
 end
 
-local outcomes = {}
+local outcomes, moved = {}, false
 for i = 7, #ARGV do
     outcomes[i - 6] = requeue(ARGV[i])
+    moved = moved or outcomes[i - 6] == 'requeued'
 end
-redis.pcall('SADD', queues, queue)
+if moved then
+    redis.pcall('SADD', queues, queue)
+end
 return outcomes
