@@ -20,7 +20,7 @@ from pools.broker.failed_jobs import FailedJob, read_failed
 from pools.controller.event_bodies import REPORTS, JobFailed, Reported
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
-from pools.models import BrokerState, Pool
+from pools.models import Agent, BrokerState, Pool
 
 BATCH = 500
 CONSUMER = "controller"
@@ -38,6 +38,9 @@ class Ingester:
         self._alias = alias
 
     def tick(self) -> bool:
+        # Nobody reports where no agent was ever heard: a broker that is only looked at gets no stream and no group.
+        if not Agent.objects.filter(broker=self._alias).exists():
+            return False
         broker = get_broker(self._alias)
         events = read_events(broker, CONSUMER, BATCH, block_ms=0)
         if not events:

@@ -1,0 +1,187 @@
+"""Dead letters follow the failed registries, whoever changed those."""
+
+import time
+from datetime import timedelta
+
+import pytest
+import redis
+from django.utils import timezone
+from rq import Queue
+
+from pools.broker.connection import Broker
+from pools.broker.failed_jobs import FailedJob, read_failed
+from pools.controller.lease import LeaderLease
+from pools.controller.read_model import Facts, absorb
+from pools.controller.sampler import Sampler
+from pools.controller.scanner import Scanner
+from pools.models import BrokerState, DeadLetter, DeadLetterState, FailedAttempt, FailureGroup, Pool, Team
+from tests.broker.records import write_failed
+from tests.controller.conftest import Tick
+from tests.support import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(broker: Broker) -> redis.Redis:
+    return redis.Redis.from_url(broker.url)
+
+
+@pytest.fixture
+def sampler(lease: LeaderLease, broker: Broker, team: Team) -> Sampler:
+    return Sampler(lease)
+
+
+@pytest.fixture
+def scanner(lease: LeaderLease, broker: Broker) -> Scanner:
+    return Scanner(lease)
+
+
+def states() -> dict[str, str]:
+    return dict(DeadLetter.objects.values_list("job_id", "state"))
+
+
+def open_count() -> int:
+    return sum(FailureGroup.objects.values_list("open_count", flat=True))
+
+
+def test_what_stock_workers_left_is_found(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    factories.worker(factories.pool(team, "elsewhere"), "w1", host="pay-07", config_number=None)
+    write_failed(client, "j1", "j2")
+    write_failed(client, "k1", queue="reports")
+    tick(sampler)
+    tick(scanner)
+    assert states() == dict.fromkeys(("j1", "j2", "k1"), DeadLetterState.OPEN)
+    letter = DeadLetter.objects.get(job_id="j1")
+    assert (letter.pool.slug, letter.queue, letter.worker, letter.host) == ("attached", "mail", "w1", "pay-07")
+    assert letter.expires_at is not None
+    assert open_count() == 3
+    assert BrokerState.objects.get().scanned_at is not None
+
+
+def test_what_left_the_registry_is_closed_for_its_reason(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "stays", "requeued", "deleted", "expired", "cleaned")
+    tick(sampler)
+    tick(scanner)
+    Queue("mail", connection=client).failed_job_registry.requeue("requeued")
+    client.delete("rq:job:deleted", "rq:results:deleted")
+    client.zrem("rq:failed:mail", "deleted", "cleaned")
+    client.zadd("rq:failed:mail", {"expired": time.time() - 10})
+    client.delete("rq:job:expired")
+    tick(sampler)
+    tick(scanner)
+    assert states() == {
+        "stays": DeadLetterState.OPEN,
+        "requeued": DeadLetterState.REQUEUED,
+        "deleted": DeadLetterState.GONE,
+        "expired": DeadLetterState.GONE,
+        "cleaned": DeadLetterState.GONE,
+    }
+    assert open_count() == 1
+    assert DeadLetter.objects.get(job_id="requeued").closed_at is not None
+
+
+def test_a_closed_letter_that_is_back_in_its_registry_is_open_again(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "j1")
+    tick(sampler)
+    tick(scanner)
+    score = client.zscore("rq:failed:mail", "j1")
+    client.zrem("rq:failed:mail", "j1")
+    tick(sampler)
+    tick(scanner)
+    assert states() == {"j1": DeadLetterState.GONE}
+    client.zadd("rq:failed:mail", {"j1": score})
+    tick(sampler)
+    tick(scanner)
+    assert states() == {"j1": DeadLetterState.OPEN}
+    assert (open_count(), FailureGroup.objects.get().total_count) == (1, 1)
+
+
+def test_what_was_closed_after_the_job_was_read_stays_closed(
+    lease: LeaderLease, broker: Broker, client: redis.Redis, team: Team
+) -> None:
+    """An operation requeues a job between the scanner's look at the broker and its writing."""
+    write_failed(client, "j1")
+    read_at = timezone.now()
+    (job,) = read_failed(broker, ["j1"])
+    assert isinstance(job, FailedJob)
+    absorb(lease, "default", [job], {"j1": Facts("mail")}, read_at)
+    DeadLetter.objects.update(state=DeadLetterState.REQUEUED, closed_at=read_at + timedelta(milliseconds=1))
+    FailureGroup.objects.update(open_count=0)
+    assert absorb(lease, "default", [job], {"j1": Facts("mail")}, read_at) == 0
+    assert (states(), open_count()) == ({"j1": DeadLetterState.REQUEUED}, 0)
+
+
+def test_a_job_that_failed_again_unseen_is_noticed(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "j1", "j2")
+    tick(sampler)
+    tick(scanner)
+    before = DeadLetter.objects.get(job_id="j1").failed_at
+    write_failed(client, "j1", "j3", ttl=4000)
+    tick(sampler)
+    tick(scanner)
+    letter = DeadLetter.objects.get(job_id="j1")
+    assert letter.failed_at > before and letter.attempts == 2
+    assert FailedAttempt.objects.get().dead_letter == letter
+    assert open_count() == 3
+
+
+def test_entries_without_a_record_are_not_looked_at_for_ever(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "j1")
+    client.zadd("rq:failed:mail", {"ghost": time.time() + 3600})
+    tick(sampler)
+    tick(scanner)
+    assert states() == {"j1": DeadLetterState.OPEN}
+    client.config_resetstat()
+    tick(scanner)
+    assert "cmdstat_zscan" not in client.info("commandstats")
+
+
+def test_damaged_records_are_shown_and_hold_nobody_up(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "good", "no-origin", "no-payload", "text")
+    client.hdel("rq:job:no-origin", "origin")
+    client.hdel("rq:job:no-payload", "data")
+    client.set("rq:job:text", "not a hash")
+    tick(sampler)
+    tick(scanner)
+    assert states() == dict.fromkeys(("good", "no-origin", "no-payload", "text"), DeadLetterState.OPEN)
+    damaged = dict(DeadLetter.objects.values_list("job_id", "damaged"))
+    assert damaged["good"] == "" and all(damaged[name] for name in ("no-origin", "no-payload", "text"))
+    assert set(DeadLetter.objects.values_list("queue", flat=True)) == {"mail"}
+
+
+def test_a_changed_count_is_what_wakes_it(sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis) -> None:
+    write_failed(client, "j1")
+    tick(sampler)
+    tick(scanner)
+    client.config_resetstat()
+    tick(sampler)
+    tick(scanner)
+    assert "cmdstat_zscan" not in client.info("commandstats")
+
+
+def test_thousands_are_indexed_at_two_thousand_a_second(
+    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
+) -> None:
+    ids = [f"job-{n}" for n in range(4000)]
+    for start in range(0, 4000, 500):
+        write_failed(client, *ids[start : start + 500])
+    tick(sampler)
+    began = time.process_time()
+    tick(scanner)
+    spent = time.process_time() - began
+    assert DeadLetter.objects.count() == open_count() == 4000
+    assert spent < 2.0, f"{4000 / spent:.0f} jobs/s"
+    assert Pool.objects.get().dead_letters.count() == 4000
