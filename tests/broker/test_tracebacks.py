@@ -105,7 +105,9 @@ def _chained() -> Exception:
     raise AssertionError
 
 
-@pytest.mark.parametrize(("action", "exc_type", "message"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("action", "exc_type", "message"), CASES, ids=[f"{exc_type}: {message[:30]}" for _, exc_type, message in CASES]
+)
 def test_what_python_prints(action: Callable[[], object], exc_type: str, message: str) -> None:
     raised = parse_traceback(printed(action))
     assert raised.exc_type == exc_type
