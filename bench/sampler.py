@@ -39,11 +39,12 @@ def main() -> None:
         compare_requeues(broker, client, arguments.requeue)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(queues: int = 50, workers: int = 100) -> argparse.Namespace:
+    """The sizes, with these defaults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--failed", type=int, default=100_000)
-    parser.add_argument("--queues", type=int, default=50)
-    parser.add_argument("--workers", type=int, default=100)
+    parser.add_argument("--queues", type=int, default=queues)
+    parser.add_argument("--workers", type=int, default=workers)
     parser.add_argument("--requeue", type=int, default=10_000, help="jobs that each side requeues")
     parser.add_argument("--seed-script", type=Path, default=SEED_SCRIPT, help="fills the broker; our own where missing")
     return parser.parse_args()
@@ -68,7 +69,6 @@ def compare_looks(broker: Broker, client: redis.Redis, port: int) -> None:
     ours = measured(port, lambda: take_sample(broker))
     print(ROW.format("one look", "commands", "round trips", "connections", "ms", "times ours"))
     show("Poolwarden, sampler tick", ours, ours)
-    show("Poolwarden, page view", Measured(0, 0, 0, 0.0), ours)
     for name, prepare in (("rq-dashboard, overview", rq_dashboard), ("django-rq, stats", django_rq)):
         try:
             look = prepare(client, port)
@@ -105,8 +105,9 @@ def django_rq(client: redis.Redis, port: int) -> Callable[[], object]:
     """The numbers of django-rq's overview, configured for every queue there is."""
     names = sorted(str(key, "utf-8").removeprefix("rq:queue:") for key in client.smembers("rq:queues"))  # type: ignore[arg-type]
     queues = {name: {"URL": f"redis://127.0.0.1:{port}/0"} for name in ("default", *names)}
-    settings.configure(RQ_QUEUES=queues, INSTALLED_APPS=["django_rq"], USE_TZ=True)
-    django.setup()
+    if not settings.configured:
+        settings.configure(RQ_QUEUES=queues, INSTALLED_APPS=["django_rq"], USE_TZ=True)
+        django.setup()
     from django_rq.utils import get_statistics
 
     return get_statistics
