@@ -2,37 +2,49 @@
 
 from typing import Annotated, Any
 
+from django.db.models import Count
 from django.http import HttpRequest
-from ninja import Query, Router, Schema
+from ninja import Query, Router
+from pydantic import Field
 
 from pools.api.auth import actor
+from pools.api.bodies import FilterFields
 from pools.api.paging import Cursor, Limit, PageOut
-from pools.api.schemas import DeadLetterOut, FilterIn, GroupOut, group_out
-from pools.models import DeadLetterState
-from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, group_rows
+from pools.api.schemas import DeadLetterOut, GroupOut, group_out
+from pools.models import DeadLetterState, FailureGroup
+from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, dead_letters
 
 router = Router()
+TextCursor = Annotated[str, Query(max_length=200, description="`next` of the previous page")]
 
 
-class FilterQuery(FilterIn, Schema):
-    state: str = DeadLetterState.OPEN
-
-
-def read_filter(query: FilterQuery) -> DeadLetterFilter:
-    return DeadLetterFilter.from_query(query.model_dump())
+class FilterQuery(FilterFields):
+    state: str = Field(DeadLetterState.OPEN.value, description=f"{', '.join(DeadLetterState.values)} or any")
 
 
 @router.get("failure-groups", response=PageOut[GroupOut])
-def list_groups(request: HttpRequest, query: Annotated[FilterQuery, Query()], limit: Limit = 100) -> dict[str, Any]:
-    """Most dead letters first; at most 500, on one page."""
-    rows = group_rows(actor(request), read_filter(query), limit)
-    return {"items": [group_out(row.group, row.count) for row in rows], "next": None}
+def list_groups(
+    request: HttpRequest, query: Annotated[FilterQuery, Query()], cursor: Cursor = None, limit: Limit = 100
+) -> dict[str, Any]:
+    """Failure groups with dead letters that match, newest group first."""
+    found = dead_letters(actor(request), _read(query)).order_by("-group")
+    if cursor is not None:
+        found = found.filter(group__lt=cursor)
+    counts = list(found.values_list("group").annotate(count=Count("pk"))[: limit + 1])
+    page = counts[:limit]
+    groups = FailureGroup.objects.select_related("pool").in_bulk([pk for pk, _ in page])
+    items = [group_out(groups[pk], count) for pk, count in page]
+    return {"items": items, "next": str(page[-1][0]) if len(counts) > limit else None}
 
 
 @router.get("dead-letters", response=PageOut[DeadLetterOut])
 def list_dead_letters(
-    request: HttpRequest, query: Annotated[FilterQuery, Query()], cursor: Cursor = "", limit: Limit = 50
+    request: HttpRequest, query: Annotated[FilterQuery, Query()], cursor: TextCursor = "", limit: Limit = 50
 ) -> dict[str, Any]:
-    """Newest failure first."""
-    page = dead_letter_page(actor(request), read_filter(query), cursor, limit)
+    """Dead letters that match, newest failure first."""
+    page = dead_letter_page(actor(request), _read(query), cursor, limit)
     return {"items": page.items, "next": page.next or None}
+
+
+def _read(query: FilterQuery) -> DeadLetterFilter:
+    return DeadLetterFilter.from_query(query.model_dump())

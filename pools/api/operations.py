@@ -3,18 +3,19 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Schema
+from ninja import Router
 
 from pools import operations as verbs
 from pools.api.auth import actor
+from pools.api.bodies import MoveIn, OperationIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
-from pools.api.schemas import OperationIn, OperationItemOut, OperationOut
-from pools.models import Operation
+from pools.api.schemas import OperationItemOut, OperationOut, operation_out
+from pools.models import Outcome
 from pools.operations.dead_letters import Selection
 from pools.operations.errors import Refused
-from pools.selectors.dead_letters import DeadLetterFilter, pks_of_jobs
-from pools.selectors.operations import find_operation, visible_operations
+from pools.selectors.dead_letters import DeadLetterFilter, FilterError, pks_of_jobs
+from pools.selectors.operations import find_operation, progress_of, visible_operations, with_progress
 
 router = Router()
 CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}
@@ -24,20 +25,19 @@ MOVE = {
     "resume": verbs.operation_resume,
     "cancel": verbs.operation_cancel,
 }
-
-
-class MoveIn(Schema):
-    reason: str = ""
+NO_REASON = MoveIn()
 
 
 @router.get("", response=PageOut[OperationOut])
-def list_operations(request: HttpRequest, cursor: Cursor = "", limit: Limit = 50) -> dict[str, Any]:
-    return by_key(visible_operations(actor(request)), "pk", cursor, limit, newest_first=True)
+def list_operations(request: HttpRequest, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    """Operations on pools that you may see, newest first."""
+    page = by_key(visible_operations(actor(request)), "pk", cursor, limit, newest_first=True)
+    return page | {"items": [operation_out(row, progress) for row, progress in with_progress(page["items"])]}
 
 
 @router.post("", response={201: OperationOut})
 def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
-    """Freeze a set, named by job ids or by a filter, and start it unless ``start`` is false."""
+    """Freeze a set of dead letters, named by job ids or by a filter, and start on it unless `start` is false."""
 
     def work() -> OperationOut:
         row = CREATE[data.kind](
@@ -47,33 +47,57 @@ def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
             expected_count=data.expected_count,
             start=data.start,
         )
-        return OperationOut.from_orm(row)
+        return operation_out(row, progress_of(row))
 
     return write(request, 201, work)
 
 
-@router.get("/{pk}", response=OperationOut)
-def get_operation(request: HttpRequest, pk: int) -> Operation:
-    return find_operation(actor(request), pk)
+@router.get("/{int:id}", response=OperationOut)
+def get_operation(request: HttpRequest, id: int) -> OperationOut:
+    """One operation with the number of its jobs by outcome."""
+    row = find_operation(actor(request), id)
+    return operation_out(row, progress_of(row))
 
 
-@router.get("/{pk}/items", response=PageOut[OperationItemOut])
+@router.get("/{int:id}/items", response=PageOut[OperationItemOut])
 def list_items(
-    request: HttpRequest, pk: int, outcome: str = "", cursor: Cursor = "", limit: Limit = 100
+    request: HttpRequest, id: int, outcome: Outcome | None = None, cursor: Cursor = None, limit: Limit = 100
 ) -> dict[str, Any]:
-    items = find_operation(actor(request), pk).items.all()
+    """The frozen jobs in the order of sending, each with what became of it."""
+    items = find_operation(actor(request), id).items.all()
     return by_key(items.filter(outcome=outcome) if outcome else items, "position", cursor, limit)
 
 
-@router.post("/{pk}/{verb}", response=OperationOut)
-def move_operation(request: HttpRequest, pk: int, verb: str, data: MoveIn) -> HttpResponse:
-    """``verb``: start, pause, resume or cancel."""
-    if verb not in MOVE:
-        raise Operation.DoesNotExist
+@router.post("/{int:id}/start", response=OperationOut)
+def start_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) -> HttpResponse:
+    """Send a frozen operation on its way."""
+    return _move(request, id, "start", data)
+
+
+@router.post("/{int:id}/pause", response=OperationOut)
+def pause_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) -> HttpResponse:
+    """Stop after the chunk that is under way."""
+    return _move(request, id, "pause", data)
+
+
+@router.post("/{int:id}/resume", response=OperationOut)
+def resume_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) -> HttpResponse:
+    """Go on with a paused operation."""
+    return _move(request, id, "resume", data)
+
+
+@router.post("/{int:id}/cancel", response=OperationOut)
+def cancel_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) -> HttpResponse:
+    """What was sent stays sent; the rest keeps its place among the dead letters."""
+    return _move(request, id, "cancel", data)
+
+
+def _move(request: HttpRequest, pk: int, verb: str, data: MoveIn) -> HttpResponse:
     row = find_operation(actor(request), pk)
 
     def work() -> OperationOut:
-        return OperationOut.from_orm(MOVE[verb](actor=actor(request), operation=row, reason=data.reason))
+        moved = MOVE[verb](actor=actor(request), operation=row, reason=data.reason)
+        return operation_out(moved, progress_of(moved))
 
     return write(request, 200, work)
 
@@ -82,7 +106,10 @@ def _selection(request: HttpRequest, data: OperationIn) -> Selection:
     if bool(data.ids) == (data.filter is not None):
         raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
     if data.filter is not None:
-        return Selection(filter=DeadLetterFilter.from_query(data.filter.model_dump()))
+        try:
+            return Selection(filter=DeadLetterFilter.from_query(data.filter.model_dump()))
+        except FilterError as error:
+            raise Refused(f"filter.{error.field}", f"{error.message}. Nothing was changed.") from error
     found = pks_of_jobs(actor(request), data.ids)
     missing = sorted(set(data.ids) - set(found))
     if missing:

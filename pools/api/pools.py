@@ -7,34 +7,34 @@ from ninja import Router
 
 from pools import operations as verbs
 from pools.api.auth import actor
+from pools.api.bodies import ConfigIn, PoolIn, ReasonIn, ScaleIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
-from pools.api.schemas import ConfigDetail, ConfigIn, ConfigOut, PoolIn, PoolOut, ReasonIn, RunOut, ScaleIn
-from pools.models import ConfigVersion, Pool, Team
+from pools.api.schemas import ConfigDetail, ConfigOut, PoolOut, RunOut
+from pools.models import ConfigVersion, Pool
 from pools.operations.errors import Refused
 from pools.permissions import visible_pools
+from pools.selectors.config import version_of
+from pools.selectors.pools import pool_of, teams_of
 from pools.spec import parse_spec
 
 router = Router()
 RUN_VERBS = {"pause": verbs.pool_pause, "resume": verbs.pool_resume, "drain": verbs.pool_drain}
 
 
-def find_pool(request: HttpRequest, slug: str) -> Pool:
-    return visible_pools(actor(request)).select_related("team", "now").get(slug=slug)
-
-
 @router.get("", response=PageOut[PoolOut])
-def list_pools(request: HttpRequest, cursor: Cursor = "", limit: Limit = 100) -> dict[str, Any]:
-    return by_key(visible_pools(actor(request)).select_related("team", "now"), "slug", cursor, limit)
+def list_pools(request: HttpRequest, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+    """The pools that you may see, in the order in which they were made."""
+    return by_key(visible_pools(actor(request)).select_related("team", "now"), "pk", cursor, limit)
 
 
 @router.post("", response={201: PoolOut})
 def create_pool(request: HttpRequest, data: PoolIn) -> HttpResponse:
-    team = Team.objects.filter(slug=data.team).first()
+    """Make a pool with its first config version."""
+    team = teams_of(actor(request)).filter(slug=data.team).first()
     if team is None:
-        raise Refused("team", f"There is no team {data.team!r}. Nothing was changed.")
-    values = data.model_dump(exclude={"team", "spec"})
-    spec = parse_spec(data.spec)
+        raise Refused("team", f"You are in no team {data.team!r}. Nothing was changed.")
+    spec, values = parse_spec(data.spec), data.model_dump(exclude={"team", "spec"})
 
     def work() -> PoolOut:
         return PoolOut.from_orm(verbs.pool_create(actor=actor(request), team=team, spec=spec, **values))
@@ -42,25 +42,29 @@ def create_pool(request: HttpRequest, data: PoolIn) -> HttpResponse:
     return write(request, 201, work)
 
 
-@router.get("/{slug}", response=PoolOut)
+@router.get("/{slug:slug}", response=PoolOut)
 def get_pool(request: HttpRequest, slug: str) -> Pool:
-    return find_pool(request, slug)
+    """One pool with its figures of the newest sample."""
+    return pool_of(actor(request), slug)
 
 
-@router.get("/{slug}/config", response=PageOut[ConfigOut])
-def list_config(request: HttpRequest, slug: str, cursor: Cursor = "", limit: Limit = 50) -> dict[str, Any]:
-    versions = ConfigVersion.objects.filter(pool=find_pool(request, slug)).select_related("pool")
-    return by_key(versions, "number", cursor, limit, newest_first=True)
+@router.get("/{slug:slug}/config", response=PageOut[ConfigOut])
+def list_config(request: HttpRequest, slug: str, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
+    """The pool's config versions, newest first."""
+    versions = ConfigVersion.objects.filter(pool=pool_of(actor(request), slug))
+    return by_key(versions.select_related("pool").defer("spec", "envelope"), "number", cursor, limit, newest_first=True)
 
 
-@router.get("/{slug}/config/{number}", response=ConfigDetail)
+@router.get("/{slug:slug}/config/{int:number}", response=ConfigDetail)
 def get_config(request: HttpRequest, slug: str, number: int) -> ConfigVersion:
-    return ConfigVersion.objects.select_related("pool").get(pool=find_pool(request, slug), number=number)
+    """One version with its spec, and its envelope once it is signed."""
+    return version_of(pool_of(actor(request), slug), number)
 
 
-@router.post("/{slug}/config", response={201: ConfigOut})
+@router.post("/{slug:slug}/config", response={201: ConfigOut})
 def publish_config(request: HttpRequest, slug: str, data: ConfigIn) -> HttpResponse:
-    pool, spec = find_pool(request, slug), parse_spec(data.spec)
+    """Publish the next config version. The controller signs it; agents verify and apply it."""
+    pool, spec = pool_of(actor(request), slug), parse_spec(data.spec)
 
     def work() -> ConfigOut:
         version = verbs.config_publish(
@@ -71,9 +75,10 @@ def publish_config(request: HttpRequest, slug: str, data: ConfigIn) -> HttpRespo
     return write(request, 201, work)
 
 
-@router.post("/{slug}/scale", response={201: ConfigOut})
+@router.post("/{slug:slug}/scale", response={201: ConfigOut})
 def scale_pool(request: HttpRequest, slug: str, data: ScaleIn) -> HttpResponse:
-    pool = find_pool(request, slug)
+    """Publish a config version that differs only in the number of workers per agent."""
+    pool = pool_of(actor(request), slug)
 
     def work() -> ConfigOut:
         return ConfigOut.from_orm(verbs.pool_scale(actor=actor(request), pool=pool, **data.model_dump()))
@@ -81,28 +86,28 @@ def scale_pool(request: HttpRequest, slug: str, data: ScaleIn) -> HttpResponse:
     return write(request, 201, work)
 
 
-def _run(request: HttpRequest, slug: str, verb: str, data: ReasonIn) -> HttpResponse:
-    pool = find_pool(request, slug)
-
-    def work() -> RunOut:
-        command = RUN_VERBS[verb](
-            actor=actor(request), pool=pool, reason=data.reason, expected_version=data.expected_version
-        )
-        return RunOut.from_orm(command)
-
-    return write(request, 200, work)
-
-
-@router.post("/{slug}/pause", response=RunOut)
+@router.post("/{slug:slug}/pause", response=RunOut)
 def pause_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse:
+    """Workers stay and take no new job; running jobs finish."""
     return _run(request, slug, "pause", data)
 
 
-@router.post("/{slug}/resume", response=RunOut)
+@router.post("/{slug:slug}/resume", response=RunOut)
 def resume_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse:
+    """Workers take jobs again; those that left are started again."""
     return _run(request, slug, "resume", data)
 
 
-@router.post("/{slug}/drain", response=RunOut)
+@router.post("/{slug:slug}/drain", response=RunOut)
 def drain_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse:
+    """Running jobs finish, then the workers leave."""
     return _run(request, slug, "drain", data)
+
+
+def _run(request: HttpRequest, slug: str, verb: str, data: ReasonIn) -> HttpResponse:
+    pool = pool_of(actor(request), slug)
+
+    def work() -> RunOut:
+        return RunOut.from_orm(RUN_VERBS[verb](actor=actor(request), pool=pool, **data.model_dump()))
+
+    return write(request, 200, work)

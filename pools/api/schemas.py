@@ -1,16 +1,15 @@
-"""What the API takes and gives. Field names are part of the public surface."""
+"""What the API gives. Field names are part of the public surface."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from ninja import Schema
 from pydantic import Field
 
 from pools.models import Agent, AgentPool, ConfigVersion, DeadLetter, FailureGroup, Operation, Pool, QueueState, Worker
-from pools.operations.config import spec_of
-
-Reason = Field(max_length=2000, description="why; it goes into the audit log")
+from pools.selectors.config import spec_of
+from pools.selectors.operations import Progress
 
 
 class Figures(Schema):
@@ -62,29 +61,6 @@ class PoolOut(Schema):
         return getattr(pool, "now", None)
 
 
-class PoolIn(Schema):
-    slug: str
-    environment: str
-    team: str
-    spec: dict[str, Any]
-    name: str = ""
-    description: str = ""
-    runbook_url: str = ""
-    criticality: str = "standard"
-    message: str = ""
-
-
-class ReasonIn(Schema):
-    reason: str = Reason
-    expected_version: int | None = Field(None, description="the generation, for a change of run state")
-
-
-class ScaleIn(Schema):
-    workers: int = Field(description="workers an agent")
-    reason: str = Reason
-    expected_version: int | None = Field(None, description="the newest config version")
-
-
 class RunOut(Schema):
     command_id: UUID
     generation: int
@@ -92,12 +68,6 @@ class RunOut(Schema):
     issued_at: datetime
     deadline: datetime
     acknowledged_at: datetime | None
-
-
-class ConfigIn(Schema):
-    spec: dict[str, Any]
-    message: str = Reason
-    expected_version: int = Field(description="the newest version that the author saw; 0 for none")
 
 
 class ConfigOut(Schema):
@@ -219,7 +189,7 @@ class AgentOut(Schema):
 
     @staticmethod
     def resolve_pools(row: Agent) -> list[AgentPool]:
-        return list(row.shown_pools)  # type: ignore[attr-defined]
+        return list(row.seen_pools)  # type: ignore[attr-defined]
 
 
 class GroupOut(Schema):
@@ -276,26 +246,6 @@ class DeadLetterOut(Schema):
         return row.config_number
 
 
-class FilterIn(Schema):
-    pool: str = ""
-    queue: str = ""
-    task: str = ""
-    error: str = ""
-    group: str = ""
-    q: str = ""
-    since: str = ""
-    until: str = ""
-
-
-class OperationIn(Schema):
-    kind: Literal["requeue", "discard"]
-    reason: str = Reason
-    ids: list[str] = Field(default_factory=list, description="job ids")
-    filter: FilterIn | None = None
-    expected_count: int | None = None
-    start: bool = True
-
-
 class OperationOut(Schema):
     id: int
     kind: str
@@ -303,23 +253,11 @@ class OperationOut(Schema):
     reason: str
     pools: list[str]
     frozen_count: int
-    ids_sha256: str
+    ids_sha256: str = Field(description="SHA-256 of the frozen job ids, sorted, one a line")
     created_by: str
     created_at: datetime
     ended_at: datetime | None
-    outcomes: dict[str, int]
-
-    @staticmethod
-    def resolve_pools(row: Operation) -> list[str]:
-        return sorted(row.pools.values_list("slug", flat=True))
-
-    @staticmethod
-    def resolve_created_by(row: Operation) -> str:
-        return row.actor_name
-
-    @staticmethod
-    def resolve_outcomes(row: Operation) -> dict[str, int]:
-        return row.outcome_counts()
+    outcomes: dict[str, int] = Field(description="frozen jobs by outcome; outcomes that do not occur are left out")
 
 
 class OperationItemOut(Schema):
@@ -342,3 +280,19 @@ def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
         "first_seen": group.first_seen,
         "last_seen": group.last_seen,
     }
+
+
+def operation_out(row: Operation, progress: Progress) -> OperationOut:
+    return OperationOut(
+        id=row.pk,
+        kind=row.kind,
+        state=row.state,
+        reason=row.reason,
+        pools=sorted(pool.slug for pool in row.pools.all()),
+        frozen_count=row.frozen_count,
+        ids_sha256=row.ids_sha256,
+        created_by=row.actor_name,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+        outcomes={outcome: count for outcome, count in sorted(progress.counts.items()) if count},
+    )

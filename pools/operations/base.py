@@ -1,12 +1,14 @@
 """How every operation is written.
 
 An operation is a keyword-only function that takes the actor first. ``@operation`` opens one transaction around it;
-inside, it locks its row, checks the permission, changes the state, records the event and appends to the outbox. When the check
-fails, the transaction is rolled back and the denial is recorded in one of its own.
+inside, it locks its row, checks the permission, changes the state, records the event and appends to the outbox. When
+the check fails, the transaction is rolled back and the denial is recorded in one of its own.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.db import transaction
 
@@ -18,6 +20,7 @@ from pools.operations.errors import Conflict, Refused
 from pools.permissions import Denied, visible_pools
 
 MAX_REASON = 2000
+_denials: ContextVar[list[Callable[[], object]] | None] = ContextVar("denials", default=None)
 
 
 def operation[**P, R](action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -32,18 +35,40 @@ def operation[**P, R](action: str) -> Callable[[Callable[P, R]], Callable[P, R]]
                 with transaction.atomic():
                     return function(*args, **kwargs)
             except Denied as denied:
-                record_denied(
+                note = functools.partial(
+                    record_denied,
                     actor=actor,
                     action=action,
                     target=pool_target(denied.pool) if denied.pool else Target(kind="site", id="", name="Poolwarden"),
                     permission=denied.permission,
                     reason=str(kwargs.get("reason") or kwargs.get("message") or "")[:MAX_REASON],
                 )
+                _record_outside(note)
                 raise
 
         return run
 
     return decorate
+
+
+@contextmanager
+def one_transaction() -> Iterator[None]:
+    """Operations and what belongs to them, together or not at all. Denials are recorded after the end."""
+    denials: list[Callable[[], object]] = []
+    token = _denials.set(denials)
+    try:
+        with transaction.atomic():
+            yield
+    finally:
+        _denials.reset(token)
+        for note in denials:
+            note()
+
+
+def _record_outside(note: Callable[[], object]) -> None:
+    """Now, or when the transaction around the operation has ended."""
+    waiting = _denials.get()
+    note() if waiting is None else waiting.append(note)
 
 
 def pool_target(pool: Pool) -> Target:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Prefetch, Q
+from django.db.models import Count, Prefetch, Q, QuerySet
 
 from audit.actor import Actor
 from pools.models import Agent, AgentPool, PoolKind, Worker
@@ -66,15 +66,19 @@ class AgentRow:
         return self.is_gone or self.refuses or self.cannot_start
 
 
-def agents(actor: Actor) -> list[AgentRow]:
-    """Those in trouble first, then by name. Pools that the actor may not see are left out of each row."""
+def visible_agents(actor: Actor) -> QuerySet[Agent]:
+    """Each with ``seen_pools``: its word on the managed pools that the actor may see."""
     pools = visible_pools(actor).filter(kind=PoolKind.MANAGED)
     seen = Q(pools__pool__in=pools)
     if can_globally(actor, "pools.add_pool"):
         seen |= Q(pools=None)
     serving = AgentPool.objects.filter(pool__in=pools).select_related("pool").order_by("pool__slug")
-    found = Agent.objects.filter(seen).distinct().prefetch_related(Prefetch("pools", serving, to_attr="seen_pools"))
-    workers = _workers(actor)
+    return Agent.objects.filter(seen).distinct().prefetch_related(Prefetch("pools", serving, to_attr="seen_pools"))
+
+
+def agents(actor: Actor) -> list[AgentRow]:
+    """Those in trouble first, then by name. Pools that the actor may not see are left out of each row."""
+    found, workers = visible_agents(actor), _workers(actor)
     rows = [AgentRow(agent, [Serving(state) for state in _seen(agent)], workers.get(agent.pk, 0)) for agent in found]
     return sorted(rows, key=lambda row: (not row.is_in_trouble, row.agent.name))
 

@@ -1,0 +1,130 @@
+"""What the API takes. JSON types are taken at their word, and a field that is not known is refused: a filter with a
+misspelt field must never mean "everything"."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from pools.models import Criticality
+from pools.operations.base import MAX_REASON
+from pools.operations.dead_letters import MAX_IDS
+
+EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+def _not_yet(value: object) -> None:
+    if value is not None:
+        raise ValueError("is not supported yet: leave it out")
+
+
+Text = Annotated[str, AfterValidator(_without_nul)]
+Reason = Annotated[Text, Field(max_length=MAX_REASON, description="why; it goes into the audit log")]
+Seen = Annotated[int | None, Field(ge=0)]
+NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=None), Field(description="not supported yet")]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class PoolIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"slug": "payments", "environment": "demo", "team": "demo", "spec": EXAMPLE_SPEC}],
+        }
+    )
+
+    slug: Text = Field(max_length=60, description="letters, digits, - and _; unique, and never changes")
+    environment: Text = Field(max_length=50, description="the console's own environment; a guard against mix-ups")
+    team: Text = Field(max_length=50, description="slug of a team of yours")
+    spec: dict[str, Any] = Field(description="the pool spec")
+    name: Text = Field("", max_length=100, description="for people; the slug if empty")
+    description: Text = Field("", max_length=2000)
+    runbook_url: Text = Field("", max_length=500)
+    criticality: str = Field(Criticality.STANDARD.value, json_schema_extra={"enum": list(Criticality.values)})
+    message: Reason = Field("", description="why; it goes with the first config version")
+
+
+class ReasonIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The card gateway is down"}]})
+
+    reason: Reason
+    expected_version: Seen = Field(None, description="the pool's generation that you saw; 409 if it has changed")
+
+
+class ScaleIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"workers": 8, "reason": "Month-end peak"}]})
+
+    workers: int = Field(description="workers per agent, 0 to 512")
+    reason: Reason
+    expected_version: Seen = Field(None, description="the newest config version that you saw; 409 if there is another")
+
+
+class ConfigIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"spec": EXAMPLE_SPEC, "message": "Serve the high queue first", "expected_version": 3}],
+        }
+    )
+
+    spec: dict[str, Any] = Field(description="the pool spec, whole")
+    message: Reason
+    expected_version: int = Field(
+        ge=0, description="the newest version that you saw, 0 for none; 409 if it has changed"
+    )
+
+
+class FilterFields(BaseModel):
+    """Fields that are empty do not restrict; the others all apply."""
+
+    pool: str = Field("", description="a pool's slug")
+    queue: str = ""
+    task: str = Field("", description="a function's dotted name")
+    error: str = Field("", description="an exception's name, with or without its module")
+    group: str = Field("", description="the id of a failure group, or several with commas between")
+    q: str = Field("", description="part of the message, or a job id")
+    since: str = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
+    until: str = Field("", description="failed before then")
+
+
+class FilterIn(FilterFields, Body):
+    pass
+
+
+class OperationIn(Body):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "kind": "requeue",
+                    "filter": {"pool": "payments", "error": "TimeoutError", "since": "2h"},
+                    "reason": "The card gateway is back",
+                    "expected_count": 42,
+                },
+                {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
+            ]
+        }
+    )
+
+    kind: Literal["requeue", "discard"]
+    reason: Reason
+    ids: list[Annotated[Text, Field(max_length=500)]] = Field(
+        [], max_length=MAX_IDS, description="job ids; or give a filter"
+    )
+    filter: FilterIn | None = Field(None, description="open dead letters that match now; or give ids")
+    expected_count: Seen = Field(None, description="how many you expect it to touch; 409 if it would be another number")
+    start: bool = Field(True, description="false: only freeze the set, and start it later")
+    rate_per_second: NotYet = None
+    canary: NotYet = None
+
+
+class MoveIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The gateway fails again"}]})
+
+    reason: Reason = ""
