@@ -13,6 +13,9 @@ from pools.runtime.processes import ProcessId
 from pools.runtime.reconciler import ACTIVE, TRANSITIONS, Seen, WorkerState
 
 RECORD = "record.json"
+KNOWN = ("name", "pool_uid", "config", "build", "started_at", "restarts", "grace")
+# A worker that has not loaded its application by then never will.
+BOOT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,9 @@ class Handle:
         record = read_json(directory / RECORD)
         channel = Channel(directory)
         status = channel.status()
-        if record is None or status is None:
+        if record is None or status is None or not {*KNOWN, "state"} <= record.keys():
             return None
-        known = {key: record[key] for key in ("name", "pool_uid", "config", "build", "started_at", "restarts", "grace")}
+        known = {key: record[key] for key in KNOWN}
         handle = cls(**known, channel=channel, process=status.process, state=WorkerState(record["state"]))
         handle.leaving_since = time.monotonic()
         if handle.state is WorkerState.STOPPING:
@@ -66,16 +69,7 @@ class Handle:
 
     def save(self) -> None:
         """Raises OSError."""
-        body: dict[str, Any] = {
-            "name": self.name,
-            "pool_uid": self.pool_uid,
-            "config": self.config,
-            "build": self.build,
-            "started_at": self.started_at,
-            "restarts": self.restarts,
-            "grace": self.grace,
-            "state": self.state.value,
-        }
+        body: dict[str, Any] = {key: getattr(self, key) for key in KNOWN} | {"state": self.state.value}
         write_json(self.channel.directory / RECORD, body, durable=False)
 
     def move(self, state: WorkerState) -> None:
@@ -120,13 +114,16 @@ class Handle:
             self.signal(signal.SIGTERM)
 
     def overdue(self, now: float) -> bool:
-        """Whether patience has ended: the deadline of a stop, or a draining worker that has no job and yet stays."""
+        """Whether patience has ended: with a stop, a start, or a draining worker that has no job and yet stays."""
         if self.deadline is not None:
             return now >= self.deadline
-        if self.state is not WorkerState.DRAINING or now < self.leaving_since + self.grace:
-            return False
+        if self.state is WorkerState.STARTING:
+            return time.time() >= self.started_at + BOOT_SECONDS
+        return self.state is WorkerState.DRAINING and now >= self.leaving_since + self.grace and not self._has_job()
+
+    def _has_job(self) -> bool:
         status = self.channel.status()
-        return status is None or status.state != "busy"
+        return status is not None and status.horse is not None and status.horse.alive
 
     def signal(self, number: signal.Signals) -> None:
         if self.child is not None:

@@ -31,13 +31,14 @@ class PoolKeeper:
         self._supervisor = supervisor
         self._link = link
         self._respawn = Respawn()
+        self._build: tuple[VerifiedConfig[PoolSpec], str] | None = None
 
     def converge(self, pool: Pool, now: float) -> None:
         """One step towards what is wanted. A pool without a trusted config is left as it is."""
         config = pool.config
         if config is None:
             return
-        build, paused = recipe.build(config), pool.state == "paused"
+        build, paused = self._build_of(config), pool.state == "paused"
         handles = self._supervisor.of_pool(self.uid)
         self._instruct(handles, build, config, paused=paused)
         wanted = Wanted(build, self._count(pool, config), self._respawn.may_start(build, now))
@@ -84,6 +85,12 @@ class PoolKeeper:
         missing = pool.config is not None and len(handles) < self._count(pool, pool.config)
         if missing and self._respawn.waiting:
             yield heartbeat.describe_backoff(pool, self._respawn)
+
+    def _build_of(self, config: VerifiedConfig[PoolSpec]) -> str:
+        """``recipe.build``, computed once for a config and not ten times a second."""
+        if self._build is None or self._build[0] is not config:
+            self._build = (config, recipe.build(config))
+        return self._build[1]
 
     def _count(self, pool: Pool, config: VerifiedConfig[PoolSpec]) -> int:
         wanted = pool.state != "draining" and self._placed(config.spec)

@@ -109,20 +109,24 @@ def _from_file(name: str, reference: str, prefixes: Sequence[str]) -> str:
     if not real or not any(_within(real, root) for root in roots):
         raise SecretRefused(name, "not_allowed")
     try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        with open(real, "rb", opener=_open_plainly) as file:
+            plain = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_BYTES + 1) if plain else b""
+    except FileNotFoundError:
         raise SecretUnavailable(name, "missing") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SecretUnavailable(name, "unreadable")
-        content = file.read(MAX_BYTES + 1)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        text = None
-    if text is None or len(content) > MAX_BYTES:
+    except OSError:
+        raise SecretUnavailable(name, "unreadable") from None
+    if not plain or len(content) > MAX_BYTES:
         raise SecretUnavailable(name, "unreadable")
-    return text.removesuffix("\n")
+    try:
+        return content.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise SecretUnavailable(name, "unreadable") from None
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    """Without following a link that was put there since the check, and without waiting for the writer of a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _file_path(reference: str) -> str:

@@ -34,9 +34,10 @@ class Store:
             data = read_json(path)
             if data is None:
                 continue
-            kept = Kept(
-                _bytes(data.get("config")), int(data["config_at"]), _bytes(data.get("run")), int(data["run_at"])
-            )
+            config_at, run_at = data.get("config_at"), data.get("run_at")
+            if not isinstance(config_at, int) or not isinstance(run_at, int):
+                continue
+            kept = Kept(_bytes(data.get("config")), config_at, _bytes(data.get("run")), run_at)
             self._kept[path.stem] = kept
             yield path.stem, kept
 

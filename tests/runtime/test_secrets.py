@@ -1,5 +1,6 @@
 """Secrets reach the job that may read them, and nothing else."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +75,12 @@ class TestPlaces:
         (folder / "allowed" / "huge").write_text("x" * (secrets.MAX_BYTES + 1))
         (folder / "allowed" / "binary").write_bytes(b"\xff\xfe")
         (folder / "allowed" / "folder").mkdir()
-        names = ("absent", "huge", "binary", "folder")
+        os.mkfifo(folder / "allowed" / "pipe")
+        names = ("absent", "huge", "binary", "folder", "pipe")
         granted = access({n: f"file://{folder}/allowed/{n}" for n in names}, f"file://{folder}/")
         assert [why(name, granted) for name in names] == [
             "SecretUnavailable missing",
-            *["SecretUnavailable unreadable"] * 3,
+            *["SecretUnavailable unreadable"] * 4,
         ]
 
     def test_environment_under_an_allowed_start(self) -> None:

@@ -130,14 +130,16 @@ class AgentHost:
         entries = self.valkey.client.xrange(self.keys.events)
         return [json.loads(fields[b"body"]) for _, fields in entries if kind in ("", fields[b"type"].decode())]
 
-    def wait_for_workers(self, uid: str, count: int, *, config: int | None = None, timeout: float = 20) -> list[Any]:
-        """Exactly ``count`` running workers and no others, all of version ``config`` if given."""
+    def wait_for_workers(
+        self, uid: str, count: int, *, config: int | None = None, others: int = 0, timeout: float = 20
+    ) -> list[Any]:
+        """Exactly ``count`` running workers, all of version ``config`` if given, and ``others`` on the host."""
 
         def settled() -> bool:
             running = self.workers(uid)
-            others = [worker for worker in self.heartbeat().get("workers", []) if worker not in running]
+            rest = [worker for worker in self.heartbeat().get("workers", []) if worker not in running]
             right = all(config in (None, worker["config"]) for worker in running)
-            return len(running) == count and right and not others and bool(self.heartbeat())
+            return len(running) == count and right and len(rest) == others and bool(self.heartbeat())
 
         wait_for(settled, timeout=timeout, message=f"{count} workers; agent says:\n{self.log()}")
         return self.workers(uid)
