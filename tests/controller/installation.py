@@ -50,12 +50,12 @@ class Installation:
         name, url = connection.settings_dict, "postgresql://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}"
         return os.environ | found | {"POOLWARDEN_DATABASE_URL": url.format(**name).replace(":@", "@")}
 
-    def controller(self, *options: str) -> subprocess.Popen[str]:
+    def controller(self, *options: str, **environment: str) -> subprocess.Popen[str]:
         """Start a controller; its output is a pipe."""
         process = subprocess.Popen(
             [sys.executable, "manage.py", "controller", *options],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,15 +1,12 @@
 """Real controllers: start, refusal, take-over, kill at any moment, orderly end."""
 
 import json
-import os
 import re
 import signal
 import time
 from pathlib import Path
 
-import pytest
-
-from pools.models import OutboxMessage, Team
+from pools.models import Team
 from pools.signing import TrustRoot
 from tests.controller.installation import Installation
 from tests.controller.pools import new_pool, pause
@@ -35,10 +32,10 @@ def test_a_successor_leads_within_10_s_of_a_kill_and_one_that_ends_well_hands_ov
     )
     assert [name for (name,) in took_over] == [leader, successor]
     third = installation.controller()
+    assert second.stdout is not None
+    assert second.stdout.readline() == f"poolwarden controller: leading as {successor}\n"
     second.send_signal(signal.SIGTERM)
-    output, _ = second.communicate(timeout=5)
-    assert second.returncode == 0
-    assert output == f"poolwarden controller: leading as {successor}\n"
+    assert second.wait(timeout=5) == 0
     installation.wait_for_leader(third)
     third.send_signal(signal.SIGINT)
     assert third.wait(timeout=5) == 0
@@ -47,35 +44,27 @@ def test_a_successor_leads_within_10_s_of_a_kill_and_one_that_ends_well_hands_ov
 
 def test_killed_while_it_publishes_nothing_is_lost(installation: Installation) -> None:
     team = Team.objects.create(slug="payments", name="Payments")
-    pools = [new_pool(team, f"pool-{n:02}") for n in range(60)]
-    for pool in pools:
-        pause(pool)
-    total = OutboxMessage.objects.count()
+    for n in range(30):
+        pause(new_pool(team, f"pool-{n:02}"))
     installation.open()
-    deaths = 0
-    while deaths < 3:
-        before = waiting(installation)
-        process = installation.controller()
-        wait_for(lambda before=before: waiting(installation) < before, timeout=20, every=0.002)
-        process.kill()
-        process.wait(timeout=10)
-        deaths += 1
-        if not waiting(installation):
-            break
-    assert installation.controller("--once").wait(timeout=30) in (0, 1)  # 1: the dead one's lease has not ended
-    wait_for(lambda: installation.controller("--once").wait(timeout=30) == 0, timeout=60, every=1)
-    assert waiting(installation) == 0 and total == 120
+    process = installation.controller()
+    wait_for(lambda: waiting(installation) < 60, timeout=20, every=0.002, message="it publishes")
+    process.kill()
+    process.wait(timeout=10)
+    assert waiting(installation) > 0, "it was killed in the middle"
+    installation.controller()
+    wait_for(lambda: waiting(installation) == 0, timeout=30, message="its successor publishes the rest")
     rows = installation.query(
         "SELECT p.uid, c.envelope FROM pools_configversion c JOIN pools_pool p ON p.id = c.pool_id"
     )
-    assert len(rows) == 60
+    assert len(rows) == 30
     client = installation.valkey.client
     for uid, envelope in rows:
         dashed = re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", r"\1-\2-\3-\4-\5", str(uid).replace("-", ""))
         assert client.get(f"pw:config:{dashed}") == bytes(envelope)
         assert json.loads(client.hget("pw:desired", dashed))["generation"] == 1
     signed = installation.query("SELECT count(*) FROM audit_event WHERE action = 'config.signed'")
-    assert signed[0][0] == 60, "each version was signed once"
+    assert signed[0][0] == 30, "each version was signed once"
 
 
 def test_keys_and_trust_root_are_made_and_recorded(installation: Installation) -> None:
@@ -92,20 +81,16 @@ def test_keys_and_trust_root_are_made_and_recorded(installation: Installation) -
     assert leaves == events
 
 
-@pytest.mark.parametrize("fault", ["mode", "garbage", "folder"])
-def test_a_bad_key_stops_the_start_with_one_line(installation: Installation, fault: str) -> None:
+def test_a_bad_key_stops_the_start_with_one_line(installation: Installation) -> None:
     installation.open()
     folder = installation.home / "keys"
     folder.mkdir(mode=0o700)
-    path = folder / "config.pem"
-    path.write_text("garbage")
-    path.chmod(0o644 if fault == "mode" else 0o600)
-    folder.chmod(0o750 if fault == "folder" else 0o700)
+    (folder / "config.pem").touch(mode=0o644)
     process = installation.controller()
     output, errors = process.communicate(timeout=20)
     assert (process.returncode, output) == (2, "")
     assert errors.startswith("poolwarden controller: ") and errors.count("\n") == 1
-    assert str(folder) in errors
+    assert "config.pem has mode 0644" in errors
 
 
 def test_a_home_that_cannot_be_written_stops_the_start(installation: Installation, tmp_path: Path) -> None:
@@ -137,12 +122,10 @@ def test_it_waits_for_a_broker_and_a_database_that_are_away(installation: Instal
     assert installation.valkey.client.exists(f"pw:config:{pool.uid}")
 
 
-def test_an_unknown_database_is_said_in_one_line(installation: Installation, tmp_path: Path) -> None:
+def test_a_database_without_tables_is_said_in_one_line(installation: Installation) -> None:
     installation.home.mkdir(parents=True)
-    os.environ["POOLWARDEN_TEST_UNUSED"] = ""
-    process = installation.controller("--once")
+    process = installation.controller("--once", POOLWARDEN_DATABASE_URL=f"sqlite:///{installation.home}/empty.sqlite3")
     _, errors = process.communicate(timeout=20)
-    assert process.returncode in (0, 2)
-    if process.returncode == 2:
-        assert errors.startswith("poolwarden controller: cannot use the database: ") and errors.count("\n") == 1
-        assert list((installation.home / "keys").iterdir()) == []
+    assert process.returncode == 2
+    assert errors.startswith("poolwarden controller: cannot use the database: ") and errors.count("\n") == 1
+    assert list((installation.home / "keys").iterdir()) == []
