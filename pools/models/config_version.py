@@ -28,7 +28,7 @@ TRANSITIONS: dict[ConfigState, set[ConfigState]] = {
 
 
 class ConfigVersion(models.Model):
-    """``spec`` holds the canonical bytes; ``envelope``, ``payload_sha256``, ``not_before`` and ``expires`` come with the signature.
+    """``spec`` holds the canonical bytes; ``envelope``, ``payload_sha256`` and ``expires`` come with the signature.
 
     A migration's triggers refuse a change of the authored columns and any deletion, also in plain SQL.
     """

@@ -5,7 +5,7 @@ from django.db import models
 
 
 class OutboxMessage(models.Model):
-    """A message that must reach the broker. Written with the change it speaks of; delivered at least once by the relay."""
+    """A message that must reach the broker: written with the change it speaks of, delivered at least once."""
 
     broker = models.CharField(max_length=50, default="default")
     kind = models.CharField(max_length=30)  # config, run, operation
