@@ -4,7 +4,6 @@
 import os
 import sys
 
-
 if sys.argv[1:2] == ["up"]:
     # Everything that `up` writes stays under POOLWARDEN_HOME; its children keep their byte code there.
     sys.dont_write_bytecode = True

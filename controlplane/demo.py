@@ -1,4 +1,4 @@
-"""The demo's accounts. Their password is published, so they exist only on a loopback installation started with --demo."""
+"""The demo's accounts. Their password is published: they exist only on loopback, on a start with --demo."""
 
 DEMO_PASSWORD = "poolwarden-demo"  # noqa: S105 - published on purpose
 DEMO_ACCOUNTS = {

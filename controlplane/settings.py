@@ -16,7 +16,6 @@ POOLWARDEN_ENV = env.text("POOLWARDEN_ENV", "development")
 if not POOLWARDEN_ENV.replace("-", "").replace("_", "").isalnum():
     raise EnvError(f"POOLWARDEN_ENV: expected letters, digits, - and _, not {POOLWARDEN_ENV!r}")
 POOLWARDEN_DEMO = env.flag("POOLWARDEN_DEMO", default=False)
-POOLWARDEN_VERSION = "0.1.0"
 
 # Where secret references may point. Without an entry nothing may be referenced.
 POOLWARDEN_SECRET_PREFIXES = env.words("POOLWARDEN_SECRET_PREFIXES", "file:///run/secrets/,env://POOLWARDEN_SECRET_")

@@ -8,21 +8,15 @@ import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
+from pools import __version__
 from pools.runtime.handle import Handle
 from pools.runtime.intake import Pool
 from pools.runtime.options import Options
 from pools.runtime.reconciler import WorkerState
 from pools.runtime.respawn import Respawn
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a checkout
-        return ""
 
 
 class Heartbeat:
@@ -36,9 +30,9 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "boot": str(uuid.uuid4()),
-            "version": _version("poolwarden"),
+            "version": __version__,
             "python": platform.python_version(),
-            "rq": _version("rq"),
+            "rq": version("rq"),
             "labels": options.labels,
             "root": options.root.sha256,
         }
