@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from django.urls import reverse
 from django.utils import timezone
 
-from controlplane.wording import count
 from pools.models import AgentPool, PoolKind, RunState
 from pools.selectors.fleet import Presence
 from pools.selectors.phrases import jobs, names
@@ -219,7 +218,7 @@ def _by_hand(presence: Presence) -> list[Item]:
             severity="info",
             icon="player-pause" if paused else "droplet-half",
             icon_label=pool.get_run_state_display(),
-            title=f"{pool} is {pool.get_run_state_display().lower()}, with {count(presence.waiting)} waiting",
+            title=f"{pool} is {pool.get_run_state_display().lower()}, with {jobs(presence.waiting)} waiting",
             since=command.issued_at,
             since_label=f"{command.issued_by} asked for it",
             detail=f"“{command.reason}”",

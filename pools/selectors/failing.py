@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from pools.selectors.phrases import jobs
 
 NEW = timedelta(hours=2)
 SHOWN = 3
+MOST = 50
 HOURS = 12
 RISING_FROM = 10  # failures in this hour
 RISING_BY = 3  # times the mean of the hours before
@@ -22,31 +24,23 @@ BLAMED = timedelta(minutes=15)  # a config version published so shortly before i
 
 
 def failing(presences: list[Presence]) -> list[Item]:
-    """New and rising failure groups of these pools; at most ``SHOWN`` of each, the rest in one quiet notice."""
+    """New and rising failure groups of these pools, at most ``SHOWN`` of each; two queries."""
     pools = {presence.pool.pk: presence for presence in presences}
-    new = list(_new(pools))
-    rising = list(_rising(pools))
-    history = _history([group.pk for group in new[:SHOWN]] + [group.pk for group in rising])
+    groups = list(_candidates(pools))
+    new = [group for group in groups if group.first_seen >= timezone.now() - NEW]
+    busy = [group for group in groups if group not in new]
+    history = _history([group.pk for group in new[:SHOWN] + busy])
     items = [_new_item(group, pools[group.pool_id], history[group.pk]) for group in new[:SHOWN]]
-    known = {group.pk for group in new}
-    for group in rising:
-        if group.pk not in known and _is_rising(history[group.pk]):
-            items.append(_rising_item(group, history[group.pk]))
+    rising = [group for group in busy if _is_rising(history[group.pk])]
+    items += [_rising_item(group, pools[group.pool_id], history[group.pk]) for group in rising[:SHOWN]]
     return items + _more(new[SHOWN:])
 
 
-def _new(pools: Iterable[int]) -> Iterable[FailureGroup]:
-    since = timezone.now() - NEW
-    groups = FailureGroup.objects.filter(pool__in=pools, open_count__gt=0, first_seen__gte=since)
-    return groups.order_by("-open_count", "-pk")[:50]
-
-
-def _rising(pools: Iterable[int]) -> Iterable[FailureGroup]:
-    this_hour = _hours()[-1]
-    busy = FailureGroup.objects.filter(
-        pool__in=pools, open_count__gt=0, hours__hour=this_hour, hours__count__gte=RISING_FROM
-    )
-    return busy.filter(first_seen__lt=timezone.now() - NEW).order_by("-hours__count")[:SHOWN]
+def _candidates(pools: Iterable[int]) -> Iterable[FailureGroup]:
+    """Open groups that are new, or that failed often in this hour; the largest first."""
+    this_hour = FailureHour.objects.filter(group=OuterRef("pk"), hour=_hours()[-1], count__gte=RISING_FROM)
+    wanted = Q(first_seen__gte=timezone.now() - NEW) | Q(Exists(this_hour))
+    return FailureGroup.objects.filter(wanted, pool__in=pools, open_count__gt=0).order_by("-open_count", "-pk")[:MOST]
 
 
 def _hours() -> list[datetime]:
@@ -96,14 +90,14 @@ def _after(group: FailureGroup, presence: Presence) -> str:
     return f"That was {duration(seconds)} after config v{told.number}. "
 
 
-def _rising_item(group: FailureGroup, history: tuple[int, ...]) -> Item:
+def _rising_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
     before = sum(history[:-1]) / len(history[:-1])
     return Item(
         key=f"group-{group.pk}",
         severity="warn",
         icon="trending-up",
         icon_label="Rising",
-        title=f"Rising in {group.pool}: {group.title}",
+        title=f"Rising in {presence.pool}: {group.title}",
         since=group.first_seen,
         since_label="First seen",
         detail=f"{count(history[-1])} failures this hour, about {before:.0f} an hour before. In {group.func}.",

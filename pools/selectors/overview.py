@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -75,11 +75,12 @@ def pool_rows(actor: Actor, pools: QuerySet[Pool]) -> list[PoolRow]:
 def _sampling(brokers: set[str]) -> list[Item]:
     """Whether the figures can be believed: nothing on this page is worth more than its age."""
     items = []
-    for state in BrokerState.objects.filter(alias__in=brokers):
+    leader = ControllerLease.objects.filter(expires_at__gt=timezone.now()).exclude(holder="")
+    for state in BrokerState.objects.filter(alias__in=brokers).annotate(has_leader=Exists(leader)):
         if not state.reachable:
             items.append(_unreachable(state))
         elif state.sampled_at is None or timezone.now() - state.sampled_at > STALE:
-            items.append(_stale(state))
+            items.append(_stale(state, has_leader=state.has_leader))
     return items
 
 
@@ -97,8 +98,7 @@ def _unreachable(state: BrokerState) -> Item:
     )
 
 
-def _stale(state: BrokerState) -> Item:
-    running = ControllerLease.objects.filter(expires_at__gt=timezone.now()).exclude(holder="").exists()
+def _stale(state: BrokerState, *, has_leader: bool) -> Item:
     return Item(
         key=f"stale-{state.alias}",
         severity="bad",
@@ -108,6 +108,6 @@ def _stale(state: BrokerState) -> Item:
         since=state.sampled_at,
         since_label="Last sampled",
         detail="A controller runs, but its sampler is late."
-        if running
+        if has_leader
         else "No controller runs: nothing is sampled, signed or published until one does. Agents and workers go on.",
     )

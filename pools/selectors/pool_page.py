@@ -144,7 +144,9 @@ def _per_minute(sums: list[int], resolution: int) -> list[int]:
     if resolution >= Resolution.MINUTE:
         return [round(value * 60 / resolution) for value in sums]
     window = Resolution.MINUTE // resolution
-    return [sum(sums[max(0, end - window) : end]) for end in range(1, len(sums) + 1)]
+    return [
+        round(sum(part := sums[max(0, end - window) : end]) * window / len(part)) for end in range(1, len(sums) + 1)
+    ]
 
 
 def _marks(pool: Pool, since: Any) -> list[dict[str, Any]]:
