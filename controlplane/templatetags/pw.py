@@ -206,7 +206,8 @@ def confirm(context: Context, content: str, id: str, title: str, **form: Any) ->
 def confirm_form(context: Context, content: str, **form: Any) -> str:
     """The POST form of one verb: what it touches (the block), a reason, a button named by its effect.
 
-    ``action``, ``button``; optional ``tone="bad"``, ``reason`` (typed before), ``error``, ``next``, ``cancel`` (URL).
+    ``action``, ``button``; optional ``tone="bad"``, ``reason`` (typed before), ``error``, ``next``, ``cancel`` (URL),
+    ``dismiss`` (what Cancel says instead).
     """
     return _confirm_form(context, content, **form)
 

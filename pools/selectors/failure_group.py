@@ -11,7 +11,7 @@ from django.utils import timezone
 from pools.models import ConfigVersion, DeadLetter, DeadLetterState, FailureGroup, FailureHour
 from pools.selectors.triage import Tally
 
-HOURS = 48
+HOURS = 24
 UNKNOWN = "not known"
 
 

@@ -12,7 +12,7 @@ from pools.selectors.dead_letters import Page
 from pools.selectors.phrases import names
 
 PAGE = 25
-ITEMS = 50
+ITEMS = 25
 DONE = {OperationKind.REQUEUE: Outcome.REQUEUED, OperationKind.DISCARD: Outcome.DISCARDED}
 SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED)
 TABS = {

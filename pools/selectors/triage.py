@@ -15,7 +15,7 @@ from pools.selectors.dead_letters import DeadLetterFilter, dead_letters, matchin
 from pools.selectors.rights import Right
 
 SHOWN = 5
-NARROWED = {"pool": 3, "error": 3, "task": 2}
+NARROWED = {"pool": 2, "error": 2, "task": 2}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from pools.selectors.triage import narrowings, preview_of, right_anywhere
 from pools.views.handling import VERBS, offers, warnings
 
 RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("", "All"))
+JOBS_SHOWN = 20  # on a group's page
 WORDS = {"since": "failed since", "until": "failed before", "q": "text"}
 
 
@@ -101,11 +102,11 @@ def failure_group(request: HttpRequest, pk: int) -> HttpResponse:
     actor = actor_of(request)
     try:
         group = find_group(actor, pk)
-        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)), request.GET.get("cursor", ""))
+        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)), request.GET.get("cursor", ""), JOBS_SHOWN)
     except FailureGroup.DoesNotExist as missing:
         raise Http404 from missing
     except FilterError:
-        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)))
+        page = dead_letter_page(actor, DeadLetterFilter(group=str(pk)), size=JOBS_SHOWN)
     return render(request, "dead_letters/group.html", group_context(actor, group) | {"page": page})
 
 
