@@ -67,7 +67,7 @@ def test_a_runner_ends_with_its_ticks_finished(running: list[Runner]) -> None:
     assert ended.is_set()
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 class TestTurns:
     @pytest.fixture
     def lease(self) -> LeaderLease:
