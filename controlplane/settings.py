@@ -97,9 +97,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The broker. ``default`` is the only alias for now; every row that speaks of a broker carries its alias.
 POOLWARDEN_BROKERS = {
     "default": {
-        "url": env.url(
-            "POOLWARDEN_REDIS_URL", "redis://127.0.0.1:6379/0", schemes=("redis", "rediss", "unix", "valkey", "valkeys")
-        ),
+        "url": env.url("POOLWARDEN_REDIS_URL", "redis://127.0.0.1:6379/0", schemes=("redis", "rediss", "unix")),
         "prefix": env.text("RQ_KEY_PREFIX", "rq"),
         "region": env.text("POOLWARDEN_REGION", ""),
     }

@@ -69,6 +69,8 @@ class Command(BaseCommand):
 
     def _start_broker(self, family: Family, environ: dict[str, str], home: Path, logs: Path) -> None:
         if environ.get("POOLWARDEN_REDIS_URL") or environ.get("POOLWARDEN_REDIS_URL_FILE"):
+            environ["POOLWARDEN_REDIS_URL"] = settings.POOLWARDEN_BROKERS["default"]["url"]
+            environ.pop("POOLWARDEN_REDIS_URL_FILE", None)
             return
         broker = embedded_broker(home)
         environ["POOLWARDEN_REDIS_URL"] = broker.url
@@ -100,6 +102,7 @@ class Command(BaseCommand):
             raise CommandError(f"the controller made no trust root; its log is {logs / 'controller.log'}")
         agent = ["--trust-root", str(root), "--state", str(home / "agent"), "--name", "local", "--label", "host=local"]
         agent += ["--env", environ["POOLWARDEN_ENV"], "--stop-timeout", "4"]
+        agent += [part for prefix in settings.POOLWARDEN_SECRET_PREFIXES for part in ("--secret-prefix", prefix)]
         start("agent", [PYTHON, "-m", "pools.runtime.agent", *agent], 2)
         if demo:
             start("producer", [PYTHON, str(base / "deploy" / "demo" / "produce.py")], 3)
