@@ -91,12 +91,11 @@ class Agent:
     def _speak(self) -> None:
         pools = [pool for pool in self._intake.pools.values() if self._keeper(pool.uid).concerns(pool)]
         served = [pool for pool in pools if pool.config is not None]
-        text = self._heartbeat.text(
-            (self._keeper(pool.uid).describe(pool) for pool in pools),
-            (worker for pool in pools for worker in self._keeper(pool.uid).describe_workers(pool)),
-        )
+        described = [self._keeper(pool.uid).describe(pool) for pool in pools]
+        workers = [worker for pool in pools for worker in self._keeper(pool.uid).describe_workers(pool)]
         self._link.outgoing = Outgoing(
-            heartbeat=text,
+            heartbeat=self._heartbeat.text(described, workers),
+            picture=repr((described, workers)),
             unsettled=frozenset(pool.uid for pool in self._intake.pools.values() if not pool.settled),
             served=frozenset(pool.uid for pool in served),
             queues=sorted({queue for pool in served if pool.config for queue in pool.config.spec.queues}),

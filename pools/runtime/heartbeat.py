@@ -37,9 +37,9 @@ class Heartbeat:
             "root": options.root.sha256,
         }
 
-    def text(self, pools: Iterable[dict[str, Any]], workers: Iterable[dict[str, Any]]) -> str:
+    def text(self, pools: list[dict[str, Any]], workers: list[dict[str, Any]]) -> str:
         self._sequence += 1
-        body = {"seq": self._sequence, "at": time.time(), "pools": list(pools), "workers": list(workers)}
+        body = {"seq": self._sequence, "at": time.time(), "pools": pools, "workers": workers}
         return json.dumps(self._constant | body, separators=(",", ":"))
 
 

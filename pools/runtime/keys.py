@@ -15,6 +15,7 @@ class Keys:
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
+    | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
     """
 
     rq_prefix: str = "rq"
@@ -47,3 +48,6 @@ class Keys:
 
     def upkeep(self, pool_uid: str) -> str:
         return f"{self.prefix}:upkeep:{pool_uid}"
+
+    def moved(self, chunk: str) -> str:
+        return f"{self.prefix}:moved:{chunk}"

@@ -21,7 +21,7 @@ from pools.runtime.store import POOL_UID
 log = logging.getLogger("poolwarden.agent")
 
 CYCLE_SECONDS = 0.5
-SLOW_CYCLE_SECONDS = 1.0  # heartbeat, promotion
+SLOW_CYCLE_SECONDS = 1.0  # heartbeat (sooner when something changed), promotion
 AUDIT_SECONDS = 2.0  # every envelope is read again, whatever the hint says
 UPKEEP_SECONDS = 60
 LONGEST_BACKOFF = 5.0
@@ -30,9 +30,13 @@ MOST_EVENTS = 1000
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What the agent has to say at this moment; the newest one counts."""
+    """What the agent has to say at this moment; the newest one counts.
+
+    ``picture`` differs when something but the time did: then the heartbeat does not wait for its second.
+    """
 
     heartbeat: str = "{}"
+    picture: str = ""
     unsettled: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     queues: Sequence[str] = ()
@@ -60,6 +64,7 @@ class Link(threading.Thread):
         self._ending = threading.Event()
         self._hints: dict[str, bytes] = {}
         self._due_slow = self._due_audit = 0.0
+        self._picture = ""
 
     def event(self, kind: str, body: dict[str, Any]) -> None:
         """Queue an event, dated now. While Redis is away the oldest of more than 1,000 are lost."""
@@ -111,11 +116,13 @@ class Link(threading.Thread):
             pipeline.hgetall(self._keys.desired)
             for kind, body in sent:
                 events.append(pipeline, self._keys.events, kind, body)
-            if slow:
+            if slow or outgoing.picture != self._picture:
                 pipeline.hset(self._keys.agents, self._agent, outgoing.heartbeat)
+            if slow:
                 for queue in outgoing.queues:
                     promote(pipeline, self._keys.rq_prefix, queue)
             desired = pipeline.execute()[0]
+        self._picture = outgoing.picture
         for _ in sent:
             self._events.popleft()
         if slow:
