@@ -1,0 +1,145 @@
+from typing import Any
+
+import pytest
+
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
+from tests.api.calling import Caller, problem
+from tests.support import factories as make
+
+
+def test_a_dead_letter_is_given_whole(alice: Caller, letters: list[DeadLetter]) -> None:
+    found = alice.items("dead-letters")
+    assert [letter["job_id"] for letter in found] == ["job-2", "job-1", "job-0"]
+    first = found[0]
+    assert first.pop("failed_at").endswith("Z")
+    assert first == {
+        "id": letters[2].pk,
+        "job_id": "job-2",
+        "pool": "payments",
+        "queue": "payments",
+        "broker": "default",
+        "state": "open",
+        "task": "shop.payments.capture",
+        "error": "TimeoutError",
+        "message": "TimeoutError connect to eu2.cardgate.example:443",
+        "group": letters[2].group_id,
+        "created_at": None,
+        "enqueued_at": None,
+        "started_at": None,
+        "expires_at": None,
+        "worker": "",
+        "host": "",
+        "config_version": None,
+        "attempts": 1,
+    }
+
+
+def test_a_group_is_given_whole(alice: Caller, letters: list[DeadLetter]) -> None:
+    (group,) = alice.items("failure-groups")
+    assert group.pop("first_seen").endswith("Z") and group.pop("last_seen").endswith("Z")
+    assert group == {
+        "id": letters[0].group_id,
+        "pool": "payments",
+        "title": "TimeoutError connect to eu2.cardgate.example:443",
+        "task": "shop.payments.capture",
+        "error": "TimeoutError",
+        "count": 3,
+        "total_count": 3,
+    }
+    (group,) = alice.items("failure-groups", q="job-1")
+    assert group["count"] == 1
+
+
+def test_an_outsider_sees_none(charlie: Caller, letters: list[DeadLetter]) -> None:
+    assert charlie.items("dead-letters") == charlie.items("failure-groups") == []
+    assert charlie.items("dead-letters", pool="payments", state="any") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "jobs"),
+    [
+        ({"pool": "payments"}, ["job-2", "job-1", "job-0"]),
+        ({"pool": "refunds"}, []),
+        ({"queue": "payments.high"}, ["job-1"]),
+        ({"task": "shop.other"}, ["job-2"]),
+        ({"error": "ValueError"}, ["job-2"]),
+        ({"error": "requests.ValueError"}, ["job-2"]),
+        ({"q": "job-1"}, ["job-1"]),
+        ({"q": "CARDGATE"}, ["job-2", "job-1", "job-0"]),
+        ({"since": "30m"}, ["job-2"]),
+        ({"until": "30m"}, ["job-1", "job-0"]),
+        ({"state": "discarded"}, ["job-9"]),
+        ({"state": "any"}, ["job-2", "job-1", "job-0", "job-9"]),
+        ({"queue": "payments.high", "error": "ValueError"}, []),
+    ],
+)
+def test_filters_narrow(alice: Caller, letters: list[DeadLetter], query: dict[str, Any], jobs: list[str]) -> None:
+    group = letters[0].group
+    make.dead_letter(group, "job-9", state=DeadLetterState.DISCARDED, failed_at=make.ago(hours=9))
+    DeadLetter.objects.filter(job_id="job-1").update(queue="payments.high")
+    DeadLetter.objects.filter(job_id="job-2").update(
+        func="shop.other", exc_type="requests.ValueError", failed_at=make.ago(minutes=5)
+    )
+    assert [letter["job_id"] for letter in alice.items("dead-letters", **query)] == jobs
+    counts = [found["count"] for found in alice.items("failure-groups", **query)]
+    assert counts == ([len(jobs)] if jobs else [])
+
+
+def test_a_time_that_was_given_finds_its_letter(alice: Caller, letters: list[DeadLetter]) -> None:
+    at = alice.items("dead-letters")[1]["failed_at"]
+    assert [letter["job_id"] for letter in alice.items("dead-letters", since=at)] == ["job-2", "job-1"]
+    assert [letter["job_id"] for letter in alice.items("dead-letters", until=at)] == ["job-0"]
+
+
+@pytest.mark.parametrize("path", ["dead-letters", "failure-groups"])
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"since": "yesterday"}, "since"),
+        ({"until": "2026-13-01"}, "until"),
+        ({"group": "first"}, "group"),
+        ({"state": "lost"}, "state"),
+        ({"q": "x" * 2001}, "q"),
+        ({"task": "a\0b"}, "task"),
+        ({"limit": 501}, "limit"),
+        ({"cursor": "garbage"}, "cursor"),
+        ({"cursor": "é"}, "cursor"),
+        ({"cursor": "x" * 201}, "cursor"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    alice: Caller, payments: Pool, path: str, query: dict[str, Any], field: str
+) -> None:
+    problem(alice.get(path, **query), 422, field)
+
+
+def test_letters_that_failed_at_one_moment_page_without_gaps(alice: Caller, payments: Pool) -> None:
+    group, at = make.failure_group(payments), make.ago(minutes=1)
+    for n in range(7):
+        make.dead_letter(group, f"job-{n}", failed_at=at)
+    pages = alice.all_pages("dead-letters", limit=3)
+    assert [[letter["job_id"] for letter in page] for page in pages] == [
+        ["job-6", "job-5", "job-4"],
+        ["job-3", "job-2", "job-1"],
+        ["job-0"],
+    ]
+
+
+def test_groups_page_without_gaps(alice: Caller, payments: Pool) -> None:
+    for n in range(5):
+        group = make.failure_group(payments, f"Error{n} happened", last_seen=make.ago(minutes=n))
+        for m in range(n + 1):
+            make.dead_letter(group, f"job-{n}-{m}")
+    pages = alice.all_pages("failure-groups", limit=2)
+    assert [[(group["error"], group["count"]) for group in page] for page in pages] == [
+        [("Error4", 5), ("Error3", 4)],
+        [("Error2", 3), ("Error1", 2)],
+        [("Error0", 1)],
+    ]
+
+
+def test_a_group_whose_letters_are_closed_is_not_listed(alice: Caller, letters: list[DeadLetter]) -> None:
+    DeadLetter.objects.update(state=DeadLetterState.REQUEUED)
+    assert alice.items("failure-groups") == [] and FailureGroup.objects.count() == 1
+    (group,) = alice.items("failure-groups", state="requeued")
+    assert group["count"] == 3

@@ -1,0 +1,146 @@
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationState, OutboxMessage, Outcome
+from pools.permissions import role_group
+from tests.api.calling import Caller, problem
+from tests.support import factories as make
+from tests.support.cast import Cast
+
+
+def requeue(**changes: Any) -> dict[str, Any]:
+    return {"kind": "requeue", "reason": "The gateway is back"} | changes
+
+
+def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> None:
+    response = alice.post("operations", requeue(ids=["job-2", "job-0", "job-2"]))
+    assert response.status_code == 201, response.content
+    made = response.json()
+    assert made.pop("created_at").endswith("Z")
+    assert made == {
+        "id": Operation.objects.get().pk,
+        "kind": "requeue",
+        "state": "running",
+        "reason": "The gateway is back",
+        "pools": ["payments"],
+        "frozen_count": 2,
+        "ids_sha256": hashlib.sha256(b"job-0\njob-2\n").hexdigest(),
+        "created_by": "alice",
+        "ended_at": None,
+        "outcomes": {"pending": 2},
+    }
+    assert OutboxMessage.objects.get().key == str(made["id"])
+
+
+def test_jobs_are_found_by_a_filter(alice: Caller, letters: list[DeadLetter]) -> None:
+    body = requeue(kind="discard", filter={"pool": "payments", "since": "39m"}, expected_count=1, start=False)
+    made = alice.post("operations", body).json()
+    assert made["kind"] == "discard" and made["state"] == "frozen" and made["frozen_count"] == 1
+    (item,) = alice.items(f"operations/{made['id']}/items")
+    assert item == {"position": 1, "job_id": "job-2", "queue": "payments", "outcome": "pending", "at": None}
+    assert not OutboxMessage.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({}, ["ids"]),
+        ({"ids": []}, ["ids"]),
+        ({"ids": ["job-0"], "filter": {}}, ["ids"]),
+        ({"ids": ["job-0", "job-x"]}, ["ids"]),
+        ({"ids": "job-0"}, ["ids"]),
+        ({"ids": [5]}, ["ids.0"]),
+        ({"ids": ["a\0b"]}, ["ids.0"]),
+        ({"ids": ["x"] * 10_001}, ["ids"]),
+        ({"filter": "payments"}, ["filter"]),
+        ({"filter": {"pol": "payments"}}, ["filter.pol"]),
+        ({"filter": {"state": "any"}}, ["filter.state"]),
+        ({"filter": {"pool": None}}, ["filter.pool"]),
+        ({"filter": {"q": "\ud800"}}, ["filter.q"]),
+        ({"filter": {"q": "x" * 2001}}, ["filter.q"]),
+        ({"filter": {"since": "yesterday"}}, ["filter.since"]),
+        ({"filter": {"group": "x"}}, ["filter.group"]),
+        ({"filter": {"pool": "nothing"}}, ["ids"]),
+        ({"ids": ["job-0"], "kind": "explode"}, ["kind"]),
+        ({"ids": ["job-0"], "reason": ""}, ["reason"]),
+        ({"ids": ["job-0"], "start": "no"}, ["start"]),
+        ({"ids": ["job-0"], "expected_count": "1"}, ["expected_count"]),
+    ],
+)
+def test_a_bad_operation_is_refused_by_field(
+    alice: Caller, letters: list[DeadLetter], changes: dict[str, Any], fields: list[str]
+) -> None:
+    problem(alice.post("operations", requeue(**changes)), 422, *fields)
+    assert not Operation.objects.exists()
+
+
+def test_another_count_than_expected_is_a_conflict(alice: Caller, letters: list[DeadLetter]) -> None:
+    refused = problem(alice.post("operations", requeue(filter={"pool": "payments"}, expected_count=2)), 409)
+    assert refused["current"] == 3 and not Operation.objects.exists() and not OperationItem.objects.exists()
+
+
+def test_closed_letters_are_not_touched(alice: Caller, letters: list[DeadLetter]) -> None:
+    DeadLetter.objects.filter(job_id="job-1").update(state=DeadLetterState.GONE)
+    assert alice.post("operations", requeue(ids=["job-0", "job-1"])).json()["frozen_count"] == 1
+
+
+def test_one_forbidden_pool_forbids_all(cast: Cast, letters: list[DeadLetter]) -> None:
+    shown = make.pool(cast.elsewhere, "refunds")
+    make.dead_letter(make.failure_group(shown), "job-far")
+    cast.alice.groups.add(role_group(cast.elsewhere, "operator"))
+    cast.bob.groups.add(role_group(cast.elsewhere, "viewer"))
+    body = requeue(filter={})
+    assert Caller(cast.alice).post("operations", body | {"start": False}).json()["pools"] == ["payments", "refunds"]
+    assert "on refunds" in problem(Caller(cast.bob).post("operations", body), 403)["detail"]
+    assert Operation.objects.count() == 1
+    problem(Caller(cast.bob).post("operations", requeue(ids=["job-far"])), 403)
+    assert len(Caller(cast.vera).items("operations")) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "verb", "after"),
+    [
+        ("frozen", "start", "running"),
+        ("running", "pause", "paused"),
+        ("paused", "resume", "running"),
+        ("running", "cancel", "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("body", [None, {}, {"reason": "Because"}])
+def test_an_operation_is_moved(
+    alice: Caller, operation_in: Callable[[str], Operation], state: str, verb: str, after: str, body: Any
+) -> None:
+    row = operation_in(state)
+    response = alice.post(f"operations/{row.pk}/{verb}", body)
+    assert response.status_code == 200, response.content
+    moved = response.json()
+    assert moved["state"] == after and (moved["ended_at"] is not None) == (after == "cancelled")
+    assert moved == alice.get(f"operations/{row.pk}").json()
+
+
+def test_a_move_that_cannot_be_is_a_conflict(alice: Caller, frozen: Operation) -> None:
+    for verb in ("pause", "resume"):
+        assert f"cannot {verb}" in problem(alice.post(f"operations/{frozen.pk}/{verb}"), 409)["detail"]
+    problem(alice.post(f"operations/{frozen.pk}/start", {"why": "a"}), 422, "why")
+    assert Operation.objects.get().state == OperationState.FROZEN
+
+
+def test_outcomes_add_up(alice: Caller, frozen: Operation) -> None:
+    for item, outcome in zip(frozen.items.all(), (Outcome.REQUEUED, Outcome.GONE), strict=False):
+        OperationItem.objects.filter(pk=item.pk).update(outcome=outcome, at=make.ago())
+    shown = alice.get(f"operations/{frozen.pk}").json()
+    assert shown["outcomes"] == {"gone": 1, "pending": 1, "requeued": 1}
+    assert alice.items("operations") == [shown]
+    (gone,) = alice.items(f"operations/{frozen.pk}/items", outcome="gone")
+    assert gone["job_id"] == "job-1" and gone["at"].endswith("Z")
+    problem(alice.get(f"operations/{frozen.pk}/items", outcome="lost"), 422, "outcome")
+
+
+def test_operations_of_hidden_pools_are_missing(alice: Caller, charlie: Caller, frozen: Operation) -> None:
+    assert len(alice.items("operations")) == 1 and charlie.items("operations") == []
+    for path in (f"operations/{frozen.pk}", f"operations/{frozen.pk}/items"):
+        assert alice.get(path).status_code == 200
+        problem(charlie.get(path), 404)
