@@ -48,41 +48,48 @@ type Jobs = Sequence[tuple[str, str]]
 """(job id, queue) pairs; the queue is the one in whose failed registry the job lies."""
 
 
-def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None) -> list[MoveResult]:
+def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "") -> list[MoveResult]:
     """Put failed jobs back on their queues, at the end; one result a job, in the order given.
 
     requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
     lives elsewhere. gone: its record has expired. damaged: RQ could not run it. Only requeued jobs are changed.
-    ``at`` becomes their ``enqueued_at``. Whoever repeats a call whose answer was lost passes the same ``at`` again:
-    what the first call moved is then requeued, not not_failed. Raises BrokerUnavailable.
+    ``at`` becomes their ``enqueued_at``. Whoever repeats a call whose answer was lost passes the same ``receipt`` (a
+    key of ours) again: what the first call moved is then requeued and left alone, wherever it is by now. Raises
+    BrokerUnavailable.
     """
     at = at or datetime.now(UTC)
     moment: list[str | bytes] = [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues]
+            keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
             answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
             outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
-def discard(broker: Broker, jobs: Jobs) -> list[MoveResult]:
+def discard(broker: Broker, jobs: Jobs, receipt: str = "") -> list[MoveResult]:
     """Delete failed jobs with their results and dependency sets; one result a job, in the order given.
 
     discarded: deleted. not_failed: as for ``requeue``, nothing changed. gone: there was no record; its entry in the
-    registry is removed, if there was one. Jobs that depend on a discarded one stay deferred, as in RQ.
-    Raises BrokerUnavailable.
+    registry is removed, if there was one. Jobs that depend on a discarded one stay deferred, as in RQ. ``receipt`` as
+    for ``requeue``. Raises BrokerUnavailable.
     """
     at = datetime.now(UTC)
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.started(queue)]
+            keys = [broker.rq.failed(queue), broker.rq.started(queue), *filter(None, [receipt])]
             args = [broker.prefix, str(at.timestamp()), _rq_time(at), *ids]
             answers = script(client, "moving", "discard")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
+
+
+def forget(broker: Broker, receipt: str) -> None:
+    """Drop a receipt whose results are written down. Raises BrokerUnavailable."""
+    with broker.use() as client:
+        client.delete(receipt)
 
 
 def _chunks(jobs: Jobs) -> Iterator[tuple[str, list[int], list[str]]]:

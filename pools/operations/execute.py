@@ -1,8 +1,8 @@
 """Carrying an operation out: a job of the console's own pool, run by RQ through django-rq.
 
-A chunk is stamped with a time in SQL, moved by one Lua script that writes that time into the jobs, and then gets its
-outcomes in one transaction. When the process dies in between, the controller starts it again: it sends the stamped
-items once more with the same time, by which the script knows those that it moved before. Nothing moves twice.
+A chunk is stamped with a time in SQL, moved by one Lua script which keeps a receipt of what it moved, and then gets its
+outcomes in one transaction. When the process dies in between, the next run sends the stamped items once more with the
+same receipt, and the script leaves alone what it signed for. Nothing moves twice, and no outcome is guessed.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from django.utils import timezone
 from audit.actor import system_actor
 from audit.recorder import record
 from pools.broker.connection import get_broker
-from pools.broker.moves import discard, requeue
+from pools.broker.moves import discard, forget, requeue
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.operations.dead_letters import operation_target
 
@@ -35,7 +35,9 @@ def run_operation(pk: int) -> str:
     while True:
         row, items = _next_chunk(pk)
         if items:
-            _settle(row, items, _send(row, items))
+            receipt = get_broker(row.broker).keys.moved(f"{pk}:{items[0].position}")
+            _settle(row, items, _send(row, items, receipt))
+            forget(get_broker(row.broker), receipt)
         elif row.state != OperationState.RUNNING:
             return f"operation {pk} is {row.state}"
         else:
@@ -58,11 +60,14 @@ def _next_chunk(pk: int) -> tuple[Operation, list[OperationItem]]:
     return row, items
 
 
-def _send(row: Operation, items: list[OperationItem]) -> dict[str, Outcome]:
+def _send(row: Operation, items: list[OperationItem], receipt: str) -> dict[str, Outcome]:
     """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     broker = get_broker(row.broker)
-    results = requeue(broker, jobs, items[0].at) if row.kind == OperationKind.REQUEUE else discard(broker, jobs)
+    if row.kind == OperationKind.REQUEUE:
+        results = requeue(broker, jobs, items[0].at, receipt)
+    else:
+        results = discard(broker, jobs, receipt)
     return {result.job_id: Outcome(result.outcome) for result in results}
 
 

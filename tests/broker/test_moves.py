@@ -3,15 +3,16 @@
 import subprocess
 import sys
 from collections import Counter
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
 from rq import Queue
+from rq.job import Job
 
 from pools.broker.connection import Broker, BrokerUnavailable
-from pools.broker.moves import CHUNK, Outcome, discard, requeue
+from pools.broker.moves import CHUNK, Outcome, discard, forget, requeue
 from tests.broker import jobs
 from tests.broker.conftest import Work
 from tests.broker.keyspace import dump
@@ -40,34 +41,53 @@ def outcomes(broker: Broker, *ids: str) -> list[Outcome]:
 def test_a_second_requeue_moves_nothing(broker: Broker, client: redis.Redis, work: Work) -> None:
     Queue("mail", connection=client).enqueue(jobs.fails, job_id="one")
     work()
-    assert outcomes(broker, "one", "one") == [Outcome.REQUEUED, Outcome.REQUEUED]
+    assert outcomes(broker, "one", "one") == [Outcome.REQUEUED, Outcome.NOT_FAILED]
     assert outcomes(broker, "one") == [Outcome.NOT_FAILED]
     assert client.lrange("rq:queue:mail", 0, -1) == [b"one"]
+
+
+RECEIPT = "pw:moved:7:1"
 
 
 def test_the_same_call_again_reports_the_same(broker: Broker, client: redis.Redis) -> None:
     """Its answer was lost: whoever repeats it learns what it did, and nothing moves twice."""
     write_failed(client, "one", "two")
-    at = datetime.now(UTC)
-    assert [result.outcome for result in requeue(broker, [("one", "mail")], at)] == [Outcome.REQUEUED]
-    again = requeue(broker, [("one", "mail"), ("two", "mail")], at)
+    assert [result.outcome for result in requeue(broker, [("one", "mail")], receipt=RECEIPT)] == [Outcome.REQUEUED]
+    again = requeue(broker, [("one", "mail"), ("two", "mail")], receipt=RECEIPT)
     assert [result.outcome for result in again] == [Outcome.REQUEUED, Outcome.REQUEUED]
     assert client.lrange("rq:queue:mail", 0, -1) == [b"one", b"two"]
 
 
-def test_the_same_call_again_leaves_alone_what_failed_anew(broker: Broker, client: redis.Redis, work: Work) -> None:
-    """Whoever lost the answer did move the job; that it ran and failed since is no reason to move it twice."""
+@pytest.mark.parametrize("job", [jobs.fails, jobs.succeeds], ids=["failed anew", "done and gone"])
+def test_the_same_call_again_leaves_alone_what_ran_since(
+    broker: Broker, client: redis.Redis, work: Work, job: Callable[..., object]
+) -> None:
+    """Whoever lost the answer did move the job, whatever became of it since."""
     Queue("mail", connection=client).enqueue(jobs.fails, job_id="one")
     work()
-    at = datetime.now(UTC)
-    requeue(broker, [("one", "mail")], at)
+    requeue(broker, [("one", "mail")], receipt=RECEIPT)
+    client.hset("rq:job:one", mapping={"data": Job.create(job, connection=client).data, "result_ttl": 0})
     work()
     before = dump(client)
-    assert client.zscore("rq:failed:mail", "one") is not None
-    assert [result.outcome for result in requeue(broker, [("one", "mail")], at)] == [Outcome.REQUEUED]
+    assert [result.outcome for result in requeue(broker, [("one", "mail")], receipt=RECEIPT)] == [Outcome.REQUEUED]
     assert dump(client) == before
-    assert outcomes(broker, "one") == [Outcome.REQUEUED]
-    assert client.lrange("rq:queue:mail", 0, -1) == [b"one"]
+
+
+def test_the_same_discard_again_reports_the_same(broker: Broker, client: redis.Redis) -> None:
+    write_failed(client, "one", "two")
+    discard(broker, [("one", "mail")], receipt=RECEIPT)
+    again = discard(broker, [("one", "mail"), ("two", "mail")], receipt=RECEIPT)
+    assert [result.outcome for result in again] == [Outcome.DISCARDED, Outcome.DISCARDED]
+    assert [result.outcome for result in discard(broker, [("one", "mail")])] == [Outcome.GONE]
+
+
+def test_a_receipt_is_forgotten_or_expires(broker: Broker, client: redis.Redis) -> None:
+    write_failed(client, "one", "two")
+    requeue(broker, [("one", "mail")], receipt=RECEIPT)
+    assert client.smembers(RECEIPT) == {b"one"}
+    assert 0 < client.ttl(RECEIPT) <= 7 * 24 * 3600
+    forget(broker, RECEIPT)
+    assert client.exists(RECEIPT) == 0
 
 
 def test_an_expired_job_is_gone_and_its_entry_goes_with_discard(broker: Broker, client: redis.Redis) -> None:

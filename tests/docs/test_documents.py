@@ -1,5 +1,6 @@
 """The documents name what the code has: a new setting, permission, spec field or key fails here until written down."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def test_the_table_of_roles_is_right(role: str) -> None:
 def test_every_key_is_documented() -> None:
     keys = Keys()
     names = {
-        member("<pool uid>") if callable(member := getattr(keys, name)) else member
+        member(f"<{', '.join(inspect.signature(member).parameters)}>".replace("_", " "))
+        if callable(member := getattr(keys, name))
+        else member
         for name in dir(keys)
         if not name.startswith("_") and name not in {"prefix", "rq_prefix"}
     }

@@ -1,7 +1,7 @@
 -- Delete failed jobs of one queue with all that RQ keeps of them, each completely or not at all.
--- KEYS: failed registry, started registry. ARGV: prefix, now (unix), now (as RQ writes times), job ids …
+-- KEYS: failed registry, started registry, receipt (may be missing). ARGV: prefix, now (unix), now (as RQ writes times), job ids …
 -- Returns one outcome a job id. The keys of jobs, groups, executions and rate limits are built from the prefix.
-local failed, started = KEYS[1], KEYS[2]
+local failed, started, receipt = KEYS[1], KEYS[2], KEYS[3]
 local prefix, now, stamp = unpack(ARGV, 1, 3)
 
 -- What a worker that died left of its runs. RQ does the same, but one round trip an execution.
@@ -41,6 +41,9 @@ local function free_slot(id, limit)
 end
 
 local function discard(id)
+    if moved_before(receipt, id) then
+        return 'discarded'
+    end
     local key = prefix .. ':job:' .. id
     local job = redis.pcall('HMGET', key, 'status', 'group_id', 'rate_limit_key', 'rate_limit_concurrency')
     if redis.call('EXISTS', key) == 0 then
@@ -68,6 +71,7 @@ local function discard(id)
     if limited then
         free_slot(id, limit)
     end
+    sign_for(receipt, id)
     return 'discarded'
 end
 

@@ -5,6 +5,20 @@ local function fails(...)
     return type(answer) == 'table' and answer.err ~= nil
 end
 
+-- A receipt holds the ids that calls with it have moved: whoever lost an answer calls again and learns what it was.
+local RECEIPT_KEPT = 7 * 24 * 3600
+
+local function moved_before(receipt, id)
+    return receipt and redis.call('SISMEMBER', receipt, id) == 1
+end
+
+local function sign_for(receipt, id)
+    if receipt then
+        redis.call('SADD', receipt, id)
+        redis.call('EXPIRE', receipt, RECEIPT_KEPT)
+    end
+end
+
 -- RQ 3.0's rate limits: a job holds a slot in PREFIX:rl:NAME:allowed while it is queued or runs, and waits for one in
 -- PREFIX:rl:NAME:rate_limited. Let waiting jobs into free slots, oldest first, each onto the queue of its origin.
 -- RQ drops what it finds there of jobs that no longer wait; so does this.

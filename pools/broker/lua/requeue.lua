@@ -1,8 +1,8 @@
 -- Move failed jobs from one queue's failed registry back onto the queue, each completely or not at all.
--- KEYS: failed registry, queue, set of queues.
+-- KEYS: failed registry, queue, set of queues, receipt (may be missing).
 -- ARGV: prefix, queue's name, now (unix), now (as RQ writes times), empty exc_info, default timeout, job ids …
 -- Returns one outcome a job id. The keys of jobs and rate limits are built from the prefix.
-local failed, queue, queues = KEYS[1], KEYS[2], KEYS[3]
+local failed, queue, queues, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, name, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 6)
 
 -- Why the job stays as it is, or nothing.
@@ -12,10 +12,6 @@ local function refusal(id, key, job)
     end
     if not job[1] and redis.call('EXISTS', key) == 0 then
         return 'gone'
-    end
-    -- This very call, sent again because its answer was lost, has moved the job already; it may have failed anew since.
-    if job[7] == stamp then
-        return 'requeued'
     end
     if not redis.call('ZSCORE', failed, id) then
         return 'not_failed'
@@ -50,9 +46,12 @@ local function wait_for_slot(id, limit, concurrency)
 end
 
 local function requeue(id)
+    if moved_before(receipt, id) then
+        return 'requeued'
+    end
     local key = prefix .. ':job:' .. id
     local job = redis.pcall('HMGET', key, 'status', 'origin', 'ttl', 'timeout', 'rate_limit_key',
-        'rate_limit_concurrency', 'enqueued_at')
+        'rate_limit_concurrency')
     local refused = refusal(id, key, job)
     if refused then
         return refused
@@ -75,6 +74,7 @@ local function requeue(id)
     if limited then
         promote(prefix, limit, concurrency, now, stamp)
     end
+    sign_for(receipt, id)
     return 'requeued'
 end
 
