@@ -66,5 +66,6 @@ def _nothing_here(request: HttpRequest, rest: str) -> HttpResponse:
 
 _patterns, _app, _namespace = api.urls
 for pattern in _patterns:
+    assert pattern.callback is not None
     pattern.callback = _edge(pattern.callback)
 urls = ([*_patterns, path("<path:rest>", _edge(_nothing_here))], _app, _namespace)

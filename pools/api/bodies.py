@@ -12,9 +12,10 @@ from pools.operations.dead_letters import MAX_IDS
 EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
 
 
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("must not hold a NUL character")
+def _storable(text: str) -> str:
+    """JSON can spell a NUL and half a surrogate pair, which no database stores as text."""
+    if any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not hold a NUL character or half a surrogate pair")
     return text
 
 
@@ -23,7 +24,7 @@ def _not_yet(value: object) -> None:
         raise ValueError("is not supported yet: leave it out")
 
 
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 Reason = Annotated[Text, Field(max_length=MAX_REASON, description="why; it goes into the audit log")]
 Seen = Annotated[int | None, Field(ge=0)]
 NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=None), Field(description="not supported yet")]
@@ -83,14 +84,14 @@ class ConfigIn(Body):
 class FilterFields(BaseModel):
     """Fields that are empty do not restrict; the others all apply."""
 
-    pool: str = Field("", description="a pool's slug")
-    queue: str = ""
-    task: str = Field("", description="a function's dotted name")
-    error: str = Field("", description="an exception's name, with or without its module")
-    group: str = Field("", description="the id of a failure group, or several with commas between")
-    q: str = Field("", description="part of the message, or a job id")
-    since: str = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
-    until: str = Field("", description="failed before then")
+    pool: Text = Field("", description="a pool's slug")
+    queue: Text = ""
+    task: Text = Field("", description="a function's dotted name")
+    error: Text = Field("", description="an exception's name, with or without its module")
+    group: Text = Field("", description="the id of a failure group, or several with commas between")
+    q: Text = Field("", description="part of the message, or a job id")
+    since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
+    until: Text = Field("", description="failed before then")
 
 
 class FilterIn(FilterFields, Body):

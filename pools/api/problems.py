@@ -67,7 +67,7 @@ def install_problems(api: NinjaAPI) -> None:
     on(Conflict, lambda e: problem(409, e.message, current=e.current))
     on(IntegrityError, lambda e: problem(409, "Somebody else was quicker. Nothing was changed."))
     on(FilterError, lambda e: field_problem(e.field, e.message))
-    on(AuditError, lambda e: field_problem(e.field, e.message))
+    on(AuditError, lambda e: problem(422, f"{e.message} Nothing was changed."))
     on(SpecError, lambda e: problem(422, "Nothing was changed.", errors=_spec_errors(e)))
     on(ValidationError, lambda e: problem(422, "Nothing was changed.", errors=_input_errors(e)))
     on(RequestDataTooBig, lambda e: problem(413, "The body is larger than 1 MiB. Nothing was changed."))
