@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from pools.broker import fields
+from pools.broker.connection import Broker
 
 HEARTBEAT_LIMIT = 1_000_000
 NEEDED = {
@@ -16,6 +17,12 @@ NEEDED = {
     "pools": list,
     "workers": list,
 }
+
+
+def read_heartbeats(broker: Broker) -> list[dict[str, Any]]:
+    """The readable heartbeats, by agent name. Raises BrokerUnavailable."""
+    with broker.use() as client:
+        return parse_heartbeats(client.hgetall(broker.keys.agents))[0]
 
 
 def parse_heartbeats(entries: Any) -> tuple[list[dict[str, Any]], int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pools.controller.acknowledger import Acknowledger
 from pools.controller.console_jobs import enqueue_operation
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
@@ -30,6 +31,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Renewal(renew),
         Resumer(lease),
         relay,
+        Acknowledger(lease),
         Repair(publisher),
         Ingester(lease),
         Scanner(lease),

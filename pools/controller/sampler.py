@@ -12,12 +12,11 @@ from pools.controller.lease import LeaderLease
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
 from pools.controller.sampling.changes import upsert
-from pools.controller.sampling.commands import acknowledged
 from pools.controller.sampling.figures import Rate, Seen, WantedWorkers, pool_figures, write_figures
 from pools.controller.sampling.history import History
 from pools.controller.sampling.queues import queue_rows, unclaimed
 from pools.controller.sampling.workers import Look, WorkerWatch, queue_names
-from pools.models import BrokerState, Pool, PoolKind, RunCommand
+from pools.models import BrokerState, Pool, PoolKind
 
 LONGEST_GAP = 6.0
 """Seconds between two looks after which the first says nothing about the second: silence in between went unheard."""
@@ -72,14 +71,12 @@ class Sampler:
             self._rate,
             now,
         )
-        commands = acknowledged(claims.pools, agents.pools)
         with self._lease.fenced():
             queues.write()
             agents.write()
             workers.write()
             write_figures(figures)
             self._history.add(figures, workers.done, workers.failed, now)
-            RunCommand.objects.filter(pk__in=commands).update(acknowledged_at=now)
             _write_unclaimed(claims, unclaimed(queues.rows))
             self._write_state(reachable=True, error="", region=region, sampled_at=now, round_trips=sample.round_trips)
 

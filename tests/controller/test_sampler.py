@@ -20,14 +20,13 @@ from pools.models import (
     Pool,
     PoolNow,
     QueueState,
-    RunCommand,
     Team,
     Worker,
 )
 from tests.broker.jobs import succeeds
 from tests.controller.beats import FakeAgent
 from tests.controller.conftest import Tick
-from tests.controller.pools import new_pool, new_version, pause
+from tests.controller.pools import new_pool, new_version
 from tests.support.events import recent_actions
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_for
@@ -209,24 +208,6 @@ def test_a_reaped_worker_is_gone_and_its_agents_death_alone_does_not_kill_it(
     assert dict(Worker.objects.values_list("name", "gone_at"))["pay-01/2"] is None
     assert Worker.objects.get(name="pay-01/1").gone_at is not None
     assert PoolNow.objects.get().workers == 1
-
-
-def test_a_command_is_acknowledged_when_every_living_agent_applied_it(
-    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
-) -> None:
-    pool = new_pool(team)
-    command = pause(pool)
-    first, second = FakeAgent(client, "pay-01"), FakeAgent(client, "pay-02")
-    first.serve(pool, generation=1, run_state="paused")
-    second.serve(pool, generation=0)
-    first.beat()
-    second.beat()
-    tick(sampler)
-    assert RunCommand.objects.get(pk=command.pk).acknowledged_at is None
-    second.pools[0]["generation"] = 1
-    second.beat()
-    tick(sampler)
-    assert RunCommand.objects.get(pk=command.pk).acknowledged_at is not None
 
 
 def test_a_broker_that_is_away_is_said_to_be(
