@@ -145,17 +145,18 @@ class SpecForm(forms.Form):
         """Put a fault of the schema beside the field that it is about."""
         head, *rest = fault.path.removeprefix("application.").split(".")
         if head == "retry" and len(rest) >= 2:
-            where = f"Line {int(rest[2]) + 1}: " if len(rest) > 2 else ""
-            self._filled()[int(rest[0])].add_error(rest[1], where + _sentence(fault.message))
+            rule, name, *rest = rest
+            self._filled()[int(rule)].add_error(name, _sentence(rest, fault.message))
             self.add_error(None, "A retry rule has an error, shown beside its field.")
-            return
-        place = f"Line {int(rest[0]) + 1}: " if rest and rest[0].isdecimal() else f"{'.'.join(rest)}: " if rest else ""
-        message = place + (fault.message if place else _sentence(fault.message))
-        self.add_error(head if head in self.fields else None, message)
+        else:
+            self.add_error(head if head in self.fields else None, _sentence(rest, fault.message))
 
 
-def _sentence(message: str) -> str:
-    return f"{message[:1].upper()}{message[1:]}."
+def _sentence(place: list[str], message: str) -> str:
+    """``place`` is what is left of the path inside the field: a line's index, or a name."""
+    if not place:
+        return f"{message[:1].upper()}{message[1:]}."
+    return f"{f'Line {int(place[0]) + 1}' if place[0].isdecimal() else '.'.join(place)}: {message}."
 
 
 def _one_more(data: Any) -> Any:

@@ -1,0 +1,157 @@
+"""Making a pool, and changing what describes it."""
+
+from typing import Any
+
+import pytest
+
+from audit.models import Event
+from pools.models import ConfigVersion, OutboxMessage, Pool
+from tests.support import factories as make
+from tests.support.cast import Cast, signed_in
+
+HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
+NEW = {
+    "slug": "emails",
+    "name": "E-mails",
+    "team": "payments",
+    "criticality": "low",
+    "queues": "emails",
+    "workers": "2",
+    "serializer": "json",
+    "job_timeout": "180",
+    "result_ttl": "500",
+    "failure_ttl": "31536000",
+    "stop_grace": "60",
+    "retry-TOTAL_FORMS": "0",
+    "retry-INITIAL_FORMS": "0",
+}
+EDIT = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
+EDIT_URL = "/pools/payments/edit/"
+
+
+def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
+    response = signed_in(cast.alice).post("/pools/new/", NEW, follow=True)
+    assert response.redirect_chain == [("/pools/emails/", 302)]
+    pool = Pool.objects.get()
+    assert (pool.name, pool.team, pool.criticality, pool.queues) == ("E-mails", cast.payments, "low", ["emails"])
+    assert ConfigVersion.objects.get().number == 1 and OutboxMessage.objects.get().key == "emails:1"
+    assert set(Event.objects.values_list("action", flat=True)) == {"pool.created", "config.published"}
+    assert signed_in(cast.vera).get("/pools/emails/").status_code == 200
+    assert signed_in(cast.charlie).get("/pools/emails/").status_code == 404
+
+
+@pytest.mark.parametrize("person", ["vera", "bob", "otto"])
+def test_who_may_not_make_pools_is_refused_and_recorded(cast: Cast, person: str) -> None:
+    client = signed_in(getattr(cast, person))
+    page = client.get("/pools/new/").content.decode()
+    assert "pools.add_pool" in page and "Make the pool" not in page
+    assert client.post("/pools/new/", NEW).status_code == 403
+    event = Event.objects.get()
+    assert (event.action, event.outcome, event.actor_name) == ("pool.created", "denied", person)
+    assert not Pool.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"slug": ""}, "slug"),
+        ({"slug": "new"}, "slug"),
+        ({"slug": "has spaces"}, "slug"),
+        ({"slug": HOSTILE}, "slug"),
+        ({"slug": "x" * 61}, "slug"),
+        ({"slug": "payments"}, "slug"),
+        ({"team": "elsewhere"}, "team"),
+        ({"team": "nowhere"}, "team"),
+        ({"criticality": "vital"}, "criticality"),
+        ({"runbook_url": "javascript:alert(1)"}, "runbook_url"),
+        ({"name": "x" * 101}, "name"),
+        ({"description": "x" * 2001}, "description"),
+        ({"queues": "payments"}, "queues"),
+        ({"queues": ""}, "queues"),
+        ({"workers": "1000"}, "workers"),
+    ],
+)
+def test_bad_input_is_named_beside_its_field(cast: Cast, payments: Pool, changes: dict[str, str], field: str) -> None:
+    response = signed_in(cast.alice).post("/pools/new/", NEW | changes)
+    content = response.content.decode()
+    assert response.status_code == 422 and f'id="id_{field}_error"' in content
+    assert "E-mails" in content or field == "name"
+    assert Pool.objects.count() == 1 and not Event.objects.exists()
+
+
+def test_a_rule_is_added_before_the_pool_is_made(cast: Cast) -> None:
+    response = signed_in(cast.alice).post("/pools/new/", NEW | {"add_rule": "add_rule"})
+    content = response.content.decode()
+    assert response.status_code == 200 and "retry-0-task" in content and "E-mails" in content
+    assert not Pool.objects.exists()
+
+
+def test_markup_in_every_text_field_is_shown_as_text(cast: Cast) -> None:
+    alice = signed_in(cast.alice)
+    assert alice.post("/pools/new/", NEW | {"name": HOSTILE, "description": HOSTILE}).status_code == 302
+    for path in ("/", "/pools/", "/pools/emails/", "/pools/emails/edit/"):
+        assert "<script>alert" not in alice.get(path).content.decode()
+    assert "&lt;script&gt;alert(1)" in alice.get("/pools/emails/").content.decode()
+    assert Pool.objects.count() == 1
+
+
+def test_an_operator_changes_what_describes_it(cast: Cast, payments: Pool) -> None:
+    response = signed_in(cast.alice).post(EDIT_URL, EDIT)
+    assert response.status_code == 302 and response["Location"] == "/pools/payments/"
+    payments.refresh_from_db()
+    assert (payments.name, payments.criticality, payments.revision) == ("Card payments", "critical", 2)
+    event = Event.objects.get()
+    assert (event.action, event.outcome) == ("pool.changed", "done")
+    assert event.before["name"] == "payments" and event.after["name"] == "Card payments"
+    assert ConfigVersion.objects.count() == 2 and not OutboxMessage.objects.exists()
+
+
+def test_saving_without_a_change_records_nothing(cast: Cast, payments: Pool) -> None:
+    same = {"name": payments.name, "description": "", "criticality": payments.criticality, "expected_version": 1}
+    assert signed_in(cast.alice).post(EDIT_URL, same).status_code == 302
+    payments.refresh_from_db()
+    assert payments.revision == 1 and not Event.objects.exists()
+
+
+def test_somebody_else_changed_it_meanwhile(cast: Cast, payments: Pool) -> None:
+    Pool.objects.filter(pk=payments.pk).update(revision=4, name="Theirs")
+    response = signed_in(cast.alice).post(EDIT_URL, EDIT)
+    content = response.content.decode()
+    assert response.status_code == 409 and "has changed since you looked" in content and "Card payments" in content
+    payments.refresh_from_db()
+    assert payments.name == "Theirs" and not Event.objects.exists()
+
+
+@pytest.mark.parametrize("person", ["vera", "bob", "otto"])
+def test_who_may_not_change_it_is_refused_and_recorded(cast: Cast, payments: Pool, person: str) -> None:
+    assert signed_in(getattr(cast, person)).post(EDIT_URL, EDIT).status_code == 403
+    payments.refresh_from_db()
+    assert payments.name == "payments"
+    event = Event.objects.get()
+    assert (event.action, event.outcome, event.detail) == ("pool.changed", "denied", {"permission": "change_config"})
+
+
+def test_an_outsider_cannot_reach_it(cast: Cast, payments: Pool) -> None:
+    charlie = signed_in(cast.charlie)
+    assert charlie.get(EDIT_URL).status_code == charlie.post(EDIT_URL, EDIT).status_code == 404
+    assert not Event.objects.exists()
+
+
+@pytest.mark.parametrize("changes", [{"name": ""}, {"criticality": "x"}, {"runbook_url": "ftp"}, {"name": "a\x00b"}])
+def test_bad_descriptions(cast: Cast, payments: Pool, changes: dict[str, Any]) -> None:
+    response = signed_in(cast.alice).post(EDIT_URL, EDIT | changes)
+    assert response.status_code == 422 and "Takes money" in response.content.decode()
+    payments.refresh_from_db()
+    assert payments.revision == 1
+
+
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+@pytest.mark.parametrize("path", ["/pools/new/", EDIT_URL])
+def test_other_methods_are_not_answered(cast: Cast, payments: Pool, path: str, method: str) -> None:
+    assert getattr(signed_in(cast.ada), method)(path).status_code == 405
+
+
+def test_a_runbook_is_linked_and_leads_nowhere_dangerous(cast: Cast) -> None:
+    make.pool(cast.payments, runbook_url="https://runbooks.example/payments")
+    content = signed_in(cast.vera).get("/pools/payments/").content.decode()
+    assert '<a href="https://runbooks.example/payments" rel="noreferrer">Runbook</a>' in content
