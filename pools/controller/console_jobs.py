@@ -22,7 +22,7 @@ def enqueue_operation(message: OutboxMessage) -> None:
     """
     job_id = f"{job_prefix(message.key)}{message.pk}"
     with get_broker(message.broker).use() as client:
-        queue = django_rq.get_queue(QUEUE, connection=client)
+        queue = django_rq.get_queue(QUEUE, connection=client, commit_mode="auto")  # now: the relay marks it next
         try:
             queue.enqueue(RUN_OPERATION, int(message.key), job_id=job_id, unique=True)
         except DuplicateJobError:

@@ -221,7 +221,7 @@ def _write(batch: _Batch) -> None:
     upsert(details, ["dead_letter"], ["traceback"])
     _write_hours(batch.hours)
     for group_id, tally in sorted(batch.tallies.items()):
-        move_group(group_id, tally.opened, tally.failures, tally.first, tally.last)
+        _write_tally(group_id, tally)
 
 
 def _write_hours(counts: Mapping[tuple[int, datetime], int]) -> None:
@@ -236,25 +236,14 @@ def _write_hours(counts: Mapping[tuple[int, datetime], int]) -> None:
     upsert(rows, ["group", "hour"], ["count"])
 
 
-def move_group(
-    group_id: int, opened: int, failures: int = 0, first: datetime | None = None, last: datetime | None = None
-) -> None:
-    """Add to a group's counts, in the transaction that moves its dead letters; ``opened`` may be negative."""
-    changes: dict[str, object] = {"open_count": F("open_count") + opened, "total_count": F("total_count") + failures}
-    if first is not None and last is not None:
-        changes |= {"first_seen": Least("first_seen", first), "last_seen": Greatest("last_seen", last)}
+def _write_tally(group_id: int, tally: _Tally) -> None:
+    changes: dict[str, object] = {
+        "open_count": F("open_count") + tally.opened,
+        "total_count": F("total_count") + tally.failures,
+    }
+    if tally.first is not None and tally.last is not None:
+        changes |= {"first_seen": Least("first_seen", tally.first), "last_seen": Greatest("last_seen", tally.last)}
     FailureGroup.objects.filter(pk=group_id).update(**changes)
-
-
-def close(lease: LeaderLease, ids: Sequence[int], state: DeadLetterState, at: datetime) -> int:
-    """Close open dead letters that the broker no longer has as failed; returns how many still were open."""
-    with _one_at_a_time, lease.fenced():
-        letters = DeadLetter.objects.select_for_update().filter(pk__in=ids, state=DeadLetterState.OPEN).order_by("pk")
-        open_now = dict(letters.values_list("pk", "group_id"))
-        DeadLetter.objects.filter(pk__in=open_now).update(state=state, closed_at=at)
-        for group_id, count in sorted(Counter(open_now.values()).items()):
-            move_group(group_id, -count)
-    return len(open_now)
 
 
 def _queue(job: FailedJob, facts: Mapping[str, Facts]) -> str:

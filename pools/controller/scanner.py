@@ -13,7 +13,7 @@ from django.utils import timezone
 from pools.broker.connection import Broker, get_broker
 from pools.broker.failed_jobs import FailedJob, Missing, read_failed, scan_failed
 from pools.controller.lease import LeaderLease
-from pools.controller.read_model import Facts, absorb, close
+from pools.controller.read_model import Facts, absorb
 from pools.models import BrokerState, DeadLetter, DeadLetterState, QueueState
 
 CHUNK = 1000
@@ -118,4 +118,5 @@ class Scanner:
         gone = letters.keys() - lives - {job.job_id for job in failed_again}
         for ids, state in ((lives, DeadLetterState.REQUEUED), (gone, DeadLetterState.GONE)):
             if ids:
-                close(self._lease, [letters[job_id].pk for job_id in ids], state, read_at)
+                with self._lease.fenced():
+                    DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
