@@ -1,0 +1,45 @@
+"""What the stories have in common: who plays, and the first clicks."""
+
+from typing import Any, Protocol
+
+from playwright.sync_api import APIResponse, Page
+
+from tests.support.waiting import wait_for
+
+
+class People(Protocol):
+    """The fixture ``people``: signs in, and gives a page in a browser context of that person's own."""
+
+    def __call__(self, name: str, **options: Any) -> Page: ...
+
+
+def token_of(page: Page) -> str:
+    """The CSRF token of the page that is open; every signed-in page has a form that holds it."""
+    return page.locator("[name=csrfmiddlewaretoken]").first.input_value()
+
+
+def post(page: Page, path: str, **fields: str) -> APIResponse:
+    """Send a form with this person's cookies and CSRF token, as a script in their browser could."""
+    form: dict[str, Any] = {"csrfmiddlewaretoken": token_of(page), **fields}
+    return page.context.request.post(path, form=form, max_redirects=0)
+
+
+def first_link(page: Page, path: str, links: str) -> str:
+    """The address of the first of ``links`` on a page; waits until the demo has brought it there."""
+
+    def find() -> str:
+        page.goto(path)
+        found = page.locator(links)
+        return (found.first.get_attribute("href") or "") if found.count() else ""
+
+    return wait_for(find, timeout=120, every=1, message=f"{links} on {path}")
+
+
+def a_group(page: Page, pool: str) -> str:
+    """The address of the largest failure group of a pool."""
+    return first_link(page, f"/dead-letters/?pool={pool}", "#groups a[data-open]")
+
+
+def a_job(page: Page) -> str:
+    """The address of the newest dead letter."""
+    return first_link(page, "/dead-letters/?show=jobs", "#jobs a[data-open]")
