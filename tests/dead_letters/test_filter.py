@@ -1,0 +1,145 @@
+"""One filter for page, API and operation: what it takes, what it refuses, and that its counts agree."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+
+from pools.models import DeadLetter, DeadLetterState, Pool
+from pools.selectors.dead_letters import (
+    DeadLetterFilter,
+    FilterError,
+    dead_letter_page,
+    dead_letters,
+    group_rows,
+    group_totals,
+)
+from tests.dead_letters.letters import failed, numbered
+from tests.support.cast import Cast, actor
+
+
+def ids(cast: Cast, **wanted: str) -> set[str]:
+    found = dead_letters(actor(cast.bob), DeadLetterFilter.from_query(wanted))
+    return set(found.values_list("job_id", flat=True))
+
+
+@pytest.fixture
+def incident(payments: Pool, reports: Pool) -> None:
+    failed(payments, "timeout-1", "timeout-2", minutes=5)
+    failed(payments, "card-1", title="shop.errors.CardDeclined: no", func="shop.payments.charge", minutes=90)
+    failed(reports, "report-1", title="TimeoutError: read timed out", func="shop.reports.run", minutes=2000)
+    failed(reports, "old-1", title="KeyError: 'vat'", func="shop.reports.tax", state=DeadLetterState.REQUEUED)
+
+
+MATCHES = [
+    ({}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
+    ({"pool": "payments"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"queue": "reports"}, {"report-1"}),
+    ({"task": "shop.payments.charge"}, {"card-1"}),
+    ({"error": "CardDeclined"}, {"card-1"}),
+    ({"error": "shop.errors.CardDeclined"}, {"card-1"}),
+    ({"error": "Declined"}, set()),
+    ({"q": "timed out"}, {"timeout-1", "timeout-2", "report-1"}),
+    ({"q": "TIMED OUT"}, {"timeout-1", "timeout-2", "report-1"}),
+    ({"q": "timeout-2"}, {"timeout-2"}),
+    ({"q": "100%"}, set()),
+    ({"q": "_"}, set()),
+    ({"since": "15m"}, {"timeout-1", "timeout-2"}),
+    ({"since": "2h"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"until": "1h"}, {"card-1", "report-1"}),
+    ({"state": "requeued"}, {"old-1"}),
+    ({"state": "any", "pool": "reports"}, {"report-1", "old-1"}),
+    ({"pool": "payments", "error": "TimeoutError", "q": "connect"}, {"timeout-1", "timeout-2"}),
+    ({"pool": "unknown"}, set()),
+    ({"page": "7", "nonsense": "x"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
+]
+
+
+@pytest.mark.usefixtures("incident")
+def test_what_a_filter_matches(cast: Cast) -> None:
+    for query, found in MATCHES:
+        wanted = DeadLetterFilter.from_query(query)
+        rows = group_rows(actor(cast.bob), wanted)
+        assert ids(cast, **query) == found, query
+        assert group_totals(actor(cast.bob), wanted) == (len(found), len(rows)), query
+        assert sum(row.count for row in rows) == len(found), query
+
+
+def test_several_groups(cast: Cast, payments: Pool) -> None:
+    first, second = failed(payments, "a"), failed(payments, "b", title="KeyError: 'x'")
+    failed(payments, "c", title="ValueError: y")
+    assert ids(cast, group=f"{first.pk},{second.pk}") == {"a", "b"}
+    assert group_totals(actor(cast.bob), DeadLetterFilter(group=f"{first.pk},{second.pk}")) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("since", "yesterday"),
+        ("since", "2026-13-40T00:00:00Z"),
+        ("since", "15 m"),
+        ("until", "99999d"),
+        ("until", "9999-12-31T23:59:59-14:00"),
+        ("group", "x"),
+        ("group", "1,"),
+        ("group", "\uff11"),
+        ("group", "9" * 30),
+        ("state", "dead"),
+        ("q", "x" * 2001),
+        ("pool", "a\x00b"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_refused_by_name(field: str, value: str) -> None:
+    with pytest.raises(FilterError) as refused:
+        DeadLetterFilter.from_query({field: value})
+    assert refused.value.field == field
+
+
+def test_a_moment_stands_still(cast: Cast, payments: Pool) -> None:
+    """What is confirmed is what was shown, although jobs go on failing and time goes on."""
+    failed(payments, "a", "b", minutes=5)
+    newest = DeadLetter.objects.latest("failed_at").failed_at
+    fixed = DeadLetterFilter(since="15m").at_moment(newest)
+    failed(payments, "later", title="KeyError: 'x'", minutes=0)
+    assert ids(cast, **fixed.as_query()) == {"a", "b"}
+    since = datetime.fromisoformat(fixed.since)
+    assert abs(timezone.now() - timedelta(minutes=15) - since) < timedelta(seconds=10)
+    assert fixed.at_moment(newest) == fixed
+
+
+def test_times_without_a_zone_are_utc(cast: Cast, payments: Pool) -> None:
+    failed(payments, "a", failed_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert ids(cast, since="2026-01-02T03:04", until="2026-01-02 03:05") == {"a"}
+    assert ids(cast, since="2026-01-02T05:04:06+02:00") == set()
+
+
+def test_pages_by_key_show_each_once(cast: Cast, payments: Pool) -> None:
+    """Also among jobs that failed in the same instant."""
+    moment = timezone.now()
+    failed(payments, *numbered(7), failed_at=moment)
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(4):
+        page = dead_letter_page(actor(cast.bob), DeadLetterFilter(), cursor, size=2)
+        seen += [letter.job_id for letter in page.items]
+        cursor = page.next
+    assert sorted(seen) == numbered(7)
+    assert cursor == ""
+
+
+@pytest.mark.parametrize("cursor", ["x", "é", "====", "MjAyNi0wMS0wMXwx", "fHw", "MjAyNi0wMS0wMVQwMDowMDowMFo"])
+def test_a_foreign_cursor_does_no_harm(cast: Cast, payments: Pool, cursor: str) -> None:
+    failed(payments, "a")
+    try:
+        dead_letter_page(actor(cast.bob), DeadLetterFilter(), cursor)
+    except FilterError as refused:
+        assert refused.field == "cursor"
+
+
+def test_others_see_nothing(cast: Cast, payments: Pool, hidden: Pool) -> None:
+    failed(payments, "a")
+    failed(hidden, "b")
+    assert ids(cast) == {"a"}
+    outsider = dead_letters(actor(cast.charlie), DeadLetterFilter())
+    assert [letter.job_id for letter in outsider] == ["b"]
+    assert group_totals(actor(cast.charlie), DeadLetterFilter(pool="payments")) == (0, 0)
