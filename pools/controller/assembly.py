@@ -10,6 +10,7 @@ from pools.controller.lease import LeaderLease
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
 from pools.controller.publisher import Publisher
+from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
 from pools.controller.renewal import Renewal
 from pools.controller.repair import Repair
@@ -35,6 +36,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Repair(publisher),
         Ingester(lease),
         Scanner(lease),
+        Rehoming(lease),
         LogSequencer(),
         Sweeper(lease),
     ]

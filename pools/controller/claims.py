@@ -9,7 +9,7 @@ from django.conf import settings
 from audit.actor import system_actor
 from audit.recorder import record
 from audit.target import Target
-from pools.controller.console_jobs import QUEUE as CONSOLE_QUEUE
+from pools.broker.console_queue import QUEUE as CONSOLE_QUEUE
 from pools.controller.lease import LeaderLease
 from pools.models import Pool, PoolKind, Team
 from pools.permissions import grant_team
@@ -60,7 +60,8 @@ def claims_for(alias: str, queues: Iterable[str], lease: LeaderLease) -> Claims:
 
 
 def _make_pool(kind: PoolKind, alias: str, lease: LeaderLease) -> None:
-    slug = str(kind) if alias == "default" else f"{kind}-{alias}"
+    taken = alias != "default" or Pool.objects.filter(slug=kind).exists()
+    slug = f"{kind}-{alias}" if taken else str(kind)
     with lease.fenced():
         pool = Pool.objects.create(
             slug=slug,

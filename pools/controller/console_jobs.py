@@ -1,12 +1,9 @@
-"""Operations as RQ jobs on the console's own queue."""
-
-import django_rq
-from rq.exceptions import DuplicateJobError
+"""Operations as jobs on the console's own queue."""
 
 from pools.broker.connection import get_broker
+from pools.broker.console_queue import enqueue_once
 from pools.models import OutboxMessage
 
-QUEUE = "console"
 RUN_OPERATION = "pools.operations.execute.run_operation"
 
 
@@ -16,14 +13,6 @@ def job_prefix(operation_id: int | str) -> str:
 
 
 def enqueue_operation(message: OutboxMessage) -> None:
-    """Enqueue the job that carries on operation ``message.key``. A repeat of the message does nothing.
-
-    Raises BrokerUnavailable.
-    """
+    """Enqueue the job that carries on operation ``message.key``; a repeat does nothing. Raises BrokerUnavailable."""
     job_id = f"{job_prefix(message.key)}{message.pk}"
-    with get_broker(message.broker).use() as client:
-        queue = django_rq.get_queue(QUEUE, connection=client, commit_mode="auto")  # now: the relay marks it next
-        try:
-            queue.enqueue(RUN_OPERATION, int(message.key), job_id=job_id, unique=True)
-        except DuplicateJobError:
-            return
+    enqueue_once(get_broker(message.broker), RUN_OPERATION, int(message.key), job_id)

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from audit.actor import Actor, agent_actor
 from audit.target import Target
+from pools.controller.untrusted import Number, cut, name
 from pools.models import Pool
 
-Text = Annotated[str, AfterValidator(lambda value: value.replace("\x00", "")[:500])]
-Long = Annotated[str, AfterValidator(lambda value: value.replace("\x00", "")[:4000])]
-Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Text = Annotated[str, cut(500)]
+Long = Annotated[str, cut(4000)]
 
 
 class Body(BaseModel):
@@ -25,8 +25,8 @@ class Body(BaseModel):
 
 
 class JobFailed(Body):
-    job_id: Annotated[str, Field(min_length=1, max_length=500)]
-    queue: Annotated[str, Field(min_length=1, max_length=255)]
+    job_id: Annotated[str, name(500)]
+    queue: Annotated[str, name(255)]
     worker: Text = ""
     config: Number | None = None
 

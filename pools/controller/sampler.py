@@ -1,6 +1,7 @@
 """Looks at the broker every 2 s and keeps what pages show. Reads first, then writes in one short transaction."""
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone
@@ -20,6 +21,9 @@ from pools.models import BrokerState, Pool, PoolKind
 
 LONGEST_GAP = 6.0
 """Seconds between two looks after which the first says nothing about the second: silence in between went unheard."""
+
+
+LONGEST_NAME = 255
 
 
 class Sampler:
@@ -56,6 +60,7 @@ class Sampler:
     def _keep(self, sample: Sample, region: str, tick: float, unbroken: bool) -> None:
         now = timezone.now()
         previous = now - timedelta(seconds=tick - self._last) if unbroken and self._last is not None else None
+        sample = _fitting(sample)
         beats = read_beats(sample.agents)
         listened = queue_names(sample.workers)
         claims = claims_for(self._alias, {*listened, *(queue.name for queue in sample.queues)}, self._lease)
@@ -92,3 +97,12 @@ def _write_unclaimed(claims: Claims, queues: list[str]) -> None:
     attached = claims.of_kind(PoolKind.ATTACHED)
     if attached is not None and attached.queues != queues:
         Pool.objects.filter(pk=attached.pk).update(queues=queues)
+
+
+def _fitting(sample: Sample) -> Sample:
+    """Without queues and workers whose names no column holds: RQ makes none, but anybody may write to the broker."""
+    return replace(
+        sample,
+        queues=[queue for queue in sample.queues if len(queue.name) <= LONGEST_NAME],
+        workers=[worker for worker in sample.workers if len(worker.name) <= LONGEST_NAME],
+    )

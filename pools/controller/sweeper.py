@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from controlplane.models import SignInFailure
 from pools.broker.connection import get_broker
+from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
-from pools.controller.console_jobs import QUEUE, job_prefix
+from pools.controller.console_jobs import job_prefix
 from pools.controller.lease import LeaderLease
 from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, QueueState, Worker
 

@@ -208,6 +208,8 @@ def test_reports_become_audit_events_of_their_agent(
         ("worker.lost", {"worker": "w", "pool_uid": "nobody", "exit": {"a": 1}}),
         ("config.refused", {"pool_uid": "u", "code": "x", "version": "four"}),
         ("worker.lost", {"agent": None, "worker": "w", "pool_uid": "u", "exit": "x"}),
+        ("job.failed", {"job_id": "\ud800", "queue": "mail"}),
+        ("job.failed", {"job_id": "a\x00", "queue": "mail"}),
         ("riddle", {"a": 1}),
     ],
 )
@@ -224,7 +226,7 @@ def test_what_makes_no_sense_holds_nobody_up(
 
 
 def test_hostile_text_is_cut_to_what_fits(ingester: Ingester, tick: Tick, client: redis.Redis) -> None:
-    report(client, "worker.lost", agent="a\x00" * 600, worker="w" * 600, pool_uid="nobody", exit="e\x00" * 600)
+    report(client, "worker.lost", agent="a\x00" * 600, worker="w" * 600, pool_uid="nobody", exit="e\x00\ud800" * 600)
     tick(ingester)
     event = Event.objects.get(action="worker.lost")
     assert (len(event.target_name), event.pool, "\x00" in event.actor_name) == (500, "", False)

@@ -174,6 +174,7 @@ def test_what_a_dead_agent_left_behind_is_no_agent(sampler: Sampler, tick: Tick,
         {"workers": "none"},
         {"pools": [{"pool_uid": "x", "generation": -1}]},
         {"at": 1e300},
+        {"workers": [{"name": "\ud800", "pool_uid": "x", "state": "running"}]},
     ],
 )
 def test_a_malformed_heartbeat_harms_nobody(
@@ -188,10 +189,33 @@ def test_a_malformed_heartbeat_harms_nobody(
 def test_hostile_text_is_cut_to_what_fits(sampler: Sampler, tick: Tick, agent: FakeAgent, team: Team) -> None:
     pool = new_pool(team)
     agent.serve(pool, refused={"version": None, "code": "x" * 500, "detail": "a\x00b" * 2000, "at": 0})
-    agent.beat(host="h\x00" * 1000, labels={"a\x00": "\x00b"})
+    agent.beat(host="h\x00\ud800" * 1000, labels={"a\x00": "\x00b"})
     tick(sampler)
     assert Agent.objects.get().labels == {"a": "b"}
     assert len(AgentPool.objects.get().refused_detail) == 1000
+
+
+def test_records_that_no_column_holds_harm_nobody(
+    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    client.sadd("rq:queues", "rq:queue:" + "q" * 300, "rq:queue:mail", b"rq:queue:\xff\x00")
+    client.sadd("rq:workers", "rq:worker:" + "w" * 300, "rq:worker:w1")
+    record = {"birth": "2026-01-02T03:04:05.000006Z", "pid": "9" * 20, "successful_job_count": "9" * 25}
+    record |= {"hostname": "h" * 999, "queues": f"mail,{'q' * 300}", "state": "s" * 99, "version": "v" * 99}
+    client.hset("rq:worker:w1", mapping=record)
+    client.sadd("rq:worker:w1:executions", "j" * 900 + ":1")
+    connected = redis.Redis.from_url(sampler_url(client), client_name="w1")
+    connected.ping()
+    tick(sampler)
+    assert [name for name in QueueState.objects.values_list("name", flat=True) if len(name) > 255] == []
+    worker = Worker.objects.get()
+    assert (worker.name, worker.pid, worker.successful, len(worker.current_job_id)) == ("w1", None, 2**63 - 1, 500)
+    connected.close()
+
+
+def sampler_url(client: redis.Redis) -> str:
+    given = client.connection_pool.connection_kwargs
+    return f"redis://{given['host']}:{given['port']}/{given['db']}"
 
 
 def test_a_reaped_worker_is_gone_and_its_agents_death_alone_does_not_kill_it(

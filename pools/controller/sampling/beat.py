@@ -4,18 +4,13 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import structlog
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+
+from pools.controller.untrusted import LARGEST, Number, cut, name
 
 log = structlog.get_logger(__name__)
 
 
-def cut(limit: int) -> AfterValidator:
-    """Text cut to ``limit`` characters, without NUL, which PostgreSQL refuses."""
-    return AfterValidator(lambda value: value.replace("\x00", "")[:limit])
-
-
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
-Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Seconds = Annotated[float, Field(ge=0, le=1e10, allow_inf_nan=False)]
 
 
@@ -52,7 +47,7 @@ class PoolBeat(BaseModel):
 class WorkerBeat(BaseModel):
     """What an agent says of one worker it supervises."""
 
-    name: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+    name: Annotated[str, name(255)]
     pool_uid: Annotated[str, cut(64)]
     pid: Number | None = None
     config: Number | None = None
@@ -64,11 +59,11 @@ class WorkerBeat(BaseModel):
 class Beat(BaseModel):
     """One agent's heartbeat. ``at`` is the agent's own clock; ``(boot, seq)`` changes with every beat."""
 
-    agent: Name
+    agent: Annotated[str, name(100)]
     host: Annotated[str, cut(255)]
     pid: Number
     boot: Annotated[str, cut(64)]
-    seq: Annotated[int, Field(ge=0, le=2**63 - 1)]
+    seq: Annotated[int, Field(ge=0, le=LARGEST)]
     at: Seconds
     version: Annotated[str, cut(50)] = ""
     python: Annotated[str, cut(50)] = ""

@@ -15,6 +15,7 @@ from pools.controller.claims import Claims
 from pools.controller.sampling.agents import AgentRows
 from pools.controller.sampling.beat import WorkerBeat
 from pools.controller.sampling.changes import snapshot, upsert
+from pools.controller.untrusted import LARGEST
 from pools.models import Agent, Pool, Worker
 
 RECONNECT = 3.5
@@ -135,13 +136,14 @@ def _describe(
 ) -> None:
     row.pool = pool
     if record is not None:
-        row.host, row.pid, row.queues = record.host, record.pid, record.queues
+        row.host, row.queues = record.host, record.queues
+        row.pid = record.pid if record.pid is not None and 0 <= record.pid < 2**31 else None
         row.state, row.born_at = record.state or "idle", record.birth
-        row.current_job_id = record.current_job_id or ""
+        row.current_job_id = (record.current_job_id or "")[:500]
         row.current_func = record.current_func or ""
         row.current_since = record.current_started_at
         row.rq_version, row.python_version = record.rq_version, record.python_version
-        row.successful, row.failed = record.successful, record.failed
+        row.successful, row.failed = min(record.successful, LARGEST), min(record.failed, LARGEST)
     if agent is not None and said is not None:
         row.agent, row.host, row.config_number, row.restarts = agent, agent.host, said.config, said.restarts
         row.pid = said.pid or row.pid
@@ -169,4 +171,4 @@ def _count(found: WorkerRows, row: Worker, record: WorkerSnapshot | None, pool: 
 
 def queue_names(workers: Iterable[WorkerSnapshot]) -> set[str]:
     """The queues that workers listen on, whether jobs were ever put there or not."""
-    return {queue for worker in workers for queue in worker.queues}
+    return {queue for worker in workers for queue in worker.queues if len(queue) <= 255}

@@ -23,7 +23,8 @@ from pools.models import Pool
 from pools.operations import config_renew
 from pools.operations.errors import OperationError
 
-STOP_WITHIN = 4.0
+STOP_WITHIN = 3.5
+RELEASE_WITHIN = 1.0
 LOOK_EVERY = 0.2
 UNUSABLE = 2
 
@@ -105,6 +106,13 @@ def _serve(runner: Runner, lease: LeaderLease) -> None:
     late = runner.stop(STOP_WITHIN)
     if late:
         log.warning("controller.ended_mid_tick", loops=late)
+    # Beside us, for a database that hangs must not keep the process: the lease ends by itself.
+    releasing = threading.Thread(target=_release, args=[lease], daemon=True)
+    releasing.start()
+    releasing.join(RELEASE_WITHIN)
+
+
+def _release(lease: LeaderLease) -> None:
     try:
         lease.release()
     except (DatabaseError, InterfaceError) as error:

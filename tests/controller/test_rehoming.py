@@ -1,0 +1,51 @@
+"""Open dead letters follow their queue to the pool that claims it."""
+
+import pytest
+import redis
+
+from pools.broker.connection import Broker
+from pools.controller.lease import LeaderLease
+from pools.controller.rehoming import Rehoming
+from pools.controller.sampler import Sampler
+from pools.controller.scanner import Scanner
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, PoolNow, Team
+from tests.broker.records import write_failed
+from tests.controller.conftest import Tick
+from tests.controller.pools import new_pool
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(broker: Broker) -> redis.Redis:
+    return redis.Redis.from_url(broker.url)
+
+
+def counts() -> dict[str, tuple[int, int]]:
+    groups = FailureGroup.objects.values_list("pool__slug", "open_count", "total_count")
+    return {slug: (opened, total) for slug, opened, total in groups}
+
+
+def test_a_managed_pool_takes_over_what_was_attached(
+    lease: LeaderLease, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    sampler, rehoming = Sampler(lease), Rehoming(lease)
+    write_failed(client, "a", "b", "c", "closed")
+    write_failed(client, "elsewhere", queue="reports")
+    tick(sampler)
+    tick(Scanner(lease))
+    DeadLetter.objects.filter(job_id="closed").close(
+        DeadLetterState.DISCARDED, DeadLetter.objects.get(job_id="a").failed_at
+    )
+    tick(rehoming)
+    assert counts() == {"attached": (4, 5)}
+    new_pool(team, "mail")
+    tick(rehoming)
+    tick(sampler)
+    assert counts() == {"attached": (1, 2), "mail": (3, 3)}
+    homes = dict(DeadLetter.objects.values_list("job_id", "pool__slug"))
+    assert homes == {"a": "mail", "b": "mail", "c": "mail", "closed": "attached", "elsewhere": "attached"}
+    assert {letter.group.pool_id == letter.pool_id for letter in DeadLetter.objects.select_related("group")} == {True}
+    assert dict(PoolNow.objects.values_list("pool__slug", "dead_letters")) == {"attached": 1, "mail": 3}
+    tick(rehoming)
+    assert counts() == {"attached": (1, 2), "mail": (3, 3)}
