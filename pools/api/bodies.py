@@ -118,7 +118,10 @@ class OperationIn(Body):
     ids: list[Annotated[Text, Field(max_length=500)]] = Field(
         [], max_length=MAX_IDS, description="job ids; or give a filter"
     )
-    filter: FilterIn | None = Field(None, description="open dead letters that match now; or give ids")
+    filter: FilterIn | None = Field(
+        None,
+        description="open dead letters, by the parameters of `list_dead_letters` but `state`; or give ids",
+    )
     expected_count: Seen = Field(None, description="how many you expect it to touch; 409 if it would be another number")
     start: bool = Field(True, description="false: only freeze the set, and start it later")
     rate_per_second: NotYet = None

@@ -1,9 +1,10 @@
 """Bulk operations on dead letters."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
+from pydantic import AfterValidator, WithJsonSchema
 
 from pools import operations as verbs
 from pools.api.auth import actor
@@ -26,6 +27,10 @@ MOVE = {
     "cancel": verbs.operation_cancel,
 }
 NO_REASON = MoveIn()
+# As text: in the document, the log's own ``Outcome`` has taken the name.
+ItemOutcome = Annotated[
+    str, AfterValidator(lambda name: Outcome(name).value), WithJsonSchema({"type": "string", "enum": Outcome.values})
+]
 
 
 @router.get("", response=PageOut[OperationOut])
@@ -61,7 +66,7 @@ def get_operation(request: HttpRequest, id: int) -> OperationOut:
 
 @router.get("/{int:id}/items", response=PageOut[OperationItemOut])
 def list_items(
-    request: HttpRequest, id: int, outcome: Outcome | None = None, cursor: Cursor = None, limit: Limit = 100
+    request: HttpRequest, id: int, outcome: ItemOutcome = "", cursor: Cursor = None, limit: Limit = 100
 ) -> dict[str, Any]:
     """The frozen jobs in the order of sending, each with what became of it."""
     items = find_operation(actor(request), id).items.all()

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.http import HttpResponse
 from django.test import Client
 
 from audit.actor import system_actor
@@ -41,7 +40,8 @@ class Caller:
         return items
 
     def all_pages(self, path: str, limit: int, **query: Any) -> list[list[dict[str, Any]]]:
-        pages, cursor = [], {}
+        pages: list[list[dict[str, Any]]] = []
+        cursor: dict[str, str] = {}
         while True:
             page = self.get(path, limit=limit, **query, **cursor).json()
             pages.append(page["items"])
@@ -50,7 +50,7 @@ class Caller:
             cursor = {"cursor": page["next"]}
 
 
-def problem(response: HttpResponse, status: int, *fields: str) -> dict[str, Any]:
+def problem(response: Any, status: int, *fields: str) -> dict[str, Any]:
     """The problem document, which has this status and names exactly these fields."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/problem+json"

@@ -16,7 +16,7 @@ from tests.api.calling import Caller, events
 from tests.support import factories as make
 from tests.support.cast import Cast, actor
 
-WHY = {"reason": "The gateway is down"}
+WHY: dict[str, Any] = {"reason": "The gateway is down"}
 NEW = {"slug": "ledger", "name": "Ledger", "environment": settings.POOLWARDEN_ENV, "message": "New"}
 LEDGER = make.SPEC | {"queues": ["ledger"]}
 PAYMENTS = make.SPEC | {"workers": 9}
