@@ -28,7 +28,9 @@ class Control:
 
 @dataclass(frozen=True)
 class Status:
-    """``state``: starting, ready (application loaded), idle, paused, busy or stopped (ended in good order)."""
+    """``state``: starting, ready (application loaded), idle, paused, busy; at its end in good order stopped, or
+    unheard when Redis was away and does not know.
+    """
 
     state: str
     process: ProcessId

@@ -66,6 +66,10 @@ class PoolKeeper:
                 self._respawn.crashed(handle.name, time.time() - handle.started_at, now)
             forget(handle)
             return
+        status = handle.channel.status()
+        if status is not None and status.state == "unheard":
+            self.chores.recover(handle, f"Worker {handle.name} stopped.")
+            return
         log.warning("Worker %s was lost (%s): %s", handle.name, ended.exit, tail(handle.channel.output))
         self._lost(handle, ended.exit)
         if was_wanted:

@@ -65,6 +65,7 @@ def _told(
         redis_url=options.redis_url,
         worker=name,
         agent=options.name,
+        agent_pid=os.getpid(),
         host=socket.gethostname(),
         pool_uid=config.payload.pool_uid,
         pool=config.payload.pool,

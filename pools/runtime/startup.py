@@ -19,7 +19,7 @@ from pools.runtime.channel import Channel, Status
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
-from pools.runtime.processes import ProcessId
+from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.worker import PoolWorker
 from pools.runtime.worker_config import WorkerConfig
 
@@ -48,6 +48,8 @@ def main() -> int:
     stop = _Stop()
     if config.purpose == "work":
         return _work(config, stop)
+    if not die_with_parent(config.agent_pid):
+        return 1  # the next agent begins again
     _preload(config.preload)
     return keep_up(config)
 
@@ -62,16 +64,21 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     channel.report(Status("ready", process))
     idle = connection.impatient(config.redis_url)
     if not _wait_for(idle, lambda: stop.requested or channel.control() is None):
-        return 0
+        return _ended(channel, process, heard=True)
     identity = Identity.of(config)
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
     worker = _worker(config, identity, client, idle_connection=idle, stop_requested=lambda: stop.requested)
     worker.work(logging_level="INFO")
-    if not stop.requested and channel.control() is not None:
+    if not worker.ended_as_asked:
         return 1  # rq's loop ends on errors it does not know, and has logged them
+    return _ended(channel, process, heard=worker.said_goodbye)
+
+
+def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
+    """In good order; ``heard``: Redis knows, nothing is left to repair."""
     if channel.directory.exists():
-        channel.report(Status("stopped", process))
+        channel.report(Status("stopped" if heard else "unheard", process))
     return 0
 
 

@@ -3,6 +3,7 @@
 What differs from rq.Worker, and why, is listed in docs/rq-3.md; tests/runtime/test_rq_contract.py holds rq to it.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -63,6 +64,7 @@ class PoolWorker(Worker):
         self._next_heartbeat = 0.0
         self._reported = ""
         self._paused = False
+        self.ended_as_asked = self.said_goodbye = False
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
@@ -112,6 +114,7 @@ class PoolWorker(Worker):
                 return found
             time.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
+        self.ended_as_asked = True
         return None
 
     def _may_go_on(self) -> bool:
@@ -232,14 +235,19 @@ class PoolWorker(Worker):
     # The end.
 
     def teardown(self) -> None:
-        """Say goodbye if Redis hears it; its keys expire anyway, and the agent knows."""
+        """Give back what was claimed and not begun, and say goodbye. If Redis does not hear it, upkeep does both."""
         self.connection = self.idle_connection
         try:
+            if not self.is_horse:
+                self.claims.release(self.connection)
             super().teardown()  # type: ignore[no-untyped-call]
+            self.said_goodbye = True
         except UNAVAILABLE as error:
             log.warning("Worker %s: stopped while Redis is away: %s", self.name, error)
 
     def _report(self, state: str, job_id: str | None = None, horse: ProcessId | None = None) -> None:
+        """A full disk, or a folder that the agent took away, is no reason to end a job."""
         self._reported = state
-        if self._process is not None and self.channel.directory.exists():
-            self.channel.report(Status(state, self._process, job_id, horse))
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self.channel.report(Status(state, self._process, job_id, horse))

@@ -33,12 +33,16 @@ class SecretAccess:
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """``purpose``: ``work`` (a worker) or ``upkeep`` (one round of repair for ``lost`` workers and registries)."""
+    """``purpose``: ``work`` (a worker) or ``upkeep`` (one round of repair for ``lost`` workers and registries).
+
+    ``agent_pid``: the process that starts this one.
+    """
 
     purpose: str
     redis_url: str = field(repr=False)
     worker: str
     agent: str
+    agent_pid: int
     host: str
     pool_uid: str
     pool: str

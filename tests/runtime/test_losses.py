@@ -9,6 +9,7 @@ from typing import Any
 from rq import Queue, Retry
 from rq.job import Job
 
+from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId
 from tests.runtime.places import places
 from tests.runtime.specs import spec
@@ -137,6 +138,29 @@ def test_agent_that_stops_kills_after_its_timeout(host: AgentHost, tmp_path: Pat
     host.start()
     wait_for(lambda: job.get_status() == "failed", message="the next agent settles what was left")
     assert places(host.valkey.client, "mail", job.id) == ["failed"]
+
+
+def test_worker_that_hangs_while_it_drains_is_killed_after_the_grace(host: AgentHost) -> None:
+    uid = new_uid()
+    host.configure(uid, spec(stop_grace=1))
+    host.start()
+    (worker,) = host.wait_for_workers(uid, 1)
+    signal_worker(worker, signal.SIGSTOP)
+    host.command(uid, "draining")
+    wait_for(lambda: host.heartbeat()["workers"] == [], message=host.log)
+    assert ProcessId.of(worker["pid"]) is None
+
+
+def test_prefix_of_rq_separates_environments(host: AgentHost) -> None:
+    uid, client = new_uid(), host.valkey.client
+    host.environment, host.keys = {"RQ_KEY_PREFIX": "{eu}"}, Keys("{eu}")
+    host.configure(uid, spec())
+    host.start()
+    (worker,) = host.wait_for_workers(uid, 1)
+    assert client.smembers("{eu}:workers") == {f"{{eu}}:worker:{worker['name']}".encode()}
+    signal_worker(worker, signal.SIGKILL)
+    wait_for(lambda: host.events("worker.lost"), message="told under the prefix, too")
+    assert [key for key in client.keys("*") if not key.startswith(b"{eu}:")] == []
 
 
 def _hold(host: AgentHost, marker: Path, **options: Any) -> tuple[Job, int]:

@@ -110,6 +110,12 @@ def test_agent_stops_in_time_while_redis_is_away(lone_host: AgentHost) -> None:
     host.valkey.kill()
     assert host.stop(timeout=10) == 0
     assert not any(ProcessId.of(worker["pid"]) for worker in workers)
+    host.valkey.start()
+    assert host.valkey.client.scard("rq:workers") == 2, "nobody could say goodbye"
+    host.configure(uid, spec(workers=0))
+    host.start()
+    wait_for(lambda: host.valkey.client.scard("rq:workers") == 0, timeout=15, message="the next agent does it for them")
+    assert host.events("worker.lost") == []
 
 
 def test_emptied_broker_gets_its_workers_back(host: AgentHost) -> None:

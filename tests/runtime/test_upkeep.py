@@ -25,6 +25,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         redis_url=valkey.url,
         worker="upkeep-1",
         agent="host-1",
+        agent_pid=0,
         host="host",
         pool_uid="pool-uid",
         pool="pool",
