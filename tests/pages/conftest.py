@@ -1,8 +1,13 @@
+import os
+
 import pytest
 
 from pools.models import Pool
 from tests.support import factories as make
 from tests.support.cast import Cast, make_cast
+
+# Playwright's loop runs in this process, where tests also make rows; the two never touch a connection at once.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
 @pytest.fixture

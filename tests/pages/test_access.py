@@ -40,8 +40,8 @@ def test_nobody_else_does(cast: Cast, verb: str, person: str) -> None:
     event = Event.objects.get()
     assert event.outcome == "denied" and event.detail == {"permission": "auth.change_group"}
     assert (
-        (roles(cast, "vera") == ["payments:viewer"] and "payments:oncall" not in roles(cast, person)) or person == "bob"
-    )
+        roles(cast, "vera") == ["payments:viewer"] and "payments:oncall" not in roles(cast, person)
+    ) or person == "bob"
 
 
 def test_the_refusal_does_not_tell_which_accounts_exist(cast: Cast) -> None:

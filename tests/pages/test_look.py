@@ -1,0 +1,160 @@
+"""The pages in a real browser: both themes, a phone, axe, dialogs, refreshing in place. One browser for the file."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from pools.models import Pool, PoolNow, RunState, SecretReference
+from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
+from tests.support import factories as make
+from tests.support.cast import Cast, make_cast, signed_in
+from tests.support.flush import allow_flush
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("look")]
+PAGES = [
+    "/",
+    "/pools/",
+    "/pools/new/",
+    "/pools/payments/",
+    "/pools/payments/edit/",
+    "/pools/payments/scale/",
+    "/pools/payments/config/",
+    "/pools/payments/config/?as=yaml",
+    "/pools/payments/config/2/",
+    "/pools/payments/config/1/restore/",
+    "/pools/legacy/",
+    "/agents/",
+    "/secrets/",
+    "/secrets/new/",
+    "/secrets/gateway-key/remove/",
+    "/access/",
+    "/access/grant/",
+]
+
+
+@pytest.fixture
+def cast(transactional_db: None) -> Iterator[Cast]:
+    cast = make_cast()
+    busy_fleet(cast)
+    yield cast
+    allow_flush()  # once more: under Playwright's loop Django opens another connection, with operations of its own
+
+
+def busy_fleet(cast: Cast) -> None:
+    """Something of everything that a page may have to show."""
+    make.broker()
+    make.lease()
+    now = {"waiting": 7912, "workers": 2, "busy": 1, "wanted": 4, "oldest_enqueued_at": make.ago(minutes=12)}
+    pool = make.pool(cast.payments, versions=3, now=now | {"failed_last_hour": 900}, signed_at=make.ago(minutes=5))
+    make.samples(pool, waiting=[n * n for n in range(60)], failed=3)
+    make.run_command(pool, RunState.PAUSED)
+    make.run_command(pool, RunState.RUNNING)
+    agent = make.agent(labels={"zone": "eu"})
+    make.serves(agent, pool, generation=0, boot_failure="ModuleNotFoundError: shop", boot_failed_at=make.ago(seconds=3))
+    make.serves(make.agent("gone", gone_at=make.ago(minutes=6)), pool)
+    make.serves(make.agent("no"), pool, verified=2, running=2, refused_code="expired", refused_at=make.ago(minutes=1))
+    make.worker(
+        pool, "a", state="busy", current_job_id="j1", current_func="shop.refund", current_since=make.ago(seconds=9)
+    )
+    make.worker(pool, "b", config_number=2)
+    make.worker(pool, "c", gone_at=make.ago(seconds=30))
+    make.queue(pool, "payments", depth=7912, failed=12)
+    group = make.failure_group(pool, open_count=4102)
+    make.failure_hours(group, 0, 2100, 2002)
+    make.worker(
+        make.pool(cast.payments, "legacy", versions=0, kind="attached", now={"workers": 1}), "stock", config_number=None
+    )
+    SecretReference.objects.create(name="gateway-key", uri="env://POOLWARDEN_SECRET_GATEWAY", team=cast.payments)
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server: Any, cast: Cast) -> Iterator[Any]:
+    """``visit(person, path, **context options)`` is a page in a context of its own; its complaints are errors."""
+    contexts, complaints = [], []
+
+    def go(person: Any, path: str, *, theme: str = "light", **options: Any) -> Page:
+        context = browser.new_context(base_url=live_server.url, **options)
+        contexts.append(context)
+        session = signed_in(person).cookies["session"].value
+        cookies = {"session": session, "pw_theme": theme}
+        context.add_cookies([{"name": name, "value": value, "url": live_server.url} for name, value in cookies.items()])
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.goto(path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)])
+def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Any, cast: Cast, theme: str, width: int) -> None:
+    page = visit(cast.ada, "/", theme=theme, viewport={"width": width, "height": 900})
+    found = {}
+    for path in PAGES:
+        page.goto(path)
+        expect(page.locator("h1")).to_be_visible()
+        violations = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]]
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if violations or beyond > 0:
+            found[path] = (violations, beyond)
+    assert found == {}
+
+
+def test_a_person_who_may_little_sees_nothing_broken_either(visit: Any, cast: Cast) -> None:
+    page = visit(cast.vera, "/")
+    for path in PAGES:
+        page.goto(path)
+        violations = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]]
+        assert violations == [], path
+
+
+def test_pausing_in_the_dialog(visit: Any, cast: Cast) -> None:
+    page = visit(cast.bob, "/pools/payments/")
+    page.get_by_role("link", name="Pause payments…").click()
+    dialog = page.get_by_role("dialog", name="Pause payments")
+    expect(dialog).to_contain_text("7,912 jobs stay in the queues")
+    dialog.get_by_label("Reason").fill("The gateway is down")
+    dialog.get_by_role("button", name="Pause payments").click()
+    expect(page.get_by_text("Pausing payments. This page shows which agents have applied it.")).to_be_visible()
+    expect(page.locator("#pool-state")).to_contain_text("applied by 0 of 2 agents")
+    Pool.objects.get(slug="payments").agents.update(generation=3, run_state=RunState.PAUSED)
+    expect(page.locator("#pool-state")).to_contain_text("applied by 2 of 2 agents", timeout=15_000)
+
+
+def test_pausing_without_javascript(visit: Any, cast: Cast) -> None:
+    page = visit(cast.bob, "/pools/payments/", java_script_enabled=False)
+    page.get_by_role("link", name="Pause payments…").click()
+    page.get_by_label("Reason").fill("The gateway is down")
+    page.get_by_role("button", name="Pause payments").click()
+    expect(page.get_by_text("Pausing payments.")).to_be_visible()
+    assert Pool.objects.get(slug="payments").run_state == RunState.PAUSED
+
+
+def test_figures_refresh_and_an_open_notice_stays_open(visit: Any, cast: Cast) -> None:
+    make.run_command(Pool.objects.get(slug="payments"), RunState.DRAINING)
+    page = visit(cast.vera, "/")
+    page.get_by_text("1 quieter notice").click()
+    expect(page.locator("#quiet")).to_have_attribute("open", "")
+    PoolNow.objects.filter(pool__slug="payments").update(waiting=41)
+    expect(page.locator("#totals")).to_contain_text("41", timeout=15_000)
+    expect(page.locator("#quiet")).to_have_attribute("open", "")
+
+
+def test_the_comparison_follows_what_is_typed(visit: Any, cast: Cast) -> None:
+    page = visit(cast.alice, "/pools/payments/config/")
+    page.get_by_label("Workers per agent").fill("9")
+    expect(page.locator("#comparison")).to_contain_text("+ workers: 9", timeout=15_000)
+    page.get_by_role("button", name="YAML").click()
+    page.get_by_label("Spec").fill("queues: [payments]\nworkers: many")
+    expect(page.locator("#comparison")).to_contain_text("workers: must be a whole number", timeout=15_000)
+    page.get_by_label("Spec").fill("queues: [payments]\nworkers: 11")
+    page.get_by_label("Message").fill("More of them")
+    page.get_by_role("button", name="Publish v4").click()
+    expect(page.get_by_role("heading", name="v4 of payments")).to_be_visible()
