@@ -52,7 +52,7 @@ def people(browser: Browser, demo: Installation) -> Iterator[Any]:
         page.goto("/sign-in/")
         page.get_by_label("Username").fill(name)
         page.get_by_label("Password").fill("poolwarden-demo")
-        page.get_by_role("button", name="Sign in").click()
+        page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
         return page
 

@@ -1,8 +1,10 @@
 """What the stories have in common: who plays, and the first clicks."""
 
+import re
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from playwright.sync_api import APIResponse, Page
+from playwright.sync_api import APIResponse, Locator, Page
 
 from tests.support.waiting import wait_for
 
@@ -43,3 +45,22 @@ def a_group(page: Page, pool: str) -> str:
 def a_job(page: Page) -> str:
     """The address of the newest dead letter."""
     return first_link(page, "/dead-letters/?show=jobs", "#jobs a[data-open]")
+
+
+def number_in(figure: Locator) -> int:
+    """``4,102 84 %`` is 4102."""
+    found = re.search(r"[\d,]+", figure.inner_text())
+    assert found, figure.inner_text()
+    return int(found[0].replace(",", ""))
+
+
+def wait_reloading(page: Page, condition: Callable[[], bool], message: str, *, timeout: float = 20) -> None:
+    """For what the next load of the page must show."""
+
+    def check() -> bool:
+        if condition():
+            return True
+        page.reload()
+        return condition()
+
+    wait_for(check, timeout=timeout, every=0.3, message=message)
