@@ -39,7 +39,7 @@ class Rehoming:
         return False
 
     def _move(self, queue: str, group_id: int, pool: Pool) -> int:
-        """Move a queue's open letters of one cause to the same cause in ``pool``; returns how many were not there yet."""
+        """Move a queue's open letters of one cause to the same cause in ``pool``; returns how many moved."""
         old = FailureGroup.objects.get(pk=group_id)
         if old.pool_id == pool.pk:
             return 0

@@ -4,10 +4,8 @@ import json
 import re
 import signal
 import time
-from pathlib import Path
 
 from pools.models import Team
-from pools.signing import TrustRoot
 from tests.controller.installation import Installation
 from tests.controller.pools import new_pool, pause
 from tests.support.waiting import wait_for
@@ -65,41 +63,6 @@ def test_killed_while_it_publishes_nothing_is_lost(installation: Installation) -
         assert json.loads(client.hget("pw:desired", dashed))["generation"] == 1
     signed = installation.query("SELECT count(*) FROM audit_event WHERE action = 'config.signed'")
     assert signed[0][0] == 30, "each version was signed once"
-
-
-def test_keys_and_trust_root_are_made_and_recorded(installation: Installation) -> None:
-    installation.open()
-    assert installation.controller("--once").wait(timeout=30) == 0
-    root = TrustRoot.parse((installation.home / "trust-root.json").read_bytes())
-    created = installation.query(
-        "SELECT target_id, target_name FROM audit_event WHERE action = 'key.created' ORDER BY id"
-    )
-    assert [name.split()[0] for _, name in created] == ["config", "log"]
-    assert set(root.roles["config"].keys) == {created[0][0]}
-    leaves = installation.query("SELECT count(*) FROM audit_leaf")
-    events = installation.query("SELECT count(*) FROM audit_event")
-    assert leaves == events
-
-
-def test_a_bad_key_stops_the_start_with_one_line(installation: Installation) -> None:
-    installation.open()
-    folder = installation.home / "keys"
-    folder.mkdir(mode=0o700)
-    (folder / "config.pem").touch(mode=0o644)
-    process = installation.controller()
-    output, errors = process.communicate(timeout=20)
-    assert (process.returncode, output) == (2, "")
-    assert errors.startswith("poolwarden controller: ") and errors.count("\n") == 1
-    assert "config.pem has mode 0644" in errors
-
-
-def test_a_home_that_cannot_be_written_stops_the_start(installation: Installation, tmp_path: Path) -> None:
-    installation.open()
-    (installation.home / "trust-root.json").mkdir()
-    process = installation.controller("--once")
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert errors.startswith("poolwarden controller: cannot write") and errors.count("\n") == 1
 
 
 def test_it_waits_for_a_broker_and_a_database_that_are_away(installation: Installation) -> None:
