@@ -1,7 +1,6 @@
 """The first page: what needs a person, then every pool. A fixed number of queries; figures come from ``PoolNow``."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from django.db.models import Exists, QuerySet
 from django.urls import reverse
@@ -14,9 +13,7 @@ from pools.selectors.attention import Action, Item, attention, by_severity
 from pools.selectors.failing import failing
 from pools.selectors.fleet import presences, sparks
 from pools.selectors.pools import is_critical
-from pools.selectors.rows import PoolRow, rows_of
-
-STALE = timedelta(seconds=15)
+from pools.selectors.rows import STALE, PoolRow, rows_of
 
 
 @dataclass(frozen=True)

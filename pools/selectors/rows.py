@@ -9,6 +9,7 @@ from pools.models import Criticality, Pool, PoolKind, PoolNow, RunState
 from pools.selectors.fleet import Presence
 from pools.selectors.phrases import jobs, names
 
+STALE = timedelta(seconds=15)  # the sampler comes by every two
 LONG_WAIT = timedelta(minutes=5)
 MANY_FAILURES = 10  # below it, an hour's failures are never red
 FAILING_SHARE = 0.1
@@ -65,6 +66,10 @@ class PoolRow:
         if told is None:
             return ""
         return f"Told v{told.number}; {attesting} of {sum(self.presence.versions.values())} workers attest it"
+
+    @property
+    def is_stale(self) -> bool:
+        return self.now is not None and timezone.now() - self.now.sampled_at > STALE
 
     @property
     def spark_tone(self) -> str:

@@ -19,7 +19,6 @@ from pools.selectors.config import (
     difference,
     history,
     newest_spec,
-    running_spec,
     signature_of,
     signed_payload,
     spec_of,
@@ -84,6 +83,7 @@ def _translated(form: Editor, wanted: str) -> Editor:
 
 
 def _page(request: HttpRequest, actor: Actor, pool: Pool, form: Editor, status: int = 200) -> HttpResponse:
+    is_part = bool(request.headers.get("HX-Request")) and request.POST.get("do") == "compare"
     versions, older = history(pool, _before(request))
     context = {
         "pool": pool,
@@ -91,11 +91,10 @@ def _page(request: HttpRequest, actor: Actor, pool: Pool, form: Editor, status: 
         "right": pool_rights(actor, pool, CONFIG)[CONFIG],
         "versions": versions,
         "older": older,
-        "running": running_spec(pool),
         "expected": pool.config_number,
+        "is_part": is_part,
         **_comparison(pool, form, status),
     }
-    is_part = bool(request.headers.get("HX-Request")) and request.POST.get("do") == "compare"
     template = "pools/_comparison.html" if is_part else "pools/config.html"
     response = render(request, template, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
@@ -103,10 +102,10 @@ def _page(request: HttpRequest, actor: Actor, pool: Pool, form: Editor, status: 
 
 
 def _comparison(pool: Pool, form: Editor, status: int) -> dict[str, Any]:
-    """What would change against what runs; after a conflict also what the other person changed meanwhile."""
+    """What would change against the newest version; after a conflict also what the other person changed meanwhile."""
     found: dict[str, Any] = {"compared": False}
     if form.is_bound and (form.is_valid() or form.spec):
-        found = {"compared": True, "changes": difference(running_spec(pool), form.chosen)}
+        found = {"compared": True, "changes": difference(newest_spec(pool), form.chosen)}
     if status == 409:
         newest = version_of(pool, pool.config_number)
         found |= {"newest": newest, "their_changes": change_to(newest)}

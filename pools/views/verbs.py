@@ -39,7 +39,7 @@ class Verb:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"pause": pool_pause, "resume": pool_resume, "drain": pool_drain}
-DONE = {"pause": "Pausing", "resume": "Resuming", "drain": "Draining"}
+DOING = {"pause": "pausing", "resume": "resuming", "drain": "draining", "scale": "scaling"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -56,7 +56,7 @@ def command(request: HttpRequest, slug: str, verb: str) -> HttpResponse:
         request,
         form,
         lambda data: COMMANDS[verb](actor=actor, pool=pool, **data),
-        done=lambda made: f"{DONE[verb]} {slug}. This page shows which agents have applied it.",
+        done=lambda made: f"{DOING[verb].capitalize()} {slug}. This page shows which agents have applied it.",
         to=lambda made: reverse("pool", args=[slug]),
         otherwise=lambda status: render(request, "pools/verb.html", page, status=status),
     )
@@ -147,8 +147,8 @@ def lacking(verbs: list[Verb]) -> list[tuple[Right, str]]:
     missing: dict[Right, list[str]] = {}
     for verb in verbs:
         if not verb.right.allowed:
-            missing.setdefault(verb.right, []).append(verb.key.capitalize())
-    return [(right, " and ".join(keys)) for right, keys in missing.items()]
+            missing.setdefault(verb.right, []).append(DOING[verb.key])
+    return [(right, " or ".join(doing).capitalize()) for right, doing in missing.items()]
 
 
 def _counted(number: int, noun: str) -> str:

@@ -96,6 +96,13 @@ def test_without_history_the_chart_says_so(cast: Cast, payments: Pool) -> None:
     assert "No history yet" in page(cast).content.decode()
 
 
+def test_old_figures_say_how_old_they_are(cast: Cast, payments: Pool) -> None:
+    assert "This pool was last heard" not in page(cast).content.decode()
+    make.sampled(payments, sampled_at=make.ago(minutes=4))
+    content = page(cast).content.decode()
+    assert "This pool was last heard" in content and "4 min ago" in content
+
+
 def test_commands_with_their_acknowledgement(cast: Cast, payments: Pool) -> None:
     first = make.run_command(payments, RunState.PAUSED)
     RunCommand.objects.filter(pk=first.pk).update(acknowledged_at=first.issued_at + (make.ago() - make.ago(seconds=1)))

@@ -152,8 +152,10 @@ def test_an_attached_pool_has_no_verbs(cast: Cast) -> None:
 def test_buttons_that_are_locked_say_which_permission_is_missing(cast: Cast, payments: Pool) -> None:
     vera = signed_in(cast.vera).get("/pools/payments/").content.decode()
     assert 'aria-disabled="true"' in vera and "<dialog" in vera
-    assert "Pause and Drain needs <strong>pools.control_pool</strong> on payments. ada can grant it." in vera
+    assert "Pausing or draining needs <strong>pools.control_pool</strong> on payments. ada can grant it." in vera
     assert "/pools/payments/pause/" not in vera
+    alice = signed_in(cast.alice).get("/pools/payments/").content.decode()
+    assert 'name="workers" type="number" inputmode="numeric" min="0" max="512" required value="5"' in alice
     bob = signed_in(cast.bob).get("/pools/payments/").content.decode()
     assert 'action="/pools/payments/pause/"' in bob and "pools.scale_pool" in bob
 
