@@ -7,11 +7,12 @@ command line, log, event, error text or repr of ours, and is read anew each time
 References: ``file:///run/secrets/name`` and ``env://NAME`` (the agent's environment).
 """
 
+import base64
 import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from rq.job import get_current_job
 
@@ -59,6 +60,8 @@ class _Vault:
 
 
 _vault: _Vault | None = None
+# What this process was given, by form in which it could be printed. A horse has its own, and dies with its job.
+_given: dict[str, str] = {}
 
 
 def install(access: SecretAccess, identity: Identity, keys: Keys) -> None:
@@ -78,8 +81,26 @@ def get(name: str) -> str:
     except SecretError as error:
         events.append(job.connection, _vault.keys.events, "secret.refused", body | {"why": error.why})
         raise
+    _given.update(_forms(name, value))
     events.append(job.connection, _vault.keys.events, "secret.resolved", body)
     return value
+
+
+def redact(text: str) -> str:
+    """``text`` with the values that this process was given replaced by their names, in any form that we know of."""
+    for form in sorted(_given, key=len, reverse=True):
+        text = text.replace(form, f"[redacted secret {_given[form]}]")
+    return text
+
+
+def _forms(name: str, value: str) -> dict[str, str]:
+    """The value, its lines, and both as repr, URL, hex and base64 show them; under 4 characters it would hit words."""
+    forms: set[str] = set()
+    for plain in {value, *value.splitlines()}:
+        raw = plain.encode()
+        forms |= {plain, repr(plain)[1:-1], quote(plain, safe=""), quote_plus(plain), raw.hex(), raw.hex().upper()}
+        forms |= {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    return {form: name for form in forms if len(form) >= 4}
 
 
 def read(name: str, access: SecretAccess) -> str:

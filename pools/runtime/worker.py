@@ -14,12 +14,13 @@ from typing import Any, cast
 from rq import worker_registration
 from rq.executions import Execution
 from rq.job import Job, JobStatus
+from rq.job_lifecycle import call_exception_handlers, format_exc_info
 from rq.queue import Queue
 from rq.results import Result
 from rq.utils import now, utcformat
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import events
+from pools.runtime import events, secrets
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
@@ -215,6 +216,11 @@ class PoolWorker(Worker):
         cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
         super()._finalize_failure(job, queue, execution, exc_info)
 
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """As rq's, but what it logs is redacted."""
+        log.error("Worker %s: job %s failed\n%s", self.name, job.id, secrets.redact(format_exc_info(exc_info)))
+        call_exception_handlers(self._exc_handlers, job, *exc_info)
+
     def handle_job_failure(
         self,
         job: Job,
@@ -223,6 +229,7 @@ class PoolWorker(Worker):
         exc_string: str = "",
         execution: Execution | None = None,
     ) -> None:
+        exc_string = secrets.redact(exc_string)
         failure = cast(PoolJob, job).failure
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)

@@ -1,5 +1,6 @@
 """Secrets reach the job that may read them, and nothing else."""
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,11 @@ def test_jobs_read_listed_secrets_and_each_reading_is_an_event(host: AgentHost, 
     processes = shown.return_value()
     assert "APP_PLAIN=shown" in processes["worker environ"]
     assert not any("APP_OTHER" in text for text in processes.values())
+    failure = leaking.latest_result().exc_string
+    assert failure.count("[redacted secret file]") == 5
+    forms = (CANARY, CANARY.encode().hex(), base64.b64encode(CANARY.encode()).decode().rstrip("="))
     everything = [*processes.values(), host.log(), *_broker_texts(host), *_state_texts(host)]
-    assert not any(CANARY in text for text in everything)
+    assert not any(form in text for text in everything for form in forms)
 
 
 def test_broker_password_is_in_no_command_line_or_environment(host: AgentHost) -> None:

@@ -1,8 +1,10 @@
 """The application under test: what its workers load, in a folder and with names of its own."""
 
+import base64
 import os
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 
 def add(a, b):
@@ -41,7 +43,8 @@ def secret_then_fail(name):
     from pools.runtime import secrets
 
     value = secrets.get(name)
-    raise RuntimeError(f"failed with a secret of {len(value)} characters")
+    shown = [value, value.encode(), value.encode().hex(), base64.b64encode(value.encode()), quote(f"?token={value}&")]
+    raise RuntimeError(f"failed with {shown}")
 
 
 def environment():
