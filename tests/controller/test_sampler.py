@@ -114,6 +114,19 @@ def test_an_agent_is_seen_with_what_it_runs(sampler: Sampler, tick: Tick, agent:
     assert recent_actions(1) == [("agent.seen_first", "done", "pay-01")]
 
 
+def test_workers_are_wanted_only_where_the_placement_fits(
+    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    pool = new_pool(team, workers=4, placement={"zone": "a"})
+    Pool.objects.update(published_number=1)
+    for name, zone in (("pay-01", "a"), ("pay-02", "b"), ("pay-03", "a")):
+        agent = FakeAgent(client, name)
+        agent.serve(pool)
+        agent.beat(labels={"zone": zone, "disk": "ssd"})
+    tick(sampler)
+    assert PoolNow.objects.get().wanted == 8
+
+
 def test_a_pool_that_an_agent_left_is_forgotten(sampler: Sampler, tick: Tick, agent: FakeAgent, team: Team) -> None:
     agent.serve(new_pool(team))
     agent.beat()

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import Sum
@@ -11,7 +11,7 @@ from django.db.models import Sum
 from pools.controller.sampling.agents import AgentRows
 from pools.controller.sampling.changes import upsert
 from pools.controller.sampling.workers import WorkerRows
-from pools.models import ConfigVersion, FailureGroup, Pool, PoolNow, QueueState
+from pools.models import Agent, ConfigVersion, FailureGroup, Pool, PoolNow, QueueState
 
 FIELDS = ["waiting", "oldest_enqueued_at", "workers", "busy", "wanted", "done_per_minute", "failed_last_hour"]
 FIELDS += ["dead_letters", "sampled_at"]
@@ -37,22 +37,34 @@ class Rate:
         return round(done * 60 / seconds)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Workers that a config asks for on each agent with the labels of ``placement``."""
+
+    workers: int = 0
+    placement: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, agent: Agent) -> int:
+        return self.workers if self.placement.items() <= agent.labels.items() else 0
+
+
 class WantedWorkers:
-    """Workers that each pool's published config asks for on one agent; a version is read once."""
+    """What each pool's published config asks for; a version is read once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, int], int] = {}
+        self._known: dict[tuple[int, int], Wanted] = {}
 
-    def of(self, pools: Sequence[Pool]) -> dict[int, int]:
-        """Pool id → workers an agent."""
+    def of(self, pools: Sequence[Pool]) -> dict[int, Wanted]:
+        """By pool id."""
         unknown = {(pool.pk, pool.published_number) for pool in pools if pool.published_number} - self._known.keys()
         if unknown:
             versions = ConfigVersion.objects.filter(
                 pool__in={pool_id for pool_id, _ in unknown}, number__in={number for _, number in unknown}
             )
             for version in versions:
-                self._known[version.pool_id, version.number] = int(json.loads(bytes(version.spec))["workers"])
-        return {pool.pk: self._known.get((pool.pk, pool.published_number), 0) for pool in pools}
+                spec = json.loads(bytes(version.spec))
+                self._known[version.pool_id, version.number] = Wanted(spec["workers"], spec["placement"])
+        return {pool.pk: self._known.get((pool.pk, pool.published_number), Wanted()) for pool in pools}
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class Seen:
 def pool_figures(
     pools: Sequence[Pool],
     seen: Seen,
-    wanted: dict[int, int],
+    wanted: Mapping[int, Wanted],
     failed_last_hour: dict[int, int],
     rate: Rate,
     now: datetime,
@@ -83,7 +95,7 @@ def pool_figures(
         rows[worker.pool_id].workers += 1
         rows[worker.pool_id].busy += bool(worker.current_job_id)
     for served in seen.agents.pools:
-        rows[served.pool_id].wanted += wanted[served.pool_id]
+        rows[served.pool_id].wanted += wanted[served.pool_id].on(served.agent)
     dead = FailureGroup.objects.filter(open_count__gt=0).values_list("pool").annotate(Sum("open_count")).order_by()
     for pool_id, count in dead:
         if pool_id in rows:
