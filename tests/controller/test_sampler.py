@@ -209,7 +209,7 @@ def test_hostile_text_is_cut_to_what_fits(sampler: Sampler, tick: Tick, agent: F
 
 
 def test_records_that_no_column_holds_harm_nobody(
-    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
+    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team, broker: Broker
 ) -> None:
     client.sadd("rq:queues", "rq:queue:" + "q" * 300, "rq:queue:mail", b"rq:queue:\xff\x00")
     client.sadd("rq:workers", "rq:worker:" + "w" * 300, "rq:worker:w1")
@@ -217,18 +217,13 @@ def test_records_that_no_column_holds_harm_nobody(
     record |= {"hostname": "h" * 999, "queues": f"mail,{'q' * 300}", "state": "s" * 99, "version": "v" * 99}
     client.hset("rq:worker:w1", mapping=record)
     client.sadd("rq:worker:w1:executions", "j" * 900 + ":1")
-    connected = redis.Redis.from_url(sampler_url(client), client_name="w1")
+    connected = redis.Redis.from_url(broker.url, client_name="w1")
     connected.ping()
     tick(sampler)
     assert [name for name in QueueState.objects.values_list("name", flat=True) if len(name) > 255] == []
     worker = Worker.objects.get()
     assert (worker.name, worker.pid, worker.successful, len(worker.current_job_id)) == ("w1", None, 2**63 - 1, 500)
     connected.close()
-
-
-def sampler_url(client: redis.Redis) -> str:
-    given = client.connection_pool.connection_kwargs
-    return f"redis://{given['host']}:{given['port']}/{given['db']}"
 
 
 def test_a_reaped_worker_is_gone_and_its_agents_death_alone_does_not_kill_it(
