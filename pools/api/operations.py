@@ -45,13 +45,17 @@ def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
     """Freeze a set of dead letters, named by job ids or by a filter, and start on it unless `start` is false."""
 
     def work() -> OperationOut:
-        row = CREATE[data.kind](
-            actor=actor(request),
-            selection=_selection(request, data),
-            reason=data.reason,
-            expected_count=data.expected_count,
-            start=data.start,
-        )
+        try:
+            row = CREATE[data.kind](
+                actor=actor(request),
+                selection=_selection(request, data),
+                reason=data.reason,
+                expected_count=data.expected_count,
+                start=data.start,
+            )
+        except Refused as refused:
+            named = "filter" if refused.field == "ids" and data.filter and not data.ids else refused.field
+            raise Refused(named, refused.message) from refused
         return operation_out(row, progress_of(row))
 
     return write(request, 201, work)

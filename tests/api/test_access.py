@@ -104,15 +104,15 @@ def test_every_write_of_the_document_is_here() -> None:
     assert {method for method, _ in operations_of_the_document().values()} == {"get", "post"}
 
 
-@pytest.mark.parametrize("name", operations_of_the_document())
-def test_without_a_token_nothing_is_answered(cast: Cast, name: str) -> None:
-    method, path = operations_of_the_document()[name]
-    path = path.format(slug="payments", id=1, number=1, index=0)
+def test_without_a_token_nothing_is_answered(cast: Cast, subtests: pytest.Subtests) -> None:
     nobody = Caller()
     nobody.client.force_login(cast.alice)
-    response = nobody.get(path) if method == "get" else nobody.post(path, WHY)
-    problem(response, 401)
-    assert response["WWW-Authenticate"] == "Bearer"
+    for name, (method, path) in operations_of_the_document().items():
+        with subtests.test(name):
+            path = path.format(slug="payments", id=1, number=1, index=0)
+            response = nobody.get(path) if method == "get" else nobody.post(path, WHY)
+            problem(response, 401)
+            assert response["WWW-Authenticate"] == "Bearer"
 
 
 def test_a_write_without_a_token_changes_nothing(write: tuple[str, Write, str]) -> None:

@@ -77,20 +77,21 @@ def test_a_pool_narrows(alice: Caller, path: str) -> None:
     problem(alice.get(path, pool="a\0b"), 422, "pool")
 
 
+BAD_PAGES: list[dict[str, Any]] = [
+    {"limit": 0},
+    {"limit": 501},
+    {"limit": "many"},
+    {"cursor": "garbage"},
+    {"cursor": -1},
+    {"cursor": "1\0"},
+]
+
+
 @pytest.mark.parametrize("path", ["pools", "queues", "workers", "agents", "operations", "pools/payments/config"])
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ({"limit": 0}, "limit"),
-        ({"limit": 501}, "limit"),
-        ({"limit": "many"}, "limit"),
-        ({"cursor": "garbage"}, "cursor"),
-        ({"cursor": -1}, "cursor"),
-        ({"cursor": "1\0"}, "cursor"),
-    ],
-)
-def test_a_bad_page_is_named(alice: Caller, payments: Pool, path: str, query: dict[str, Any], field: str) -> None:
-    problem(alice.get(path, **query), 422, field)
+def test_a_bad_page_is_named(alice: Caller, payments: Pool, subtests: pytest.Subtests, path: str) -> None:
+    for query in BAD_PAGES:
+        with subtests.test(**query):
+            problem(alice.get(path, **query), 422, *query)
 
 
 def test_a_cursor_beyond_the_integers_is_an_ordinary_place(alice: Caller, payments: Pool) -> None:
