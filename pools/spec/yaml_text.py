@@ -65,7 +65,10 @@ def parse_yaml(text: str) -> PoolSpec:
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
+        # A key without its colon is noticed on the line after it.
+        is_late = error.context == "while scanning a simple key"
+        mark = error.context_mark if is_late else error.problem_mark
+        line = mark.line + 1 if mark else None
         raise SpecError([FieldError("", f"not valid YAML: {error.problem or error.context}", line)]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

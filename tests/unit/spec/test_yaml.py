@@ -28,6 +28,7 @@ def test_yaml_is_read_and_written() -> None:
 @pytest.mark.parametrize(
     ("text", "problem", "line"),
     [
+        ("queues: [mail]\nworkers 4\nserializer: json", "not valid YAML: could not find expected ':'", 2),
         ("queues: [mail]\nworkers: 1\nworkers: 2\n", "repeated key", 3),
         ("queues: [mail]\nplacement:\n  a: x\n  a: y\n", "repeated key", 4),
         ("queues: &q [mail]\nworkers: 1\n", "anchors", 1),
