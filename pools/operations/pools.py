@@ -15,6 +15,7 @@ from pools.operations.errors import Refused
 from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_globally
 from pools.spec import PoolSpec
 
+RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
 COMMAND_DEADLINE = dt.timedelta(seconds=30)
 DESCRIPTIVE = ("name", "description", "runbook_url", "criticality")
 
@@ -37,6 +38,8 @@ def pool_create(
     require_globally(actor, "pools.add_pool")
     if environment != settings.POOLWARDEN_ENV:
         raise Refused("environment", f"This console runs {settings.POOLWARDEN_ENV}; nothing was made.")
+    if slug in RESERVED_SLUGS:
+        raise Refused("slug", f"{slug} is the name of a pool of the console's own. Nothing was made.")
     pool = Pool(
         slug=slug,
         name=name or slug,

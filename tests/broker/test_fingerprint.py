@@ -2,7 +2,6 @@
 
 import importlib.util
 import random
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -138,10 +137,9 @@ def test_any_text_has_a_one_line_title(func: str, exc_type: str, message: str, t
 @pytest.mark.parametrize(
     "part", ["'", '"', "`", "/", "0", "a@", "f0", "0x", "…-", "'\\", "http://", "a.", " ", "a1-", "ab:"]
 )
-def test_no_message_takes_long(part: str) -> None:
-    began = time.perf_counter()
-    normalised(part * 200_000)
-    assert time.perf_counter() - began < 1
+@pytest.mark.timeout(60)  # a pattern that backtracks would take hours
+def test_no_message_holds_the_pattern_up(part: str) -> None:
+    assert len(normalised(part * 200_000)) <= len(part) * 200_000
 
 
 @pytest.mark.skipif(not GENERATOR.exists(), reason="the generator of failures lies beside the repository, not in it")

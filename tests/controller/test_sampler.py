@@ -284,13 +284,8 @@ def test_many_queues_and_workers_take_few_statements(
     tick(sampler)
     assert (QueueState.objects.count(), Worker.objects.filter(gone_at=None).count()) == (501, 1000)
     agent.beat()
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        began = time.process_time()
+    with CaptureQueriesContext(connection) as queries:
         tick(sampler)
-        spent = time.process_time() - began
     assert len(queries) <= 30, [query["sql"][:100] for query in queries]
-    assert spent < 1.0
     assert PoolNow.objects.get(pool=pool).workers == 1000
     assert BrokerState.objects.get().round_trips <= 5

