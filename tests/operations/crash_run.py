@@ -72,7 +72,7 @@ def finish(pk: int) -> None:
 
     enqueue_operation(OutboxMessage.objects.get(kind="operation", key=str(pk)))
     command = [sys.executable, "manage.py", "rqworker", "console", "--burst"]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, stdout=sys.stderr, timeout=120)
 
 
 def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: redis.Redis) -> dict[str, Any]:
