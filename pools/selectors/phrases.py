@@ -3,9 +3,13 @@
 from controlplane.wording import count
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 worker``, ``4,102 workers``."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def jobs(number: int) -> str:
-    """``1 job``, ``4,102 jobs``."""
-    return f"{count(number)} {'job' if number == 1 else 'jobs'}"
+    return counted(number, "job")
 
 
 def names(values: list[str]) -> str:

@@ -19,8 +19,8 @@ from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
 from pools.selectors.pools import matching, pool_of, teams_of
 from pools.selectors.rights import global_rights, pool_rights
+from pools.selectors.verbs import lacking, offered, verbs_of
 from pools.views._acting import act
-from pools.views.verbs import lacking, offered, verbs_of
 
 ADD_POOL = "pools.add_pool"
 
@@ -59,7 +59,7 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
     row = row_of(found)
     rights = pool_rights(actor, found, CONTROL, SCALE, CONFIG)
     queues, queue_count = queues_of(found)
-    verbs = offered(found, verbs_of(found, row.presence, rights))
+    verbs = offered(found, verbs_of(row.presence, rights))
     page = request.GET.get("page", "1")
     number = int(page) if page.isdecimal() and len(page) < 7 else 1
     return {

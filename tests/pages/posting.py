@@ -1,0 +1,36 @@
+"""What the config page posts, for its tests."""
+
+from typing import Any
+
+from audit.models import Event
+from pools.forms.config import ConfigForm
+from pools.models import ConfigVersion, OutboxMessage
+from pools.spec import PoolSpec, to_yaml
+from tests.support import factories as make
+
+URL = "/pools/payments/config/"
+HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
+RULES = {"retry-TOTAL_FORMS": "0", "retry-INITIAL_FORMS": "0"}
+RULE = {"task": "shop.*", "max": "3", "backoff": "10", "cap": "600", "jitter": "20", "transient": "", "permanent": ""}
+
+
+def fields(**changes: Any) -> dict[str, Any]:
+    """What the form page posts, unchanged but for ``changes``; they would publish version 3."""
+    spec = make.spec(queues=["payments", "payments.high"], workers=5)
+    form = ConfigForm(initial=ConfigForm.initial_of(spec))
+    typed = {name: form[name].field.prepare_value(form[name].initial) for name in form.fields}
+    posted = {name: str(value) for name, value in typed.items() if value is not None}
+    return posted | RULES | {"as": "form", "do": "publish", "message": "Why not", "expected_version": "2"} | changes
+
+
+def text(spec: PoolSpec | str, **changes: Any) -> dict[str, Any]:
+    shown = spec if isinstance(spec, str) else to_yaml(spec)
+    return {"as": "yaml", "do": "publish", "text": shown, "message": "Why not", "expected_version": "2"} | changes
+
+
+def rule(**changes: str) -> dict[str, str]:
+    return RULES | {"retry-TOTAL_FORMS": "1"} | {f"retry-0-{name}": value for name, value in (RULE | changes).items()}
+
+
+def unchanged() -> bool:
+    return ConfigVersion.objects.count() == 2 and not Event.objects.exists() and not OutboxMessage.objects.exists()
