@@ -95,6 +95,20 @@ def require_globally(actor: Actor, permission: str) -> None:
         raise Denied(permission)
 
 
+def require_for_team(actor: Actor, permission: str, team: Team) -> None:
+    """Raise ``Denied`` unless one of the actor's roles *in that team* holds the model permission (``app.codename``).
+
+    Whoever may change roles could give themselves one in any team, and is not asked.
+    """
+    require_globally(actor, permission)
+    if actor.kind == "system" or can_globally(actor, "auth.change_group"):
+        return
+    app, codename = permission.split(".")
+    roles = actor.user.groups.filter(name__startswith=f"{team.slug}:")
+    if not roles.filter(permissions__codename=codename, permissions__content_type__app_label=app).exists():
+        raise Denied(permission)
+
+
 def visible_pools(actor: Actor) -> QuerySet[Pool]:
     """The pools that the actor may see. Everything else that belongs to a pool is reached through these."""
     return pools_with(actor, VIEW)

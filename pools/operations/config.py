@@ -9,7 +9,7 @@ from audit.recorder import record
 from pools.models import ConfigState, ConfigVersion, Pool, PoolKind, SecretReference
 from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
 from pools.operations.errors import Refused
-from pools.permissions import CONFIG, require
+from pools.permissions import CONFIG, require, visible_pools
 from pools.spec import PoolSpec, canonical, diff, parse_spec
 
 
@@ -81,7 +81,7 @@ def add_version(
     if pool.kind != PoolKind.MANAGED:
         raise Refused("", f"{pool.slug} is not managed: it has no config. Nothing was changed.")
     previous = newest_spec(pool)
-    _refuse_shared_queues(pool, spec)
+    _refuse_shared_queues(actor, pool, spec)
     version = ConfigVersion.objects.create(
         pool=pool,
         number=pool.config_number + 1,
@@ -119,12 +119,14 @@ def _references(spec: PoolSpec) -> dict[str, str]:
     return found
 
 
-def _refuse_shared_queues(pool: Pool, spec: PoolSpec) -> None:
+def _refuse_shared_queues(actor: Actor, pool: Pool, spec: PoolSpec) -> None:
     """A queue belongs to one pool: permissions, figures and dead letters follow it."""
+    visible = set(visible_pools(actor).values_list("slug", flat=True))
     others = Pool.objects.filter(broker=pool.broker, kind=PoolKind.MANAGED).exclude(pk=pool.pk)
     for slug, queues in others.values_list("slug", "queues"):
         shared = sorted(set(queues) & set(spec.queues))
         if shared:
-            raise Refused("queues", f"{', '.join(shared)} belongs to the pool {slug}. Nothing was changed.")
+            owner = f"the pool {slug}" if slug in visible else "another pool"
+            raise Refused("queues", f"{', '.join(shared)} belongs to {owner}. Nothing was changed.")
     if "console" in spec.queues:
         raise Refused("queues", "console is the queue of the console's own jobs. Nothing was changed.")

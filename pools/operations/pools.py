@@ -12,7 +12,7 @@ from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand,
 from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
 from pools.operations.config import add_version, newest_spec
 from pools.operations.errors import Refused
-from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_globally
+from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
 from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
@@ -35,7 +35,7 @@ def pool_create(
     criticality: str = Criticality.STANDARD,
 ) -> Pool:
     """Make a managed pool with its first config version. Raises ``Denied``, ``Refused``."""
-    require_globally(actor, "pools.add_pool")
+    require_for_team(actor, "pools.add_pool", team)
     if environment != settings.POOLWARDEN_ENV:
         raise Refused("environment", f"This console runs {settings.POOLWARDEN_ENV}; nothing was made.")
     if slug in RESERVED_SLUGS:

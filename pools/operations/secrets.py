@@ -12,7 +12,7 @@ from pools.models import Pool, SecretReference, Team
 from pools.operations.base import clean_reason, expect, operation
 from pools.operations.config import newest_spec
 from pools.operations.errors import Refused
-from pools.permissions import require_globally
+from pools.permissions import require_for_team
 
 MANAGE = "pools.change_secretreference"
 _ENV_NAME = re.compile(r"env://[A-Za-z_][A-Za-z0-9_]{0,200}")
@@ -21,7 +21,7 @@ _ENV_NAME = re.compile(r"env://[A-Za-z_][A-Za-z0-9_]{0,200}")
 @operation("secret.registered")
 def secret_register(*, actor: Actor, name: str, uri: str, team: Team, description: str = "") -> SecretReference:
     """Register ``name`` → ``uri``. Raises ``Denied``, ``Refused``."""
-    require_globally(actor, MANAGE)
+    require_for_team(actor, MANAGE, team)
     secret = SecretReference(name=name, uri=check_uri(uri), team=team, description=description)
     _validate(secret)
     secret.save()
@@ -34,8 +34,8 @@ def secret_change(
     *, actor: Actor, secret: SecretReference, uri: str, description: str, expected_version: int | None
 ) -> SecretReference:
     """Point a name elsewhere. Pools use the new reference from their next config version on."""
-    require_globally(actor, MANAGE)
     secret = SecretReference.objects.select_for_update().get(pk=secret.pk)
+    require_for_team(actor, MANAGE, secret.team)
     expect(secret.revision, expected_version, secret.name)
     before = _facts(secret)
     secret.uri, secret.description = check_uri(uri), description
@@ -51,9 +51,9 @@ def secret_change(
 @operation("secret.removed")
 def secret_remove(*, actor: Actor, secret: SecretReference, reason: str) -> None:
     """Remove a reference that no pool's newest config names."""
-    require_globally(actor, MANAGE)
-    reason = clean_reason(reason)
     secret = SecretReference.objects.select_for_update().get(pk=secret.pk)
+    require_for_team(actor, MANAGE, secret.team)
+    reason = clean_reason(reason)
     users = secret_users(secret.name)
     if users:
         raise Refused("", f"{secret.name} is used by {', '.join(users)}. Nothing was changed.")
