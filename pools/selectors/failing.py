@@ -81,9 +81,14 @@ def _new_item(group: FailureGroup, presence: Presence, history: tuple[int, ...])
 
 
 def _after(group: FailureGroup, presence: Presence) -> str:
-    """``3 min after config v42.``, when that is close enough to be a cause."""
+    """``3 min after config v42.``, when that is close enough to be a cause; a first version changed nothing."""
     told = presence.published
-    if told is None or told.signed_at is None or not timedelta() <= group.first_seen - told.signed_at <= BLAMED:
+    if (
+        told is None
+        or told.number == 1
+        or told.signed_at is None
+        or not timedelta() <= group.first_seen - told.signed_at <= BLAMED
+    ):
         return ""
     seconds = int((group.first_seen - told.signed_at).total_seconds())
     seconds -= seconds % 60 if seconds > 60 else 0

@@ -21,6 +21,7 @@ from pools.models import (
     Worker,
 )
 
+MOMENT = timedelta(seconds=15)
 JUST_NOW = timedelta(minutes=1)
 SPARK_SPAN = timedelta(minutes=5)
 
@@ -74,6 +75,13 @@ class Presence:
         if self.command is None or not self.live:
             return False
         return len(self.applied) < len(self.live) or timezone.now() - self.command.issued_at < JUST_NOW
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody gave a command a moment ago and now watches it being applied."""
+        if self.command is None or len(self.applied) == len(self.live):
+            return False
+        return timezone.now() - self.command.issued_at < MOMENT
 
     @property
     def attesting(self) -> int:

@@ -145,13 +145,14 @@ def test_an_agent_that_left_while_others_go_on(cast: Cast, payments: Pool) -> No
 
 
 def test_a_new_failure_with_what_came_just_before_it(cast: Cast) -> None:
-    pool = make.pool(cast.payments, signed_at=make.ago(minutes=53), now=NOW | {"workers": 4, "wanted": 4})
+    figures = NOW | {"workers": 4, "wanted": 4}
+    pool = make.pool(cast.payments, versions=2, signed_at=make.ago(minutes=53), now=figures)
     make.serves(make.agent(), pool)
     group = make.failure_group(pool, open_count=4102, first_seen=make.ago(minutes=50))
     make.failure_hours(group, 0, 2100, 2002)
     assert titles(cast) == ["New failure in payments: 4,102 jobs with TimeoutError connect to eu2.cardgate.example:443"]
     content = shown(cast)
-    assert "That was 3 min after config v1." in content and f"/dead-letters/groups/{group.pk}/" in content
+    assert "That was 3 min after config v2." in content and f"/dead-letters/groups/{group.pk}/" in content
     assert "Triage 4,102 jobs" in content and "now 2,002" in content
 
 
