@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.acceptance.steps import People, sign_in
 from tests.support.installation import Installation, own_database
 
 CHROMIUM = (
@@ -41,21 +42,14 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
 
 
 @pytest.fixture
-def people(browser: Browser, demo: Installation) -> Iterator[Any]:
+def people(browser: Browser, demo: Installation) -> Iterator[People]:
     """``people("oncall")`` is a page in a browser context of its own, signed in as that demo account."""
-    contexts = []
+    pages: list[Page] = []
 
-    def sign_in(name: str, **options: Any) -> Page:
-        context = browser.new_context(base_url=demo.url, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.goto("/sign-in/")
-        page.get_by_label("Username").fill(name)
-        page.get_by_label("Password").fill("poolwarden-demo")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-        return page
+    def arrive(name: str, **options: Any) -> Page:
+        pages.append(sign_in(browser, demo.url, name, **options))
+        return pages[-1]
 
-    yield sign_in
-    for context in contexts:
-        context.close()
+    yield arrive
+    for page in pages:
+        page.context.close()

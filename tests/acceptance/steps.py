@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from playwright.sync_api import APIResponse, Locator, Page
+from playwright.sync_api import APIResponse, Browser, Locator, Page, expect
 
 from tests.support.waiting import wait_for
 
@@ -13,6 +13,17 @@ class People(Protocol):
     """The fixture ``people``: signs in, and gives a page in a browser context of that person's own."""
 
     def __call__(self, name: str, **options: Any) -> Page: ...
+
+
+def sign_in(browser: Browser, url: str, name: str, **options: Any) -> Page:
+    """A page of an installation, in a browser context of its own, signed in as one of the demo accounts."""
+    page = browser.new_context(base_url=url, **options).new_page()
+    page.goto("/sign-in/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill("poolwarden-demo")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    return page
 
 
 def token_of(page: Page) -> str:
