@@ -35,10 +35,10 @@ STATES = {
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
     Outcome.DISCARDED: ("ok", "Discarded", "check", ""),
-    Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "no longer failed: somebody else was quicker"),
+    Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "handled by somebody else"),
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
-    Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged: RQ could not run it"),
-    Outcome.CANCELLED: ("", "Cancelled", "player-stop", "stays among the dead letters"),
+    Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
+    Outcome.CANCELLED: ("", "Cancelled", "player-stop", ""),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
 }
 

@@ -43,7 +43,7 @@ def test_progress_adds_up_to_the_frozen_set(cast: Cast, payments: Pool, requeue:
     assert "5 requeued, 2 skipped, no longer there, 1 skipped, damaged, 2 not sent yet" in page
     tabs = re.findall(r"(All|Requeued|Skipped|Not sent yet|Cancelled) <span class=\"pw-n\">(\d+)", page)
     assert tabs == [("All", "10"), ("Requeued", "5"), ("Skipped", "3"), ("Not sent yet", "2")]
-    assert "no longer failed: somebody else was quicker" in words and "the broker no longer has it" in words
+    assert "handled by somebody else" in words and "the broker no longer has it" in words
 
 
 def test_who_and_why(cast: Cast, payments: Pool, requeue: Made) -> None:
