@@ -5,14 +5,12 @@ a check asks for the permission on the object. Permissions that concern no singl
 ``GLOBAL_GRANTS``.
 """
 
-from typing import cast
-
 from django.contrib.auth.models import Group, Permission
 from django.db.models import QuerySet
-from guardian.shortcuts import assign_perm, get_groups_with_perms, get_objects_for_user
+from guardian.shortcuts import get_objects_for_user
 
 from audit.actor import Actor
-from pools.models import Pool, Team
+from pools.models import Pool, PoolGroupPermission, Team
 
 VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
 CONTROL, SCALE = "control_pool", "scale_pool"
@@ -65,10 +63,15 @@ def role_group(team: Team, role: str) -> Group:
 
 def grant_team(pool: Pool) -> None:
     """Give the roles of the pool's team their permissions on it."""
-    for role, permissions in ROLE_GRANTS.items():
-        group = role_group(pool.team, role)
-        for permission in permissions:
-            assign_perm(permission, group, pool)
+    known = {row.codename: row for row in Permission.objects.filter(content_type__app_label="pools")}
+    PoolGroupPermission.objects.bulk_create(
+        [
+            PoolGroupPermission(content_object=pool, group=role_group(pool.team, role), permission=known[codename])
+            for role, codenames in ROLE_GRANTS.items()
+            for codename in codenames
+        ],
+        ignore_conflicts=True,
+    )
 
 
 def can(actor: Actor, permission: str, pool: Pool) -> bool:
@@ -135,9 +138,3 @@ def who_can_grant() -> str:
     )
     names = sorted(name for name in admins if name)
     return f"{' or '.join(names[:3])} can grant it." if names else "An administrator can grant it."
-
-
-def pool_grants(pool: Pool) -> dict[str, list[str]]:
-    """Group name → permissions it holds on the pool, for the access page."""
-    held = cast("dict[Group, list[str]]", get_groups_with_perms(pool, attach_perms=True))
-    return {group.name: sorted(permissions) for group, permissions in held.items()}

@@ -11,7 +11,7 @@ from audit.recorder import record
 from audit.target import Target
 from pools.broker.console_queue import QUEUE as CONSOLE_QUEUE
 from pools.controller.lease import LeaderLease
-from pools.models import Pool, PoolKind, Team
+from pools.models import Criticality, Pool, PoolKind, Team
 from pools.permissions import grant_team
 
 NAMES = {PoolKind.ATTACHED: "Attached workers", PoolKind.CONSOLE: "Console jobs"}
@@ -69,6 +69,7 @@ def _make_pool(kind: PoolKind, alias: str, lease: LeaderLease) -> None:
             kind=kind,
             broker=alias,
             environment=settings.POOLWARDEN_ENV,
+            criticality=Criticality.INTERNAL if kind == PoolKind.CONSOLE else Criticality.STANDARD,
             team=_team(),
             queues=[CONSOLE_QUEUE] if kind == PoolKind.CONSOLE else [],
         )

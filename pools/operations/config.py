@@ -1,7 +1,5 @@
 """Config versions: publish, go back, renew. A version is a new row; nothing is ever edited."""
 
-import json
-
 from django.utils import timezone
 
 from audit.actor import Actor
@@ -10,7 +8,8 @@ from pools.models import ConfigState, ConfigVersion, Pool, PoolKind, SecretRefer
 from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
 from pools.operations.errors import Refused
 from pools.permissions import CONFIG, require, visible_pools
-from pools.spec import PoolSpec, canonical, diff, parse_spec
+from pools.selectors.config import newest_spec, spec_of
+from pools.spec import PoolSpec, canonical, diff
 
 
 @operation("config.published")
@@ -62,16 +61,6 @@ def config_renew(*, actor: Actor, pool: Pool) -> ConfigVersion:
     version = add_version(actor=actor, pool=pool, spec=spec, message=message, restored_from=pool.config_number)
     record(actor=actor, action="config.renewed", target=pool_target(pool), after={"version": version.number})
     return version
-
-
-def spec_of(version: ConfigVersion) -> PoolSpec:
-    return parse_spec(json.loads(bytes(version.spec)))
-
-
-def newest_spec(pool: Pool) -> PoolSpec | None:
-    """The spec of the newest version, signed or not; None before the first."""
-    version = ConfigVersion.objects.filter(pool=pool, number=pool.config_number).first()
-    return spec_of(version) if version else None
 
 
 def add_version(

@@ -10,9 +10,10 @@ from audit.actor import Actor
 from audit.recorder import record
 from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand, RunState, Team
 from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
-from pools.operations.config import add_version, newest_spec
+from pools.operations.config import add_version
 from pools.operations.errors import Refused
 from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
+from pools.selectors.config import newest_spec
 from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs

@@ -10,9 +10,9 @@ from audit.recorder import record
 from audit.target import Target
 from pools.models import Pool, SecretReference, Team
 from pools.operations.base import clean_reason, expect, operation
-from pools.operations.config import newest_spec
 from pools.operations.errors import Refused
 from pools.permissions import require_for_team
+from pools.selectors.config import newest_spec
 
 MANAGE = "pools.change_secretreference"
 _ENV_NAME = re.compile(r"env://[A-Za-z_][A-Za-z0-9_]{0,200}")

@@ -6,8 +6,10 @@ from datetime import datetime
 from django.db.models import Count, Max, Q
 
 from audit.actor import Actor
-from pools.models import Agent, BrokerState, Operation, OperationState, PoolNow
+from pools.models import Agent, BrokerState, Operation, OperationState
 from pools.permissions import visible_pools
+
+DEAD_LETTERS = "now__dead_letters"
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,14 @@ class Navigation:
 
 def navigation(actor: Actor) -> Navigation:
     """Counts over what the actor may see."""
-    pools = dict(visible_pools(actor).values_list("pk", "slug"))
+    pools = {pk: (slug, dead or 0) for pk, slug, dead in visible_pools(actor).values_list("pk", "slug", DEAD_LETTERS)}
     agents = Agent.objects.filter(pools__pool__in=pools).aggregate(
         all=Count("pk", distinct=True), gone=Count("pk", distinct=True, filter=Q(gone_at__isnull=False))
     )
     return Navigation(
         pools=len(pools),
-        slugs=sorted(pools.values()),
-        dead_letters=sum(PoolNow.objects.filter(pool__in=pools).values_list("dead_letters", flat=True)),
+        slugs=sorted(slug for slug, _ in pools.values()),
+        dead_letters=sum(dead for _, dead in pools.values()),
         operations_running=Operation.objects.filter(pools__in=pools, state=OperationState.RUNNING).distinct().count(),
         agents=agents["all"],
         agents_gone=agents["gone"],

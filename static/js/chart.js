@@ -8,6 +8,9 @@ const number = (value) => (value == null ? "–" : value.toLocaleString("en-US")
 const compact = (value) => (value >= 1000 ? `${number(value / 1000)} k` : number(value));
 const FONT = '11px Inter, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
 
+// Seconds between labels. They show hours and minutes: a smaller step would repeat itself.
+const STEPS = [60, 300, 600, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 7 * 86400];
+
 const read = (figure) => JSON.parse(document.getElementById(figure.dataset.chart).textContent);
 const columns = (data) => [data.times, ...data.series.map((series) => series.values)];
 
@@ -34,7 +37,7 @@ function options(figure, plot, data) {
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 1)] } },
     series: [{}, ...data.series.map((series, index) => seriesOptions(series, index === 0))],
     axes: [
-      { stroke: token("ink-3"), font: FONT, size: 24, gap: 4, grid: { show: false }, ticks: { show: false }, values: hours },
+      { incrs: STEPS, stroke: token("ink-3"), font: FONT, size: 24, gap: 4, grid: { show: false }, ticks: { show: false }, values: hours },
       { size: 0, grid, ticks: { show: false }, values: (_, at) => (ticks = at).map(() => "") },
     ],
     hooks: {

@@ -15,8 +15,8 @@ from audit.actor import system_actor
 from controlplane.demo import DEMO_ACCOUNTS, DEMO_PASSWORD
 from pools.models import Criticality, Pool, Team
 from pools.operations import access_grant_role, config_publish, pool_create
-from pools.operations.config import newest_spec
 from pools.permissions import role_group
+from pools.selectors.config import newest_spec
 from pools.spec import parse_spec
 
 DEMO_FOLDER = Path(settings.BASE_DIR) / "deploy" / "demo"
