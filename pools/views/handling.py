@@ -13,7 +13,6 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_POST
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
@@ -65,10 +64,12 @@ def offers(rights: Mapping[str, Right], query: str = "") -> list[Offer]:
     ]
 
 
-@require_POST
 def handle(request: HttpRequest, verb: str) -> HttpResponse:
-    """Show what the selection holds; with a reason, freeze it and start the operation."""
+    """Show what the selection holds; with a reason, freeze it and start the operation. Only by POST."""
     actor, doing = actor_of(request), VERBS[verb]
+    if request.method != "POST":
+        page = {"verb": doing, "problem": "Select what to handle first. Nothing was changed.", "count": 0}
+        return only_by_post(request, "dead_letters/confirm.html", page)
     asked = "reason" in request.POST
     form = ConfirmForm(request.POST if asked else None)
     try:
@@ -91,6 +92,13 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
         to=lambda row: reverse("operation", args=[row.pk]),
         otherwise=page_with,
     )
+
+
+def only_by_post(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    """A page for whoever comes here by a link, such as from signing in again on the way: nothing is done."""
+    response = render(request, template, context, status=405)
+    response["Allow"] = "POST"
+    return response
 
 
 def _template(request: HttpRequest) -> str:

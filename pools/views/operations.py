@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
@@ -32,6 +32,7 @@ from pools.selectors.operations import (
 from pools.selectors.phrases import jobs, names
 from pools.selectors.triage import right
 from pools.views._acting import act
+from pools.views.handling import only_by_post
 
 MOVES: dict[str, Callable[..., Operation]] = {
     "start": operation_start,
@@ -78,11 +79,12 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "operations/operation.html", _context(request, actor, _find(actor, pk)))
 
 
-@require_POST
 def move(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
-    """Start, pause, resume or cancel. Only cancelling asks why: the others can be taken back."""
+    """Start, pause, resume or cancel, only by POST. Only cancelling asks why: the others can be taken back."""
     actor = actor_of(request)
     row = _find(actor, pk)
+    if request.method != "POST":
+        return only_by_post(request, "operations/operation.html", _context(request, actor, row))
     form = (CancelForm if verb == "cancel" else MoveForm)(request.POST)
     return act(
         request,

@@ -135,7 +135,9 @@ def test_outsiders_learn_nothing(cast: Cast, payments: Pool, verb: str) -> None:
 def test_only_post_acts(cast: Cast, payments: Pool, verb: str) -> None:
     failed(payments, "a")
     client = signed_in(cast.bob)
-    assert client.get(url(verb), {"id": pks("a"), "reason": "x"}).status_code == 405
+    by_link = client.get(url(verb), {"id": pks("a"), "reason": "x"})
+    assert (by_link.status_code, by_link["Allow"]) == (405, "POST")
+    assert "Select what to handle first. Nothing was changed." in text(by_link.content)
     assert Client(enforce_csrf_checks=True).post(url(verb), {"id": pks("a"), "reason": "x"}).status_code in (302, 403)
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(cast.bob)
