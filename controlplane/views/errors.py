@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import structlog
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -12,6 +13,9 @@ log = structlog.get_logger(__name__)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        message = "The form holds more than 8 MiB. Go back: your browser kept what you typed."
+        return _error(request, "errors/400.html", 413, message=message)
     return _error(request, "errors/400.html", 400)
 
 
