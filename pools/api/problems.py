@@ -70,7 +70,7 @@ def install_problems(api: NinjaAPI) -> None:
     on(AuditError, lambda e: problem(422, f"{e.message} Nothing was changed."))
     on(SpecError, lambda e: problem(422, "Nothing was changed.", errors=_spec_errors(e)))
     on(ValidationError, lambda e: problem(422, "Nothing was changed.", errors=_input_errors(e)))
-    on(RequestDataTooBig, lambda e: problem(413, "The body is larger than 1 MiB. Nothing was changed."))
+    on(RequestDataTooBig, lambda e: problem(413, "The body is larger than 8 MiB. Nothing was changed."))
     on(AuthenticationError, _unauthenticated)
     on(ObjectDoesNotExist, lambda e: problem(404))
     on(Http404, lambda e: problem(404))
