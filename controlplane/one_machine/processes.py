@@ -4,6 +4,7 @@
 back to it and is found at the end. Signals only set a flag; the loop does the work.
 """
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -107,6 +108,7 @@ class Family:
         self.say(f"{child.name} ended with {child.process.returncode}; starting it again in {child.delay:g} s")
         if child.process.returncode > 0 and child.tail():
             self.say(f"  {child.tail(1)}")
+        _kill_group(child.process.pid)
         child.process, child.due = None, now + child.delay
         child.delay = min(child.delay * 2, LONGEST_DELAY)
 
@@ -148,6 +150,14 @@ class Family:
             for child in self.children:
                 child.running  # noqa: B018 - polling reaps it
         return killed
+
+
+def _kill_group(leader: int) -> None:
+    """What a killed child leaves behind: a web worker would go on answering beside its successor. RQ workers of an
+    agent lead groups of their own and go on, as they should.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def _children_of(parent: int) -> list[int]:
