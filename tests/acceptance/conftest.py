@@ -27,7 +27,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Tests that use it share one: they carry ``pytest.mark.xdist_group("demo")`` and leave it running."""
     home = tmp_path_factory.mktemp("demo") / "home"
     installation = Installation(home, extra=own_database(home))
-    installation.start()
+    installation.start(timeout=150)
+    yield installation
+    assert installation.stop() == 0, installation.report()
+
+
+@pytest.fixture(scope="session")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """For what is killed, tampered with and abused: ``pytest.mark.xdist_group("victim")``. It must always recover."""
+    home = tmp_path_factory.mktemp("victim") / "home"
+    installation = Installation(home, extra=own_database(home))
+    installation.start(timeout=150)
     yield installation
     assert installation.stop() == 0, installation.report()
 

@@ -1,11 +1,14 @@
 """What the stories have in common: who plays, and the first clicks."""
 
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from playwright.sync_api import APIResponse, Browser, Locator, Page, expect
 
+from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
 
@@ -75,3 +78,14 @@ def wait_reloading(page: Page, condition: Callable[[], bool], message: str, *, t
         return condition()
 
     wait_for(check, timeout=timeout, every=0.3, message=message)
+
+
+@contextmanager
+def nobody_restarts(victim: Installation) -> Iterator[None]:
+    """``up`` stands still, so what is killed stays dead for as long as a test wants to look."""
+    assert victim.process is not None
+    victim.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        victim.process.send_signal(signal.SIGCONT)

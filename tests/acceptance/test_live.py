@@ -109,9 +109,11 @@ def frozen(demo: Installation) -> Iterator[None]:
     assert web
     for pid in web:
         os.kill(pid, signal.SIGSTOP)
-    yield
-    for pid in web:
-        os.kill(pid, signal.SIGCONT)
+    try:
+        yield
+    finally:
+        for pid in web:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_numbers_that_stopped_say_how_old_they_are(people: People, demo: Installation) -> None:
