@@ -36,6 +36,7 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 	$(BIN)/uv pip sync -q requirements/bench.txt requirements/uv.txt
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.overview
+	$(BIN)/python -m bench.commands
 
 lock: $(STAMP) ## Pin requirements/ anew from pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-header pyproject.toml --extra runtime -o requirements/runtime.txt

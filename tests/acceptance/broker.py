@@ -15,7 +15,6 @@ from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
 Heartbeat = dict[str, Any]
-SECONDS_TO_APPLY = 2.0  # from the click until agents have applied it: docs and issue give this figure
 
 
 def broker_of(installation: Installation) -> redis.Redis:
