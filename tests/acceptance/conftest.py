@@ -24,7 +24,7 @@ expect.set_options(timeout=15_000)
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Tests that use it share one: they carry ``pytest.mark.xdist_group("demo")`` and leave it running."""
+    """Tests that use it share one and leave it running: all of them run in one process (``xdist_group``)."""
     home = tmp_path_factory.mktemp("demo") / "home"
     installation = Installation(home, extra=own_database(home))
     installation.start(timeout=150)
@@ -34,7 +34,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """For what is killed, tampered with and abused: ``pytest.mark.xdist_group("victim")``. It must always recover."""
+    """For what is killed, tampered with and abused. It must always recover."""
     home = tmp_path_factory.mktemp("victim") / "home"
     installation = Installation(home, extra=own_database(home))
     installation.start(timeout=150)

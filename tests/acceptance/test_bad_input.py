@@ -19,7 +19,7 @@ from tests.acceptance.steps import People, a_group, a_job, nobody_restarts, post
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance"), pytest.mark.timeout(300)]
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'); DROP TABLE pools_pool;-- {{7*7}} {% debug %}"""
 OTHERS = (
@@ -60,7 +60,6 @@ def send(page: Page, form: dict[str, Any], fields: dict[str, str]) -> APIRespons
     return page.context.request.post(form["action"], form=values, max_redirects=0)
 
 
-@pytest.mark.xdist_group("victim")
 def test_hostile_text_in_every_field_of_every_form(admin: Page) -> None:
     make = {"slug": POOL, "name": HOSTILE[:90], "team": "demo", "criticality": "low", "queues": POOL, "workers": "0"}
     admin.goto("/pools/new/")
@@ -115,7 +114,6 @@ def form_pages(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.xdist_group("victim")
 @pytest.mark.parametrize("megabytes", [0.003, 5])
 def test_a_reason_that_is_too_long_is_not_lost(admin: Page, megabytes: float) -> None:
     length = type_much(admin, megabytes)
@@ -123,7 +121,6 @@ def test_a_reason_that_is_too_long_is_not_lost(admin: Page, megabytes: float) ->
     assert admin.get_by_label("Reason").evaluate("field => field.value.length") == length
 
 
-@pytest.mark.xdist_group("victim")
 def test_a_form_that_is_too_large_stays_in_the_browser(admin: Page) -> None:
     length = type_much(admin, 9)
     expect(admin.get_by_role("heading", level=1)).to_have_text("The console could not read this request")
@@ -168,7 +165,6 @@ def without_database(victim: Installation) -> Iterator[None]:
         elsewhere.rename(path)
 
 
-@pytest.mark.xdist_group("victim")
 def test_without_its_database(admin: Page, victim: Installation) -> None:
     admin.goto("/pools/stdlib-parse/pause/")
     token = token_of(admin)
@@ -190,7 +186,6 @@ def test_without_its_database(admin: Page, victim: Installation) -> None:
     expect(admin.locator("#pool-state")).to_contain_text("Running")
 
 
-@pytest.mark.xdist_group("victim")
 def test_without_its_broker(admin: Page, victim: Installation) -> None:
     """Pages need no Redis: they show what is known, say how old it is, and keep what is asked for."""
     letter = a_letter(admin)
@@ -225,7 +220,6 @@ def broker_answers(victim: Installation) -> bool:
         return False
 
 
-@pytest.mark.xdist_group("demo")
 def test_without_scripts_every_page_reads_and_a_requeue_works(people: People) -> None:
     page = people("oncall", java_script_enabled=False)
     a_job(page)

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.acceptance.steps import People, a_group, a_job, number_in, post, token_of, wait_reloading
 from tests.support.installation import ROOT, Installation, clean_environ
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
 
 WHY = "The modules were fixed & deployed <today>"
 
