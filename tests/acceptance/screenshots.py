@@ -1,6 +1,6 @@
 """The console's pictures: ``python -m tests.acceptance.screenshots docs/img`` starts an installation and takes them.
 
-It waits until the demo has something to tell: failures of several causes, an operation that ran, a few minutes of history.
+It waits until the demo has something to tell: failures of several causes, an operation, some minutes of history.
 """
 
 import re
