@@ -4,12 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.acceptance.steps import People, a_group, a_job, number_in, post, token_of, wait_reloading
+from tests.acceptance.steps import People, a_group, a_job, number_in, post, sign_in, token_of, wait_reloading
 from tests.support.installation import ROOT, Installation, clean_environ
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
@@ -27,47 +28,48 @@ class Requeued:
 
 
 @pytest.fixture(scope="module")
-def acts() -> dict[str, Requeued]:
-    """What one part of the story leaves for the next."""
-    return {}
+def requeued(browser: Browser, demo: Installation) -> Iterator[Requeued]:
+    """On-call sees a failure on the overview, opens it, requeues it with a reason, and watches the outcome."""
+    page = sign_in(browser, demo.url, "oncall")
+    open_failure(page)
+    act = panel(page, "Requeue this group")
+    count = number_in(act.locator("dt.pw-big"))
+    act.get_by_label("Reason").fill(WHY)
+    act.get_by_role("button", name=re.compile(f"^Requeue {count:,} jobs?$")).click()
+    expect(page.locator("#state")).to_have_text("Ended", timeout=30_000)
+    job = page.locator("#item-rows a[data-open]").first.get_attribute("href") or ""
+    yield Requeued(page.url, job, count)
+    page.context.close()
 
 
 def panel(page: Page, name: str) -> Locator:
     return page.get_by_role("region", name=name, exact=True)
 
 
-def test_on_call_requeues_a_failure_group(people: People, acts: dict[str, Requeued]) -> None:
-    page = people("oncall")
+def open_failure(page: Page) -> None:
+    """From the overview's first new failure to the page of its cause."""
     triage = panel(page, "Needs attention").get_by_role("link", name=re.compile(r"^Triage \d+ jobs?")).first
     expect(triage).to_be_visible(timeout=90_000)
-    failure = (
-        panel(page, "Needs attention")
-        .locator("li", has=page.get_by_role("link", name=re.compile(r"^Triage")))
-        .first.get_by_role("heading")
-    )
-    cause = failure.inner_text().partition(" with ")[2]
+    items = panel(page, "Needs attention").locator("li", has=page.get_by_role("link", name=re.compile("^Triage")))
+    cause = items.first.get_by_role("heading").inner_text().partition(" with ")[2]
     triage.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(cause)
     expect(panel(page, "Traceback").locator(".pw-trace")).to_contain_text("stdlib_jobs.py")
 
-    act = panel(page, "Requeue this group")
-    count = number_in(act.locator("dt.pw-big"))
-    act.get_by_label("Reason").fill(WHY)
-    act.get_by_role("button", name=re.compile(f"^Requeue {count:,} jobs?$")).click()
 
-    expect(page.locator("#state")).to_have_text("Ended", timeout=30_000)
-    expect(page.locator("#progress")).to_contain_text(f"{count:,} of {count:,} have an outcome")
-    outcomes = [number_in(figure) for figure in page.locator("#progress dd").all()]
-    assert sum(outcomes) == count
-    requeued = page.locator("#progress dl div", has_text="Requeued").locator("dd")
-    assert number_in(requeued) == count, "nobody else touched these jobs"
+def test_on_call_requeues_a_failure_group_and_sees_every_outcome(people: People, requeued: Requeued) -> None:
+    page = people("oncall")
+    page.goto(requeued.path)
+    expect(page.locator("#progress")).to_contain_text(f"{requeued.count:,} of {requeued.count:,} have an outcome")
+    assert sum(number_in(figure) for figure in page.locator("#progress dd").all()) == requeued.count
+    sent = page.locator("#progress dl div", has_text="Requeued").locator("dd")
+    assert number_in(sent) == requeued.count, "nobody else touched these jobs"
     expect(panel(page, "Who and why")).to_contain_text(WHY)
-    job = page.locator("#item-rows a[data-open]").first.get_attribute("href") or ""
-    acts["group"] = Requeued(page.url, job, count)
+    expect(panel(page, "Who and why")).to_contain_text("oncall")
 
 
-def test_the_auditor_finds_who_did_what_to_what_and_why(people: People, acts: dict[str, Requeued]) -> None:
-    operation = acts["group"].path.rstrip("/").rpartition("/")[2]
+def test_the_auditor_finds_who_did_what_to_what_and_why(people: People, requeued: Requeued) -> None:
+    operation = requeued.path.rstrip("/").rpartition("/")[2]
     page = people("auditor")
     page.get_by_role("link", name="Audit").click()
     wanted = panel(page, "Filter")
@@ -202,10 +204,10 @@ def api_token(demo: Installation, user: str) -> str:
     return done.stdout.strip()
 
 
-def test_the_requeued_jobs_ran_again(people: People, acts: dict[str, Requeued]) -> None:
+def test_the_requeued_jobs_ran_again(people: People, requeued: Requeued) -> None:
     """The cause is still there (this platform has no ``winreg``), so they come back, and their story says so."""
     page = people("oncall")
-    page.goto(acts["group"].job)
+    page.goto(requeued.job)
     story = page.locator("#story")
     expect(story).to_contain_text("Requeued")
     expect(story).to_contain_text(WHY)
