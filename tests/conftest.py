@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before Django reads its settings: a home of this test run's own, plain HTTP for the test client.
 os.environ.setdefault("POOLWARDEN_HOME", tempfile.mkdtemp(prefix="poolwarden-test-"))
@@ -14,6 +15,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "controlplane.settings"
 
 import django
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 django.setup()
 
@@ -24,6 +26,21 @@ settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 from tests.support.valkey import ValkeyServer, free_port
+
+
+class OneHomeForAcceptance(LoadScopeScheduling):
+    """Spreads single tests over the processes, but keeps the acceptance tests, which share installations, in one.
+
+    They begin first. (The plugin's own groups do not reach the scheduler under this version of pytest.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "acceptance" if nodeid.startswith("tests/acceptance/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return OneHomeForAcceptance(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -24,7 +24,7 @@ expect.set_options(timeout=15_000)
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Tests that use it share one and leave it running: all of them run in one process (``xdist_group``)."""
+    """Tests that use it share one and leave it running: all of them run in one process (``OneHomeForAcceptance``)."""
     home = tmp_path_factory.mktemp("demo") / "home"
     installation = Installation(home, extra=own_database(home))
     installation.start(timeout=150)

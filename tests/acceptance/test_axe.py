@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.acceptance.look import add_axe, findings_of, inspect
 from tests.acceptance.steps import People, a_group, a_job, post
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 MOST_PAGES = 40
 

@@ -19,7 +19,7 @@ from tests.acceptance.steps import People, a_group, a_job, nobody_restarts, post
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>'); DROP TABLE pools_pool;-- {{7*7}} {% debug %}"""
 OTHERS = (

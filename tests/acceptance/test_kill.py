@@ -17,7 +17,7 @@ from tests.acceptance.steps import a_job, nobody_restarts, post, sign_in, wait_r
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.acceptance
 
 POOL, QUEUE = "stdlib-compress", "stdlib.compress"
 SECONDS_TO_MISS = 10.0  # from the death of a worker or an agent until the console says so

@@ -13,7 +13,7 @@ from tests.acceptance.steps import People, a_group, a_job
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.acceptance
 
 NEXT = """() => new Promise((done) => {
   document.addEventListener("pw:live", () => done(true), {once: true});

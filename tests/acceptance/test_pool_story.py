@@ -13,7 +13,7 @@ from tests.acceptance.steps import People, number_in, post
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.acceptance
 
 POOL, QUEUE = "stdlib-compress", "stdlib.compress"
 

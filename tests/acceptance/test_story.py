@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.acceptance.steps import People, a_group, a_job, number_in, post, sign_in, token_of, wait_reloading
 from tests.support.installation import ROOT, Installation, clean_environ
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.acceptance
 
 WHY = "The modules were fixed & deployed <today>"
 

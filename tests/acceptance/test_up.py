@@ -14,7 +14,7 @@ from tests.support.installation import ROOT, Installation, clean_environ, own_da
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.acceptance
 
 
 def up(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
