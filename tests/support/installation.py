@@ -52,7 +52,7 @@ class Installation:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, *, timeout: float = 90) -> None:
+    def start(self, *, timeout: float = 150) -> None:
         command = [sys.executable, "manage.py", "up", *self.arguments, "--port", str(self.port)]
         self.process = subprocess.Popen(
             command,
