@@ -19,8 +19,11 @@ from tests.support.waiting import wait_for
 def main(command: list[str]) -> int:
     binaries = _binaries()
     if binaries is None:
-        print("PostgreSQL's server is not installed (pg_config --bindir has no initdb).", file=sys.stderr)
-        return 3
+        print(
+            "PostgreSQL's server is not installed (pg_config --bindir has no initdb): its run is left out.",
+            file=sys.stderr,
+        )
+        return 3 if os.environ.get("CI") else 0
     folder = Path(tempfile.mkdtemp(prefix="poolwarden-postgres-"))
     account = "postgres" if os.getuid() == 0 else None
     if account:
