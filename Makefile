@@ -17,11 +17,13 @@ demo: $(STAMP) ## Run everything on this machine with a sample workload
 
 test: test-sqlite test-postgres ## Run every test, on SQLite and on PostgreSQL
 
+# Installations are started and killed in tests/acceptance: that needs the machine for itself.
 test-sqlite: $(STAMP)
-	$(PYTEST)
+	$(PYTEST) --ignore tests/acceptance
+	$(BIN)/pytest tests/acceptance
 
 test-postgres: $(STAMP)
-	$(BIN)/python -m tests.support.postgres $(PYTEST)
+	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance
 
 check: $(STAMP) ## The static gate: format, lint, types, layers, templates, migrations
 	$(BIN)/ruff format --check .
