@@ -26,7 +26,7 @@ def test_they_read_what_the_producer_writes(pools: dict[str, PoolSpec]) -> None:
     for spec in pools.values():
         assert spec.serializer == "json"
         assert "STDLIB_DEMO_OUT" in spec.environment
-        assert spec.application.preload == [stdlib_jobs.__name__]
+        assert spec.application.preload == ["background", stdlib_jobs.__name__]
 
 
 def test_the_retry_rule_matches_the_parse_job(pools: dict[str, PoolSpec]) -> None:
