@@ -9,7 +9,9 @@ import hashlib
 import json
 import time
 from datetime import UTC, datetime
+from typing import TypedDict
 
+from django.conf import settings
 from django.utils import timezone
 
 from audit.actor import system_actor
@@ -19,7 +21,17 @@ from pools.broker.connection import get_broker
 from pools.broker.publish import publish_config, publish_run
 from pools.controller.lease import LeaderLease
 from pools.models import ConfigState, ConfigVersion, OutboxMessage, Pool, RunCommand
-from pools.signing import CONFIG_TYPE, RUN_TYPE, config_payload, run_payload, sign
+from pools.signing import (
+    CONFIG_TYPE,
+    RUN_TYPE,
+    SigningError,
+    TrustRoot,
+    config_payload,
+    run_payload,
+    sign,
+    verify_config,
+    verify_run,
+)
 from pools.signing.keys import CryptoSigner
 
 VALIDITY = 90 * 86_400
@@ -29,6 +41,12 @@ CLOCK_TOLERANCE = 60
 
 class NotReady(Exception):
     """A message came before what it builds on. Tried again."""
+
+
+class _Place(TypedDict):
+    root: TrustRoot
+    env: str
+    pool_uid: str
 
 
 class Publisher:
@@ -61,6 +79,12 @@ class Publisher:
 
     def send_run(self, command: RunCommand) -> None:
         pool = command.pool
+        envelope = self.run_envelope(command)
+        publish_run(get_broker(pool.broker), str(pool.uid), pool.slug, 0, command.generation, envelope)
+
+    def run_envelope(self, command: RunCommand) -> bytes:
+        """The signed run state of a command: the same bytes however often it is asked for."""
+        pool = command.pool
         payload = run_payload(
             env=pool.environment,
             pool_uid=str(pool.uid),
@@ -70,8 +94,30 @@ class Publisher:
             issued=int(command.issued_at.timestamp()),
             command_id=str(command.command_id),
         )
-        envelope = sign(payload, RUN_TYPE, [self._signer])
-        publish_run(get_broker(pool.broker), str(pool.uid), pool.slug, 0, command.generation, envelope)
+        return sign(payload, RUN_TYPE, [self._signer])
+
+    def version_in(self, envelope: bytes, pool_uid: str) -> int:
+        """The version of a current config that our own key signed for this pool; 0 for anything else."""
+        now = int(time.time())
+        try:
+            return verify_config(
+                envelope, **self._place(pool_uid, now), last=None, now=now, parse_spec=lambda spec: spec
+            ).version
+        except SigningError:
+            return 0
+
+    def generation_in(self, envelope: bytes, pool_uid: str) -> int:
+        """The generation of a run state that our own key signed for this pool; 0 for anything else."""
+        now = int(time.time())
+        try:
+            return verify_run(envelope, **self._place(pool_uid, now), last_generation=None, now=now).generation
+        except SigningError:
+            return 0
+
+    def _place(self, pool_uid: str, now: int) -> _Place:
+        env = settings.POOLWARDEN_ENV
+        root = TrustRoot.create(env=env, expires=now + 1, keys=[self._signer.public_key])
+        return {"root": root, "env": env, "pool_uid": pool_uid}
 
     def _sign(self, version: ConfigVersion) -> None:
         payload, expires = self._payload(version)

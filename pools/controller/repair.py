@@ -1,9 +1,26 @@
-"""Brings back desired state that the broker lost: flushed, or restored from an old dump."""
+"""Brings desired state back that the broker lost or that somebody altered there.
+
+The database says what agents should find, byte for byte. What is missing or older (a flush, an old dump) is put back at
+once; what is altered, in the second look that finds it so, an interval later: until then agents meet it, refuse it and
+say why, and nobody has to guess afterwards what was tried.
+
+One thing is left alone: a config that is newer than the database's and signed by our own key. Then it is the database
+that was restored, and the broker holds the only copy (docs/runbooks/config-refused.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.utils import timezone
 
+from audit.actor import system_actor
+from audit.recorder import record
+from audit.target import Target
 from pools.broker.connection import get_broker
-from pools.broker.desired import Desired, read_desired
+from pools.broker.desired import Desired, Held, mend_desired, read_desired
 from pools.controller.publisher import Publisher
 from pools.models import ConfigVersion, Pool, PoolKind, RunCommand
 
@@ -11,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class Repair:
-    """Compares the broker with the database in one round trip, and sends again what is missing or older."""
+    """Compares the broker with the database in one round trip."""
 
     name = "repair"
     interval = 10.0
@@ -19,24 +36,99 @@ class Repair:
     def __init__(self, publisher: Publisher, alias: str = "default") -> None:
         self._publisher = publisher
         self._alias = alias
+        self._runs: dict[int, tuple[int, bytes]] = {}
+        self._seen_altered: set[str] = set()
+        self._said_ahead: set[tuple[str, int, int]] = set()
 
     def tick(self) -> bool:
-        pools = {
-            str(pool.uid): pool
-            for pool in Pool.objects.filter(kind=PoolKind.MANAGED, broker=self._alias).order_by("pk")
-        }
-        for uid, there in read_desired(get_broker(self._alias), list(pools)).items():
-            self._mend(pools[uid], there)
+        wanted = self._wanted()
+        found = read_desired(get_broker(self._alias), list(wanted))
+        differing = [uid for uid, desired in wanted.items() if found[uid].desired != desired]
+        # A message may have been sent meanwhile. It is in the database before it is on the broker, so look there again.
+        now = self._wanted(differing) if differing else {}
+        altered = {uid for uid, desired in now.items() if self._mend(uid, found[uid], desired)}
+        self._seen_altered = altered
         return False
 
-    def _mend(self, pool: Pool, there: Desired) -> None:
-        if there.config < pool.published_number:
-            log.info("repair.config", pool=pool.slug, version=pool.published_number, found=there.config)
-            self._publisher.send_config(
-                ConfigVersion.objects.select_related("pool").get(pool=pool, number=pool.published_number)
+    def _mend(self, uid: str, held: Held, desired: Desired) -> bool:
+        """Put back what is not as it should be. True when that waits for a second look."""
+        there = held.desired
+        if there == desired:
+            return False
+        if self._is_ahead(uid, there, desired):
+            return False
+        altered = _altered(there, desired)
+        if altered and uid not in self._seen_altered:
+            return True
+        if not mend_desired(get_broker(self._alias), uid, held, desired):
+            return altered
+        log.info("repair.mended", pool=desired.pool, config=desired.config, altered=altered)
+        if altered:
+            self._record(uid, there, desired)
+        return False
+
+    def _is_ahead(self, uid: str, there: Desired, desired: Desired) -> bool:
+        version = self._publisher.version_in(there.config_envelope, uid)
+        generation = self._publisher.generation_in(there.run_envelope, uid)
+        if version <= desired.config and generation <= desired.generation:
+            return False
+        if (uid, version, generation) not in self._said_ahead:
+            self._said_ahead.add((uid, version, generation))
+            log.error("repair.database_behind", pool=desired.pool, version=version, database=desired.config)
+        return True
+
+    def _wanted(self, uids: Sequence[str] | None = None) -> dict[str, Desired]:
+        """Pool uid → what the broker should hold. Three queries."""
+        pools = Pool.objects.filter(kind=PoolKind.MANAGED, broker=self._alias)
+        if uids is not None:
+            pools = pools.filter(uid__in=uids)
+        wanted = {
+            str(pool.uid): Desired(pool=pool.slug, config=pool.published_number, generation=pool.generation)
+            for pool in pools
+            if pool.published_number or pool.generation
+        }
+        envelopes = ConfigVersion.objects.filter(pool__in=pools, number=F("pool__published_number"))
+        for uid, number, envelope in envelopes.values_list("pool__uid", "number", "envelope"):
+            wanted[str(uid)] = replace(wanted[str(uid)], config=number, config_envelope=bytes(envelope or b""))
+        for command in _newest_commands(pools):
+            there = wanted[str(command.pool.uid)]
+            envelope = self._run_envelope(command)
+            wanted[str(command.pool.uid)] = replace(there, generation=command.generation, run_envelope=envelope)
+        return wanted
+
+    def _run_envelope(self, command: RunCommand) -> bytes:
+        """Signing again gives the same bytes; it is done once a command."""
+        known = self._runs.get(command.pool_id)
+        if known is None or known[0] != command.generation:
+            known = self._runs[command.pool_id] = (command.generation, self._publisher.run_envelope(command))
+        return known[1]
+
+    def _record(self, uid: str, there: Desired, desired: Desired) -> None:
+        with transaction.atomic():
+            Pool.objects.filter(uid=uid).update(altered_at=timezone.now())
+            record(
+                actor=system_actor("controller"),
+                action="config.altered",
+                target=Target(kind="pool", id=uid, name=desired.pool, pool=desired.pool),
+                detail={
+                    "version": desired.config,
+                    "generation": desired.generation,
+                    "found_version": there.config,
+                    "found_generation": there.generation,
+                    "config_differs": there.config_envelope != desired.config_envelope,
+                    "run_state_differs": there.run_envelope != desired.run_envelope,
+                },
             )
-        if there.generation < pool.generation:
-            log.info("repair.run", pool=pool.slug, generation=pool.generation, found=there.generation)
-            self._publisher.send_run(
-                RunCommand.objects.select_related("pool").get(pool=pool, generation=pool.generation)
-            )
+
+
+def _newest_commands(pools: QuerySet[Pool]) -> QuerySet[RunCommand]:
+    return RunCommand.objects.filter(pool__in=pools, generation=F("pool__generation")).select_related("pool")
+
+
+def _altered(there: Desired, desired: Desired) -> bool:
+    """Whether somebody wrote this. A flush leaves nothing, an old dump lower numbers beside what belongs to them."""
+    if there.config > desired.config or there.generation > desired.generation:
+        return True
+    return (there.config == desired.config and there.config_envelope not in (b"", desired.config_envelope)) or (
+        there.generation == desired.generation and there.run_envelope not in (b"", desired.run_envelope)
+    )

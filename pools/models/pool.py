@@ -55,6 +55,8 @@ class Pool(models.Model):
     run_state = models.CharField(max_length=10, choices=RunState, default=RunState.RUNNING)
     generation = models.PositiveIntegerField(default=0)
     revision = models.PositiveIntegerField(default=1)
+    # When the controller last put desired state back that somebody had altered on the broker.
+    altered_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -165,6 +165,6 @@ def _offer(uid: str, hint: bytes, config: bytes | None, run: bytes | None) -> Of
     try:
         body = json.loads(hint)
         name, told = str(body["pool"])[:200], body["config"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         name, told = uid, None
     return Offer(uid, name, told if isinstance(told, int) else None, config, run)

@@ -14,6 +14,7 @@ from pools.selectors.refusals import refusal_sentence
 SETTLING = timedelta(seconds=30)  # a new version takes this long to be taken up everywhere
 SIGNING = timedelta(seconds=10)
 GONE_FOR_GOOD = timedelta(hours=24)
+ALTERED_LATELY = timedelta(hours=24)
 SEVERITIES = ("bad", "warn", "info")
 
 
@@ -45,7 +46,7 @@ def attention(presences: list[Presence]) -> list[Item]:
     """What pools, agents and configs ask for. Failures and the sampler's own health are added by the overview."""
     items: list[Item] = []
     for presence in presences:
-        items += _refused(presence) + _not_starting(presence) + _stranded(presence)
+        items += _refused(presence) + _altered(presence) + _not_starting(presence) + _stranded(presence)
         items += _drift(presence) + _unsigned(presence) + _unapplied(presence) + _by_hand(presence)
     return by_severity(items + _gone_agents(presences))
 
@@ -86,6 +87,26 @@ def _said(serving: AgentPool) -> str:
 
 def _keeps(serving: AgentPool) -> str:
     return f"It keeps running v{serving.running}, the last it verified." if serving.running else "It runs nothing."
+
+
+def _altered(presence: Presence) -> list[Item]:
+    """Somebody else writes to the broker. Agents refused it and it is put back; who it was is to be found out."""
+    pool = presence.pool
+    if not _younger(pool.altered_at, ALTERED_LATELY):
+        return []
+    return [
+        Item(
+            key=f"altered-{pool.pk}",
+            severity="bad",
+            icon="alert-triangle",
+            icon_label="Altered",
+            title=f"Somebody altered on the broker what agents of {pool} are told",
+            since=pool.altered_at,
+            since_label="Put back",
+            detail="Agents run nothing that is not signed. Find out who else can write to Redis.",
+            actions=(Action("See what was found", f"{reverse('audit:timeline')}?action=config.altered&pool={pool}"),),
+        )
+    ]
 
 
 def _not_starting(presence: Presence) -> list[Item]:

@@ -173,19 +173,22 @@ def test_the_broker(page: Page, victim: Installation, broker: redis.Redis) -> No
     expect(page.locator("#state")).to_have_text("Ended", timeout=100_000)
 
 
-def test_a_tampered_config_is_refused_and_the_page_says_why(page: Page, broker: redis.Redis) -> None:
-    uid = serving(heartbeat_of(broker), POOL)["pool_uid"]
-    key = f"pw:config:{uid}"
-    good = broker.get(key)
-    assert isinstance(good, bytes)
+def test_a_tampered_config_is_refused_and_put_back(page: Page, broker: redis.Redis) -> None:
+    key, good = config_on(broker)
     running = serving(heartbeat_of(broker), POOL)["running"]
     broker.set(key, flipped(good))
-    wait_for(lambda: serving(heartbeat_of(broker), POOL)["refused"], timeout=20, message="the agent refuses")
-    refused(page, "threshold_not_met", "Because too few trusted keys signed it")
+    refused(page, broker, "threshold_not_met")
     jobs_go_on(broker)
     assert serving(heartbeat_of(broker), POOL)["running"] == running
-    broker.set(key, good)
-    calm(page, "refuses")
+    put_back(page, broker, good)
+
+
+def config_on(broker: redis.Redis) -> tuple[str, bytes]:
+    """The key and the bytes of the pool's published config."""
+    key = f"pw:config:{serving(heartbeat_of(broker), POOL)['pool_uid']}"
+    envelope = broker.get(key)
+    assert isinstance(envelope, bytes)
+    return key, envelope
 
 
 def flipped(envelope: bytes) -> bytes:
@@ -196,34 +199,36 @@ def flipped(envelope: bytes) -> bytes:
     return json.dumps(body | {"payload": base64.b64encode(payload).decode()}).encode()
 
 
-def refused(page: Page, code: str, why: str) -> None:
-    """The overview names agent, pool and reason, and what runs on; the log keeps it."""
-    page.goto("/")
-    item = page.locator("#attention li", has_text=re.compile("Agent local refuses"))
-    wait_reloading(page, lambda: item.count() == 1, "the overview says so")
-    expect(item).to_contain_text(POOL)
-    expect(item).to_contain_text(why)
-    expect(item).to_contain_text("It keeps running v")
+def refused(page: Page, broker: redis.Redis, code: str) -> None:
+    """The agent says which rule was broken, and the log keeps it."""
+    wait_for(lambda: serving(heartbeat_of(broker), POOL)["refused"], timeout=20, message="the agent refuses")
     page.goto(f"/audit/?action=config.refused&pool={POOL}")
     wait_reloading(page, lambda: page.locator("#timeline li", has_text=code).count() > 0, "the log says so")
 
 
-def test_an_older_version_replayed_is_refused(page: Page, broker: redis.Redis) -> None:
-    uid = serving(heartbeat_of(broker), POOL)["pool_uid"]
-    key = f"pw:config:{uid}"
-    older = broker.get(key)
+def put_back(page: Page, broker: redis.Redis, good: bytes) -> None:
+    """The controller heals the broker, nobody refuses any more, and the overview still says what happened."""
+    wait_for(lambda: config_on(broker)[1] == good, timeout=60, message="the signed config is back")
+    wait_for(lambda: not serving(heartbeat_of(broker), POOL)["refused"], timeout=30, message="the agent takes it")
+    calm(page, "refuses")
+    item = page.locator("#attention li", has_text=f"Somebody altered on the broker what agents of {POOL} are told")
+    wait_reloading(page, lambda: item.count() == 1, "the overview says so")
+    item.get_by_role("link", name="See what was found").click()
+    expect(page.locator("#timeline li").first).to_contain_text(f"what agents of {POOL} are told altered on the broker")
+
+
+def test_an_older_version_replayed_is_refused_and_put_back(page: Page, broker: redis.Redis) -> None:
+    key, older = config_on(broker)
     page.goto(f"/pools/{POOL}/")
     version = serving(heartbeat_of(broker), POOL)["running"]
     post(page, f"/pools/{POOL}/scale/", workers="2", reason="So that there is an older one")
     wait_for(lambda: serving(heartbeat_of(broker), POOL)["running"] == version + 1, timeout=40, message="the next one")
-    newest = broker.get(key)
-    assert isinstance(older, bytes) and isinstance(newest, bytes)
+    _, newest = config_on(broker)
     broker.set(key, older)
-    refused(page, "version_rollback", "Because it is not newer than the version that the agent trusts")
+    refused(page, broker, "version_rollback")
     assert serving(heartbeat_of(broker), POOL)["running"] == version + 1
     jobs_go_on(broker)
-    broker.set(key, newest)
-    calm(page, "refuses")
+    put_back(page, broker, newest)
 
 
 def test_no_idle_worker_was_ever_called_gone(page: Page, broker: redis.Redis) -> None:

@@ -13,13 +13,11 @@ from pools.controller.lease import LeaderLease, LeaseLost
 from pools.controller.publisher import NotReady, Publisher
 from pools.controller.relay import Relay
 from pools.controller.renewal import Renewal
-from pools.controller.repair import Repair
 from pools.models import ConfigState, ConfigVersion, ControllerLease, OutboxMessage, Pool, RunCommand, Team
 from pools.operations import config_renew
 from pools.signing import Trusted, TrustRoot, VerifiedConfig, verify_config, verify_run
 from pools.signing.keys import CryptoSigner
 from pools.spec import PoolSpec, parse_spec
-from tests.broker.keyspace import dump
 from tests.controller.conftest import Tick
 from tests.controller.pools import ACTOR, new_pool, new_version, pause
 from tests.support import factories
@@ -153,58 +151,6 @@ def test_a_pause_reaches_the_broker_as_its_generation(
     run = verify_run(raw, root=root, env="test", pool_uid=str(pool.uid), last_generation=0, now=int(time.time()))
     assert (run.payload.state, run.payload.generation, run.payload.command_id) == ("paused", 1, str(command.command_id))
     assert desired(client, pool) == {"pool": "payments", "config": 1, "generation": 1}
-
-
-def test_a_flushed_broker_gets_everything_back_in_one_look(
-    relay: Relay, publisher: Publisher, tick: Tick, client: redis.Redis, team: Team
-) -> None:
-    pools = [new_pool(team, slug) for slug in ("a", "b", "c")]
-    pause(pools[0])
-    tick(relay)
-    before = dump(client)
-    client.flushall()
-    tick(Repair(publisher))
-    assert dump(client) == before
-
-
-def test_a_broker_restored_from_an_old_dump_is_brought_up_to_date(
-    relay: Relay, publisher: Publisher, tick: Tick, client: redis.Redis, team: Team, root: TrustRoot
-) -> None:
-    pool = new_pool(team)
-    tick(relay)
-    old = {key: client.dump(key) for key in client.scan_iter()}
-    new_version(pool, workers=9)
-    pause(pool)
-    tick(relay)
-    client.flushall()
-    for key, value in old.items():
-        client.restore(key, 0, value)
-    tick(Repair(publisher))
-    assert verified(client, pool, root).version == 2
-    assert desired(client, pool) == {"pool": "payments", "config": 2, "generation": 1}
-
-
-def test_an_envelope_that_is_missing_beside_its_hint_comes_back(
-    relay: Relay, publisher: Publisher, tick: Tick, client: redis.Redis, team: Team
-) -> None:
-    pool = new_pool(team)
-    pause(pool)
-    tick(relay)
-    client.delete(f"pw:config:{pool.uid}", f"pw:run:{pool.uid}")
-    tick(Repair(publisher))
-    assert client.exists(f"pw:config:{pool.uid}", f"pw:run:{pool.uid}") == 2
-
-
-def test_nothing_lost_nothing_sent(
-    relay: Relay, publisher: Publisher, tick: Tick, client: redis.Redis, team: Team
-) -> None:
-    for slug in ("a", "b"):
-        pause(new_pool(team, slug))
-    tick(relay)
-    client.config_resetstat()
-    tick(Repair(publisher))
-    stats = client.info("commandstats")
-    assert not {"cmdstat_evalsha", "cmdstat_eval", "cmdstat_set"} & stats.keys()
 
 
 def signed_until(team: Team, slug: str, days: int) -> Pool:

@@ -94,6 +94,14 @@ def test_a_refused_config(cast: Cast, payments: Pool) -> None:
     assert "It keeps running v1, the last it verified." in content and "by gpu-03" in content
 
 
+def test_desired_state_that_somebody_altered(cast: Cast, payments: Pool) -> None:
+    Pool.objects.filter(pk=payments.pk).update(altered_at=make.ago(minutes=5))
+    assert titles(cast) == ["Somebody altered on the broker what agents of payments are told"]
+    assert "/audit/?action=config.altered&amp;pool=payments" in shown(cast)
+    Pool.objects.filter(pk=payments.pk).update(altered_at=make.ago(days=2))
+    assert titles(cast) == []
+
+
 def test_workers_that_cannot_start(cast: Cast, payments: Pool) -> None:
     failure = "Traceback…\nModuleNotFoundError: No module named 'shop'"
     make.serves(make.agent("pay-02"), payments, boot_failure=failure, boot_failed_at=make.ago(seconds=9))
