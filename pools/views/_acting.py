@@ -1,7 +1,7 @@
 """From a form to an operation and back: what every page that changes something does."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
@@ -15,6 +15,12 @@ from pools.operations.errors import Conflict, Refused
 from pools.permissions import Denied
 
 
+class Page(Protocol):
+    """The form's page, as ``partial(render, request, template, context)`` makes it."""
+
+    def __call__(self, *, status: int) -> HttpResponse: ...
+
+
 def act[T](
     request: HttpRequest,
     form: BaseForm,
@@ -22,7 +28,7 @@ def act[T](
     *,
     done: Callable[[T], str],
     to: Callable[[T], str],
-    otherwise: Callable[[int], HttpResponse],
+    otherwise: Page,
 ) -> HttpResponse:
     """Run an operation with the form's cleaned data; redirect when it was done, show the form again when it was not.
 
@@ -32,7 +38,7 @@ def act[T](
     operation has recorded the denial.
     """
     if not form.is_valid():
-        return otherwise(422)
+        return otherwise(status=422)
     try:
         value = run(form.cleaned_data)
     except Denied as denied:
@@ -41,9 +47,9 @@ def act[T](
         raise Http404 from gone
     except Conflict as conflict:
         form.add_error(None, conflict.message)
-        return otherwise(409)
+        return otherwise(status=409)
     except (Refused, AuditError) as refused:
         form.add_error(refused.field if refused.field in form.fields else None, refused.message)
-        return otherwise(422)
+        return otherwise(status=422)
     messages.success(request, done(value))
     return redirect(safe_next(request, to(value)))

@@ -1,6 +1,7 @@
 """Who holds which role, and what it lets them do."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.forms import Form
@@ -54,15 +55,16 @@ def role(request: HttpRequest, verb: str) -> HttpResponse:
     form = RoleForm(request.POST or None, initial=asked)
     page = {"form": form, "verb": verb, "right": right}
     page |= {"button": "Give the role", "tone": ""} if verb == "grant" else {"button": "Take the role", "tone": "bad"}
+    show = partial(render, request, "access/role.html", page)
     if request.method != "POST":
-        return render(request, "access/role.html", page)
+        return show()
     return act(
         request,
         form,
         lambda data: run(actor=actor, **data),
         done=lambda _: said.format_map(form.cleaned_data),
         to=lambda _: reverse("access"),
-        otherwise=lambda status: render(request, "access/role.html", page, status=status),
+        otherwise=show,
     )
 
 

@@ -1,5 +1,6 @@
 """Config: edit it as a form or as YAML, compare, publish; its history; going back."""
 
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -152,8 +153,9 @@ def config_restore_page(request: HttpRequest, slug: str, number: int) -> HttpRes
     pool = pool_of(actor, slug)
     form = RestoreForm(request.POST or None)
     page = _version_context(actor, pool, number) | {"form": form}
+    show = partial(render, request, "pools/restore.html", page)
     if request.method != "POST":
-        return render(request, "pools/restore.html", page)
+        return show()
     return act(
         request,
         form,
@@ -162,5 +164,5 @@ def config_restore_page(request: HttpRequest, slug: str, number: int) -> HttpRes
         ),
         done=lambda made: f"v{made.number} of {slug} says what v{number} said. The controller signs it.",
         to=lambda made: reverse("config-version", args=[slug, made.number]),
-        otherwise=lambda status: render(request, "pools/restore.html", page, status=status),
+        otherwise=show,
     )

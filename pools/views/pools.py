@@ -1,5 +1,6 @@
 """The list of pools, one pool, and what describes it."""
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -88,8 +89,9 @@ def pool_new(request: HttpRequest) -> HttpResponse:
     adding = "add_rule" in request.POST
     form = PoolForm(request.POST or None, teams=teams_of(actor), add_rule=adding)
     page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
+    show = partial(render, request, "pools/new.html", page)
     if request.method != "POST" or adding:
-        return render(request, "pools/new.html", page)
+        return show()
     return act(
         request,
         form,
@@ -98,7 +100,7 @@ def pool_new(request: HttpRequest) -> HttpResponse:
         ),
         done=lambda made: f"{made.slug} is made. Agents that match its placement start its workers within seconds.",
         to=lambda made: reverse("pool", args=[made.slug]),
-        otherwise=lambda status: render(request, "pools/new.html", page, status=status),
+        otherwise=show,
     )
 
 
@@ -109,13 +111,14 @@ def pool_edit(request: HttpRequest, slug: str) -> HttpResponse:
     found = pool_of(actor, slug)
     form = PoolEditForm(request.POST or None, initial=PoolEditForm.initial_of(found))
     page = {"pool": found, "form": form, "right": pool_rights(actor, found, CONFIG)[CONFIG]}
+    show = partial(render, request, "pools/edit.html", page)
     if request.method != "POST":
-        return render(request, "pools/edit.html", page)
+        return show()
     return act(
         request,
         form,
         lambda data: pool_change(actor=actor, pool=found, **data),
         done=lambda made: f"{slug} is changed.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=lambda status: render(request, "pools/edit.html", page, status=status),
+        otherwise=show,
     )

@@ -1,6 +1,7 @@
 """Pause, resume, drain, scale: each with its own page, which is also the dialog on the pool's page."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -30,15 +31,16 @@ def command(request: HttpRequest, slug: str, verb: str) -> HttpResponse:
     pool = pool_of(actor, slug)
     form = ReasonForm(request.POST or None)
     page = {"pool": pool, "verb": _verb(actor, pool, verb), "form": form}
+    show = partial(render, request, "pools/verb.html", page)
     if request.method != "POST":
-        return render(request, "pools/verb.html", page)
+        return show()
     return act(
         request,
         form,
         lambda data: COMMANDS[verb](actor=actor, pool=pool, **data),
         done=lambda made: f"{DOING[verb].capitalize()} {slug}. This page shows which agents have applied it.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=lambda status: render(request, "pools/verb.html", page, status=status),
+        otherwise=show,
     )
 
 
@@ -50,15 +52,16 @@ def scale(request: HttpRequest, slug: str) -> HttpResponse:
     verb = _verb(actor, pool, "scale")
     form = ScaleForm(request.POST or None, initial={"workers": verb.workers})
     page = {"pool": pool, "verb": verb, "form": form}
+    show = partial(render, request, "pools/verb.html", page)
     if request.method != "POST":
-        return render(request, "pools/verb.html", page)
+        return show()
     return act(
         request,
         form,
         lambda data: pool_scale(actor=actor, pool=pool, **data),
         done=lambda made: f"v{made.number} of {slug} asks for {form.cleaned_data['workers']} workers an agent.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=lambda status: render(request, "pools/verb.html", page, status=status),
+        otherwise=show,
     )
 
 

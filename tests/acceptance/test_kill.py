@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Iterator
