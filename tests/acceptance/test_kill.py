@@ -72,7 +72,7 @@ def calm(page: Page, *words: str) -> None:
 
 
 def test_a_worker(page: Page, victim: Installation, broker: redis.Redis) -> None:
-    [worker] = workers(heartbeat_of(broker), POOL, "running")
+    [worker] = wait_for(lambda: workers(heartbeat_of(broker), POOL, "running"), timeout=30, message="a worker runs")
     dead = worker["name"]
     page.goto(f"/pools/{POOL}/")
     expect(page.locator("#worker-rows tr", has_text=dead)).to_be_visible(timeout=30_000)

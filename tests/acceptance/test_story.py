@@ -102,9 +102,11 @@ def test_on_call_needs_no_mouse(people: People) -> None:
     page.keyboard.press("g")
     page.keyboard.press("d")
     expect(page.get_by_role("heading", level=1, name="Dead letters")).to_be_visible()
+    page.wait_for_load_state()  # keys are heard once the scripts run
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(panel(page, "Traceback")).to_be_visible()
+    page.wait_for_load_state()
     page.keyboard.press("j")
     job = page.evaluate("document.activeElement.title")
     page.keyboard.press("x")

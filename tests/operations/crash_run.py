@@ -108,7 +108,7 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
         "letters": dict(Counter(DeadLetter.objects.filter(group=group).values_list("state", flat=True))),
         "open": group.open_count,
         "ends": Event.objects.filter(action=f"operation.{kind}_ended", target_id=str(row.pk)).count(),
-        "receipts": len(broker.keys("pw:moved:*")),
+        "receipts": [broker.ttl(key) for key in broker.keys("pw:moved:*")],
     }
 
 

@@ -28,4 +28,6 @@ def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServe
         assert result["places"] == {PLACE[kind]: JOBS}, name
         assert (result["state"], result["outcomes"]) == ("ended", {OUTCOME[kind]: JOBS}), name
         assert (result["letters"], result["open"], result["ends"]) == ({OUTCOME[kind]: JOBS}, 0, 1), name
-        assert result["receipts"] == 0, name
+        # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.
+        assert all(0 < seconds <= 7 * 86_400 for seconds in result["receipts"]), name
+        assert len(result["receipts"]) < KILLS, name
