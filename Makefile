@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest -n $(WORKERS)
+# What a page looks like does not depend on the database: test_axe and test_live run once, on SQLite.
+ON_POSTGRES := $(addprefix tests/acceptance/test_,story.py pool_story.py bad_input.py kill.py up.py)
 
 .PHONY: help demo test test-sqlite test-postgres check bench chaos lock
 
@@ -24,6 +26,7 @@ test-sqlite: $(STAMP)
 
 test-postgres: $(STAMP)
 	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance
+	$(BIN)/python -m tests.support.postgres $(BIN)/pytest $(ON_POSTGRES)
 
 check: $(STAMP) ## The static gate: format, lint, types, layers, templates, migrations
 	$(BIN)/ruff format --check .

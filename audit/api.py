@@ -101,7 +101,8 @@ def _actor(request: HttpRequest) -> Actor:
 
 
 def _fields(event: Event) -> dict[str, Any]:
-    same = ("at", "action", "outcome", "reason", "request_id", "address", "session", "before", "after", "detail")
+    same = ("at", "action", "outcome", "reason", "request_id", "before", "after", "detail")
+    personal = selectors.personal_values(event)
     target = {"kind": event.target_kind, "id": event.target_id, "name": event.target_name, "pool": event.pool}
     return {name: getattr(event, name) for name in same} | {
         "index": event.placed.index,
@@ -109,5 +110,7 @@ def _fields(event: Event) -> dict[str, Any]:
         "actor": {"kind": event.actor_kind, "id": event.actor_id, "name": event.actor_name},
         "target": target,
         "sentence": sentence(event),
+        "address": personal.get("address", ""),
+        "session": personal.get("session", ""),
         "leaf_hash": bytes(event.placed.hash).hex(),
     }

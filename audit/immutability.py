@@ -7,29 +7,42 @@ a trigger cannot.
 SQLite forgets a table's triggers when a migration rebuilds the table, so such a migration ends with ``install``.
 """
 
+from collections.abc import Collection
+
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 REFUSAL = "the audit log is append-only"
 
 # Columns by which INSERT OR REPLACE could overwrite a row.
-_KEYS = {"audit_event": ("id", "uid"), "audit_leaf": ("index", "event_id")}
+_KEYS = {
+    "audit_event": (("id",), ("uid",)),
+    "audit_leaf": (("index",), ("event_id",)),
+    "audit_node": (("id",), ("level", "index")),
+    "audit_checkpoint": (("size",),),
+    "audit_cosignature": (("id",), ("checkpoint_id", "witness")),
+}
+_ERASABLE = {"audit_personal": (("id",), ("event_id", "field"))}
 _PENDING_REFUSAL = "an event leaves the pending table only when it has a leaf"
 
 
-def _sqlite_triggers() -> dict[str, str]:
+def _sqlite_triggers() -> dict[str, tuple[str, str]]:
+    """Name → table and body."""
     bodies = {}
-    for table, keys in _KEYS.items():
-        exists = " OR ".join(f'"{key}" = NEW."{key}"' for key in keys)
+    for table, keys in (_KEYS | _ERASABLE).items():
+        exists = " OR ".join("(" + " AND ".join(f'"{part}" = NEW."{part}"' for part in key) + ")" for key in keys)
         refuse = f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
-        bodies[f"{table}_no_update"] = f'BEFORE UPDATE ON "{table}" {refuse}'
-        bodies[f"{table}_no_delete"] = f'BEFORE DELETE ON "{table}" {refuse}'
+        bodies[f"{table}_no_update"] = (table, f'BEFORE UPDATE ON "{table}" {refuse}')
+        if table not in _ERASABLE:
+            bodies[f"{table}_no_delete"] = (table, f'BEFORE DELETE ON "{table}" {refuse}')
         bodies[f"{table}_no_replace"] = (
-            f'BEFORE INSERT ON "{table}" WHEN EXISTS (SELECT 1 FROM "{table}" WHERE {exists}) {refuse}'  # noqa: S608
+            table,
+            f'BEFORE INSERT ON "{table}" WHEN EXISTS (SELECT 1 FROM "{table}" WHERE {exists}) {refuse}',  # noqa: S608
         )
     refuse = f"BEGIN SELECT RAISE(ABORT, '{_PENDING_REFUSAL}'); END"
     without_leaf = 'WHEN NOT EXISTS (SELECT 1 FROM "audit_leaf" WHERE "event_id" = OLD."event_id")'
-    bodies["audit_pending_no_update"] = f'BEFORE UPDATE ON "audit_pending" {refuse}'
-    bodies["audit_pending_no_loss"] = f'BEFORE DELETE ON "audit_pending" {without_leaf} {refuse}'
+    pending = "audit_pending"
+    bodies["audit_pending_no_update"] = (pending, f'BEFORE UPDATE ON "{pending}" {refuse}')
+    bodies["audit_pending_no_loss"] = (pending, f'BEFORE DELETE ON "{pending}" {without_leaf} {refuse}')
     return bodies
 
 
@@ -50,14 +63,20 @@ _POSTGRESQL_FUNCTIONS = (
 )
 # Statement-level, so that an attempt that matches no row is refused as well.
 _POSTGRESQL_TRIGGERS = {
-    "audit_event_append_only": (
-        "audit_event",
-        "BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_event FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
-    ),
-    "audit_leaf_append_only": (
-        "audit_leaf",
-        "BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_leaf FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
-    ),
+    **{
+        f"{table}_append_only": (
+            table,
+            f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+        )
+        for table in _KEYS
+    },
+    **{
+        f"{table}_erase_only": (
+            table,
+            f"BEFORE UPDATE OR TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+        )
+        for table in _ERASABLE
+    },
     "audit_pending_no_loss": (
         "audit_pending",
         "BEFORE UPDATE OR DELETE ON audit_pending FOR EACH ROW EXECUTE FUNCTION audit_keep_pending()",
@@ -69,34 +88,46 @@ _POSTGRESQL_TRIGGERS = {
 }
 
 
-def install_statements(vendor: str) -> list[str]:
-    """The statements that protect the tables, for ``sqlite`` or ``postgresql``."""
+def install_statements(vendor: str, tables: Collection[str]) -> list[str]:
+    """The statements that protect those of ``tables`` that are the log's, for ``sqlite`` or ``postgresql``."""
     if vendor == "sqlite":
-        return [f'CREATE TRIGGER "{name}" {body}' for name, body in _sqlite_triggers().items()]
+        return [
+            f'CREATE TRIGGER "{name}" {body}' for name, (table, body) in _sqlite_triggers().items() if table in tables
+        ]
     if vendor != "postgresql":
         raise NotImplementedError(f"The audit log has no protection for {vendor}: use SQLite or PostgreSQL.")
     statements = list(_POSTGRESQL_FUNCTIONS)
     for name, (table, body) in _POSTGRESQL_TRIGGERS.items():
-        # ALWAYS: session_replication_role = replica does not switch it off.
-        statements += [f"CREATE TRIGGER {name} {body}", f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"]
+        if table in tables:
+            # ALWAYS: session_replication_role = replica does not switch it off.
+            statements += [f"CREATE TRIGGER {name} {body}", f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"]
     return statements
 
 
-def remove_statements(vendor: str) -> list[str]:
+def remove_statements(vendor: str, tables: Collection[str]) -> list[str]:
     """The statements that undo ``install_statements``; a migration that goes back runs them."""
     if vendor == "sqlite":
         return [f'DROP TRIGGER IF EXISTS "{name}"' for name in _sqlite_triggers()]
-    return [f"DROP TRIGGER IF EXISTS {name} ON {table}" for name, (table, _) in _POSTGRESQL_TRIGGERS.items()]
+    return [
+        f"DROP TRIGGER IF EXISTS {name} ON {table}"
+        for name, (table, _) in _POSTGRESQL_TRIGGERS.items()
+        if table in tables
+    ]
 
 
 def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """For ``RunPython``: (re-)install every trigger."""
-    vendor = schema_editor.connection.vendor
-    for statement in remove_statements(vendor) + install_statements(vendor):
+    """For ``RunPython``: (re-)install the triggers of every table that is there."""
+    vendor, tables = schema_editor.connection.vendor, _tables(schema_editor)
+    for statement in remove_statements(vendor, tables) + install_statements(vendor, tables):
         schema_editor.execute(statement)
 
 
 def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """For ``RunPython``: the way back."""
-    for statement in remove_statements(schema_editor.connection.vendor):
+    for statement in remove_statements(schema_editor.connection.vendor, _tables(schema_editor)):
         schema_editor.execute(statement)
+
+
+def _tables(schema_editor: BaseDatabaseSchemaEditor) -> list[str]:
+    with schema_editor.connection.cursor() as cursor:
+        return schema_editor.connection.introspection.table_names(cursor)

@@ -1,7 +1,9 @@
 """The log's tables. Nothing outside ``audit`` imports them.
 
-An event is *pending* from its action's commit until the sequencer gives it a leaf; then it is *integrated*. Events and
-leaves never change: triggers (``audit.immutability``) refuse it, and no foreign key reaches out of these tables.
+An event is *pending* from its action's commit until the sequencer gives it a leaf; then it is *integrated*. Events,
+leaves, nodes, checkpoints and cosignatures never change: triggers (``audit.immutability``) refuse it, and no foreign
+key reaches out of these tables. Personal values may be erased, and nothing else may happen to them. The other tables
+serve the auditor's pages and prove nothing.
 """
 
 import uuid
@@ -34,8 +36,6 @@ class Event(models.Model):
     outcome = models.TextField(choices=Outcome)
     reason = models.TextField(blank=True)
     request_id = models.TextField(blank=True)
-    address = models.TextField(blank=True)
-    session = models.TextField(blank=True)
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     detail = models.JSONField(default=dict)
@@ -83,3 +83,149 @@ class Leaf(models.Model):
 
     def __str__(self) -> str:
         return f"leaf {self.index}"
+
+
+class Node(models.Model):
+    """The hash of a complete subtree of ``2 ** level`` leaves. Only every eighth level is kept (8, 16, 24 …): those
+    between are computed from at most 128 hashes, and the table stays small. Level 0 is ``Leaf.hash``."""
+
+    level = models.PositiveSmallIntegerField()
+    index = models.PositiveBigIntegerField()
+    hash = models.BinaryField(max_length=32)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["level", "index"], name="audit_node_place")]
+
+    def __str__(self) -> str:
+        return f"node {self.level}/{self.index}"
+
+
+class Checkpoint(models.Model):
+    """A signed note over the tree's first ``size`` leaves. ``note`` is what was signed, byte for byte."""
+
+    size = models.PositiveBigIntegerField(primary_key=True)
+    root = models.BinaryField(max_length=32)
+    note = models.BinaryField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.size}"
+
+
+class Cosignature(models.Model):
+    """A witness's word that a checkpoint continues what it saw before. ``line`` is its signature line in the note."""
+
+    checkpoint = models.ForeignKey(Checkpoint, on_delete=models.PROTECT, related_name="cosignatures")
+    witness = models.TextField()
+    line = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["checkpoint", "witness"], name="audit_cosignature_witness")]
+
+    def __str__(self) -> str:
+        return f"{self.witness} on {self.checkpoint_id}"
+
+
+class Personal(models.Model):
+    """The plain value of an event's personal field. The leaf holds ``SHA-256(salt ‖ value)`` in its place, so the row
+    can be erased and every proof still holds."""
+
+    event = models.ForeignKey(Event, on_delete=models.PROTECT, related_name="personal")
+    field = models.TextField()
+    salt = models.BinaryField(max_length=32)
+    value = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+        permissions = [("erase_personal", "Can erase personal values from the audit log")]
+        constraints = [models.UniqueConstraint(fields=["event", "field"], name="audit_personal_field")]
+        indexes = [models.Index(fields=["value"], name="audit_personal_value")]
+
+    def __str__(self) -> str:
+        return f"{self.field} of event {self.event_id}"
+
+
+class Condition(models.Model):
+    """How one part of the log is doing, as the controller last found it: ``signing``, ``protection``, an anchor, a
+    witness. A badge, not a proof."""
+
+    name = models.TextField(primary_key=True)
+    good = models.BooleanField()
+    detail = models.TextField(blank=True)
+    size = models.PositiveBigIntegerField(default=0)
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CheckpointRequest(models.Model):
+    """Somebody wants a checkpoint now. The controller signs one and removes the request."""
+
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+
+
+class ExportState(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class ExportKind(models.TextChoices):
+    BUNDLE = "bundle", "Bundle"
+    CSV = "csv", "CSV"
+    JSONL = "jsonl", "JSON lines"
+
+
+class Export(models.Model):
+    """A file that somebody asked for. The controller writes it to ``POOLWARDEN_HOME/exports/<uid>``."""
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    kind = models.CharField(max_length=10, choices=ExportKind)
+    state = models.CharField(max_length=10, choices=ExportState, default=ExportState.WAITING)
+    filters = models.JSONField(default=dict)
+    reason = models.TextField()
+    actor = models.JSONField()
+    total = models.PositiveBigIntegerField(default=0)
+    written = models.PositiveBigIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"export {self.pk}"
+
+
+class SavedFilter(models.Model):
+    """A timeline's query under a name, for the person who saved it."""
+
+    owner_id = models.TextField()
+    name = models.CharField(max_length=80)
+    query = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["owner_id", "name"], name="audit_saved_filter_name")]
+
+    def __str__(self) -> str:
+        return self.name

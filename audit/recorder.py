@@ -1,5 +1,7 @@
 """Writing the log. An action and its event commit together: no event, no action."""
 
+import hashlib
+import secrets
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,10 +13,10 @@ from django.utils import timezone
 
 from audit.actions import action_of
 from audit.actor import Actor
-from audit.models import Event, Outcome, Pending
+from audit.models import Event, Outcome, Pending, Personal
 from audit.target import Target
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LEAF_TYPE = f"poolwarden.event/{SCHEMA_VERSION}"
 REASON_LIMIT = 2_000
 NAME_LIMIT = 500
@@ -54,8 +56,11 @@ def record(
     """
     if not connection.in_atomic_block:
         raise TransactionRequired(f"{action} is recorded inside the transaction that performs it")
-    event = _event(actor, action, target, before, after, reason, outcome, detail)
+    event, personal = _event(actor, action, target, before, after, reason, outcome, detail)
     event.save(force_insert=True)
+    for value in personal:
+        value.event = event
+    Personal.objects.bulk_create(personal)
     Pending.objects.create(event=event)
     return event
 
@@ -70,8 +75,19 @@ def record_denied(*, actor: Actor, action: str, target: Target, permission: str,
         return record(actor=actor, action=action, target=target, reason=reason, outcome="denied", detail=detail)
 
 
-def leaf_bytes(event: Event) -> bytes:
-    """The RFC 8785 bytes of an event's fields; what its leaf hash covers. Raises AuditError when they are not JSON."""
+def commitment(salt: bytes, value: str) -> str:
+    """What a leaf holds in place of a personal value: hex SHA-256 over the salt's 32 bytes and the value's UTF-8.
+
+    Without the salt nobody can try values until one fits, so erasing both leaves nothing of the value.
+    """
+    return hashlib.sha256(salt + value.encode()).hexdigest()
+
+
+def leaf_bytes(event: Event, personal: Mapping[str, str]) -> bytes:
+    """The RFC 8785 bytes of an event's fields; what its leaf hash covers. Raises AuditError when they are not JSON.
+
+    ``personal`` maps the names of the personal fields that have a value to their commitments.
+    """
     fields = {
         "_type": f"poolwarden.event/{event.schema_version}",
         "id": str(event.uid),
@@ -82,8 +98,7 @@ def leaf_bytes(event: Event) -> bytes:
         "outcome": event.outcome,
         "reason": event.reason,
         "request_id": event.request_id,
-        "address": event.address,
-        "session": event.session,
+        "personal": dict(personal),
         "before": event.before,
         "after": event.after,
         "detail": event.detail,
@@ -111,7 +126,7 @@ def _event(
     reason: str,
     outcome: str,
     detail: Mapping[str, Any] | None,
-) -> Event:
+) -> tuple[Event, list[Personal]]:
     event = Event(
         uid=uuid.uuid4(),
         schema_version=SCHEMA_VERSION,
@@ -127,14 +142,18 @@ def _event(
         outcome=Outcome(outcome).value,
         reason=_text("reason", reason.strip(), limit=REASON_LIMIT),
         request_id=_text("request_id", actor.request_id),
-        address=_text("address", actor.address),
-        session=_text("session", actor.session),
         before=_json("before", before),
         after=_json("after", after),
         detail=_json("detail", detail or {}),
     )
-    event.leaf = leaf_bytes(event)
-    return event
+    values = {"address": actor.address, "session": actor.session}
+    personal = [
+        Personal(field=field, salt=secrets.token_bytes(32), value=_text(field, value))
+        for field, value in values.items()
+        if value
+    ]
+    event.leaf = leaf_bytes(event, {row.field: commitment(bytes(row.salt), row.value) for row in personal})
+    return event, personal
 
 
 def _text(field: str, value: str, *, limit: int = NAME_LIMIT) -> str:

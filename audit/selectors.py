@@ -1,5 +1,6 @@
 """Every read of the log, for actors who hold ``audit.view_event``."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,6 +92,14 @@ def event_by_index(actor: Actor, index: int) -> Event:
     return _integrated(actor, Filters()).get(placed__index=index)
 
 
+def personal_values(event: Event) -> dict[str, str]:
+    """The plain values of an event's personal fields, without those that were erased."""
+    if event.schema_version == 1:  # which kept them in the leaf
+        leaf = json.loads(bytes(event.leaf))
+        return {field: leaf[field] for field in ("address", "session") if leaf[field]}
+    return {row.field: row.value for row in event.personal.all()}
+
+
 def same_request(actor: Actor, event: Event) -> list[Event]:
     """The other integrated events that the same request caused, oldest first. Raises ViewDenied."""
     if not event.request_id:
@@ -124,7 +133,7 @@ def _require(actor: Actor) -> None:
 
 def _integrated(actor: Actor, filters: Filters) -> QuerySet[Event]:
     _require(actor)
-    return _matching(filters).filter(placed__index__gte=0).select_related("placed")
+    return _matching(filters).filter(placed__index__gte=0).select_related("placed").prefetch_related("personal")
 
 
 def _matching(filters: Filters) -> QuerySet[Event]:

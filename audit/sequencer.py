@@ -3,8 +3,9 @@
 from django.db import connection, transaction
 from django.db.models import Max
 
-from audit.merkle import leaf_hash
-from audit.models import Leaf, Pending
+from audit.merkle import Frontier, leaf_hash
+from audit.models import Leaf, Node, Pending
+from audit.tree import frontier, kept
 
 BATCH = 500
 BATCHES_A_TICK = 20
@@ -34,14 +35,21 @@ class Sequencer:
     def _batch(self) -> int:
         self._lock()
         pending = list(Pending.objects.select_related("event").only("event__leaf").order_by("event_id")[:BATCH])
-        newest = Leaf.objects.aggregate(newest=Max("index"))["newest"]
-        first = 0 if newest is None else newest + 1
-        Leaf.objects.bulk_create(
-            Leaf(index=index, event_id=waiting.event_id, hash=leaf_hash(bytes(waiting.event.leaf)))
-            for index, waiting in enumerate(pending, start=first)
-        )
+        edge = self._edge()
+        leaves, nodes = [], []
+        for waiting in pending:
+            hashed = leaf_hash(bytes(waiting.event.leaf))
+            leaves.append(Leaf(index=edge.size, event_id=waiting.event_id, hash=hashed))
+            nodes += kept(edge.append(hashed))
+        Leaf.objects.bulk_create(leaves)
+        Node.objects.bulk_create(nodes)
         Pending.objects.filter(pk__in=[waiting.pk for waiting in pending]).delete()
         return len(pending)
+
+    def _edge(self) -> Frontier:
+        """Read anew for each batch: another sequencer may have been at work, and memory proves nothing."""
+        newest = Leaf.objects.aggregate(newest=Max("index"))["newest"]
+        return frontier(0 if newest is None else newest + 1)
 
     def _lock(self) -> None:
         """Held to the end of the transaction. SQLite needs none: its write transactions begin IMMEDIATE."""

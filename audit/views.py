@@ -15,6 +15,7 @@ from audit.selectors import (
     events_around,
     log_state,
     pending_events,
+    personal_values,
     same_request,
 )
 from controlplane.actors import actor_of
@@ -56,6 +57,7 @@ def event(request: HttpRequest, index: int) -> HttpResponse:
         "outcome": rows.OUTCOMES[found.outcome],
         "changes": rows.changes(found),
         "facts": rows.facts(found),
+        "personal": personal_values(found),
         "same_request": [rows.Row(other, other.placed.index) for other in same_request(actor, found)],
         "leaf": bytes(found.leaf).decode(),
         "leaf_hash": bytes(found.placed.hash).hex(),

@@ -11,6 +11,7 @@ from audit.actor import system_actor
 from audit.merkle import leaf_hash
 from audit.models import Event, Pending
 from audit.recorder import AuditError, TransactionRequired, leaf_bytes, record, record_denied
+from audit.selectors import personal_values
 from audit.target import Target
 from tests.audit.cast import ANA, PAYMENTS, happened
 
@@ -22,7 +23,8 @@ def test_it_keeps_what_happened_and_marks_it_pending() -> None:
     stored = Event.objects.get()
     assert Pending.objects.get().event_id == stored.pk == event.pk
     assert (stored.actor_kind, stored.actor_id, stored.actor_name) == ("user", "7", "Ana Ruiz")
-    assert (stored.request_id, stored.address, stored.session) == ("a1b2", "10.8.4.21", "5c1e0a9b")
+    assert stored.request_id == "a1b2"
+    assert personal_values(stored) == {"address": "10.8.4.21", "session": "5c1e0a9b"}
     assert (stored.action, stored.outcome, stored.reason) == ("pool.paused", "done", "month-end freeze")
     assert (stored.target_kind, stored.target_id, stored.target_name, stored.pool) == (
         "pool",
@@ -39,9 +41,9 @@ def test_the_leaf_is_the_canonical_form_of_every_field() -> None:
 
     stored = Event.objects.get()
     fields = json.loads(bytes(stored.leaf))
-    assert rfc8785.dumps(fields) == bytes(stored.leaf) == leaf_bytes(stored)
+    assert rfc8785.dumps(fields) == bytes(stored.leaf) == leaf_bytes(stored, fields["personal"])
     assert fields == {
-        "_type": "poolwarden.event/1",
+        "_type": "poolwarden.event/2",
         "id": str(event.uid),
         "at": event.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "actor": {"kind": "user", "id": "7", "name": "Ana Ruiz"},
@@ -50,12 +52,15 @@ def test_the_leaf_is_the_canonical_form_of_every_field() -> None:
         "outcome": "done",
         "reason": "month-end freeze",
         "request_id": "a1b2",
-        "address": "10.8.4.21",
-        "session": "5c1e0a9b",
+        "personal": {
+            row.field: hashlib.sha256(bytes(row.salt) + row.value.encode()).hexdigest() for row in event.personal.all()
+        },
         "before": {"a": [True, None], "b": 1},
         "after": {"é": "ü"},
         "detail": {},
     }
+    assert sorted(fields["personal"]) == ["address", "session"]
+    assert b"10.8.4.21" not in bytes(stored.leaf)
     assert leaf_hash(bytes(stored.leaf)) == hashlib.sha256(b"\0" + bytes(stored.leaf)).digest()
 
 

@@ -1,6 +1,7 @@
 """What transactional tests need to live with append-only tables."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from django.db import connection, transaction
@@ -23,12 +24,11 @@ def allow_flush() -> None:
 
     def execute_sql_flush(sql_list: Sequence[Any]) -> None:
         with transaction.atomic(), connection.cursor() as cursor:
+            editor: Any = SimpleNamespace(connection=connection, execute=cursor.execute)
             for protection in PROTECTED:
-                for statement in protection.remove_statements(connection.vendor):
-                    cursor.execute(statement)
+                protection.remove(None, editor)
             flush(sql_list)
             for protection in PROTECTED:
-                for statement in protection.install_statements(connection.vendor):
-                    cursor.execute(statement)
+                protection.install(None, editor)
 
     connection.ops.execute_sql_flush = execute_sql_flush
