@@ -1,7 +1,7 @@
-"""Run a command beside a real PostgreSQL of its own: ``python -m tests.support.postgres COMMAND …``.
+"""Run a command beside a real PostgreSQL of its own: ``python -m tests.support.postgres [--durable] COMMAND …``.
 
 The server lives in a temporary folder, listens on loopback, and ends with the command. It refuses to run as root, so
-root starts it as the account ``postgres``.
+root starts it as the account ``postgres``. It does not wait for the disk, unless it is to be ``--durable``.
 """
 
 import os
@@ -17,6 +17,8 @@ from tests.support.waiting import wait_for
 
 
 def main(command: list[str]) -> int:
+    durable = command[:1] == ["--durable"]
+    command = command[durable:]
     binaries = _binaries()
     if binaries is None:
         print(
@@ -33,7 +35,8 @@ def main(command: list[str]) -> int:
     options = {"user": account, "group": account} if account else {}
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "poolwarden", "-A", "trust", "--no-sync", "-E", "UTF8"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/", **options)
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+    settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
+    settings |= {"fsync": "on" if durable else "off"}
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
