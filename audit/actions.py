@@ -1,12 +1,17 @@
 """The registry of actions. What is not registered here cannot be recorded.
 
-``done`` and ``attempt`` are templates that follow the actor's name: "Ana Ruiz *paused payments*", "Ana Ruiz was
-refused: *pause payments*". They may speak of ``{target}``, ``{pool}``, ``{in_pool}`` (" in payments", or nothing),
-``{reason}`` and of fields of the event's own, which are looked up in its detail, then its after, then its before.
-``{frozen:dead letter}`` counts: "1 dead letter", "4,102 dead letters".
+``done``, ``attempt`` and ``denied`` are templates that follow the actor's name: "Ana Ruiz *paused payments*", "Ana Ruiz
+set out to *requeue 4,102 dead letters*", "Ana Ruiz was refused: *requeue dead letters*". They may speak of
+``{target}``, ``{pool}``, ``{in_pool}`` (" in payments", or nothing), ``{reason}`` and of fields of the event's own,
+which are looked up in its detail, then its after, then its before. ``{frozen:dead letter}`` counts: "1 dead letter",
+"4,102 dead letters".
+
+What a template speaks of, an event must hold: ``record`` refuses one that could not be told. A denial knows only what
+was asked, so its template speaks of no fields.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from string import Formatter
 from typing import Literal
 
@@ -25,19 +30,34 @@ class DuplicateAction(ValueError):
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that can happen. ``icon`` is a name in the icon sprite; ``severity`` is that of a success."""
+    """One thing that can happen. ``icon`` is a name in the icon sprite; ``severity`` is that of a success.
+
+    ``denied`` is ``attempt`` where that says it all. ``personal_target``: the target's name is somebody's own, so the
+    log commits to it and keeps it where it can be erased, as it does with every actor's address and session.
+    """
 
     id: str
     icon: str
     done: str
     attempt: str
     severity: Severity = "info"
+    denied: str = ""
+    personal_target: bool = False
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """What its sentences need from the event's detail, after or before."""
-        parts = [*Formatter().parse(self.done), *Formatter().parse(self.attempt)]
-        return frozenset(name for _, name, _, _ in parts if name) - COMMON_FIELDS
+    def template(self, outcome: str) -> str:
+        """What tells an event with this outcome."""
+        if outcome == "done":
+            return self.done
+        return self.denied or self.attempt if outcome == "denied" else self.attempt
+
+    def fields(self, outcome: str) -> frozenset[str]:
+        """What an event with this outcome must hold in its detail, after or before."""
+        return _fields(self.template(outcome))
+
+
+@cache
+def _fields(template: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(template) if name) - COMMON_FIELDS
 
 
 def registry(*actions: Action) -> dict[str, Action]:
@@ -61,54 +81,67 @@ def action_of(action_id: str) -> Action:
 _LETTERS = "{frozen:dead letter}{in_pool}"
 _VERSION = "v{version} of {pool}"
 _REFERENCE = "secret {target}{in_pool}"
+_SOME_LETTERS = "dead letters{in_pool}"
+_AN_OPERATION = "an operation{in_pool}"
 
 # fmt: off
 ACTIONS = registry(
     # People and their keys
     Action("session.signed_in", "user", "signed in", "sign in"),
-    Action("session.sign_in_failed", "user", "failed to sign in", "sign in", "notice"),
+    Action("session.sign_in_failed", "user", "let {target} in", "let {target} in", "notice", personal_target=True),
     Action("session.signed_out", "logout", "signed out", "sign out"),
-    Action("session.rate_limited", "clock-pause", "was held back: too many sign-in attempts", "sign in", "warning"),
+    Action("session.rate_limited", "clock-pause", "let {target} in", "let {target} in: too many attempts", "warning",
+           personal_target=True),
     Action("token.created", "key", "created API token {target}", "create API token {target}", "notice"),
-    Action("token.revoked", "circle-minus", "revoked API token {target}", "revoke API token {target}", "notice"),
+    Action("token.used", "key", "used API token {target}", "use API token {target}"),
     Action("access.role_granted", "user-check", "gave {target} the role {role}",
-           "give {target} the role {role}", "notice"),
+           "give {target} the role {role}", "notice", "give somebody a role"),
     Action("access.role_revoked", "user-off", "took the role {role} from {target}",
-           "take the role {role} from {target}", "notice"),
+           "take the role {role} from {target}", "notice", "take a role from somebody"),
+    Action("access.role_extended", "user-check", "gave the role {target} the permission {permissions}",
+           "give the role {target} the permission {permissions}", "notice"),
     # Pools
-    Action("pool.created", "plus", "created pool {target}", "create pool {target}"),
+    Action("pool.created", "plus", "created pool {target}", "create pool {target}", denied="create a pool"),
     Action("pool.changed", "pencil", "changed pool {target}", "change pool {target}"),
     Action("pool.attached", "plug-connected", "attached pool {target}", "attach pool {target}"),
     Action("pool.paused", "player-pause", "paused {target}", "pause {target}", "notice"),
     Action("pool.resumed", "player-play", "resumed {target}", "resume {target}"),
     Action("pool.drained", "droplet", "drained {target}", "drain {target}", "notice"),
-    Action("pool.scaled", "adjustments", "scaled {pool} to {workers:worker}", "scale {pool} to {workers:worker}"),
+    Action("pool.scaled", "adjustments", "scaled {pool} to {workers:worker}", "scale {pool} to {workers:worker}",
+           denied="scale {pool}"),
     # Config and secrets
-    Action("config.proposed", "file-diff", "proposed " + _VERSION, "propose " + _VERSION),
-    Action("config.published", "upload", "published " + _VERSION, "publish " + _VERSION, "notice"),
+    Action("config.published", "upload", "published " + _VERSION, "publish " + _VERSION, "notice",
+           "publish a config of {pool}"),
     Action("config.signed", "signature", "signed " + _VERSION, "sign " + _VERSION),
-    Action("config.renewed", "refresh", "renewed " + _VERSION, "renew " + _VERSION),
+    Action("config.renewed", "refresh", "renewed " + _VERSION, "renew " + _VERSION,
+           denied="renew the config of {pool}"),
     Action("config.refused", "ban", "refused a config of {pool}: {code}", "take a config of {pool}", "warning"),
     Action("config.altered", "alert-triangle",
            "found what agents of {pool} are told altered on the broker, and put it back",
            "put back what agents of {pool} are told", "warning"),
-    Action("secret.registered", "lock", "registered " + _REFERENCE, "register " + _REFERENCE, "notice"),
-    Action("secret.changed", "lock-access", "changed " + _REFERENCE, "change " + _REFERENCE, "notice"),
-    Action("secret.removed", "circle-minus", "removed " + _REFERENCE, "remove " + _REFERENCE, "notice"),
+    Action("secret.registered", "lock", "registered " + _REFERENCE, "register " + _REFERENCE, "notice",
+           "register a secret"),
+    Action("secret.changed", "lock-access", "changed " + _REFERENCE, "change " + _REFERENCE, "notice",
+           "change a secret"),
+    Action("secret.removed", "circle-minus", "removed " + _REFERENCE, "remove " + _REFERENCE, "notice",
+           "remove a secret"),
     Action("secret.resolved", "lock-open", "resolved " + _REFERENCE, "resolve " + _REFERENCE),
     Action("secret.refused", "ban", f"refused {_REFERENCE}: {{why}}", "resolve " + _REFERENCE, "warning"),
     # Dead letters
-    Action("operation.requeue_started", "player-play", "started to requeue " + _LETTERS, "requeue " + _LETTERS),
+    Action("operation.requeue_started", "player-play", "started to requeue " + _LETTERS, "requeue " + _LETTERS,
+           denied="requeue " + _SOME_LETTERS),
     Action("operation.requeue_ended", "player-track-next", "requeued {requeued:dead letter}{in_pool}",
            "requeue " + _LETTERS, "notice"),
-    Action("operation.discard_started", "trash", "started to discard " + _LETTERS, "discard " + _LETTERS),
+    Action("operation.discard_started", "trash", "started to discard " + _LETTERS, "discard " + _LETTERS,
+           denied="discard " + _SOME_LETTERS),
     Action("operation.discard_ended", "trash", "discarded {discarded:dead letter}{in_pool}",
            "discard " + _LETTERS, "notice"),
-    Action("operation.started", "player-play", "started operation {target}", "start operation {target}"),
-    Action("operation.paused", "player-pause", "paused {target}", "pause {target}"),
-    Action("operation.resumed", "player-play", "resumed {target}", "resume {target}"),
-    Action("operation.cancelled", "player-stop", "cancelled {target}", "cancel {target}", "notice"),
-    Action("group.changed", "pencil", "changed failure group {target}", "change failure group {target}"),
+    Action("operation.started", "player-play", "started {target}", "start {target}", denied="start " + _AN_OPERATION),
+    Action("operation.paused", "player-pause", "paused {target}", "pause {target}", denied="pause " + _AN_OPERATION),
+    Action("operation.resumed", "player-play", "resumed {target}", "resume {target}",
+           denied="resume " + _AN_OPERATION),
+    Action("operation.cancelled", "player-stop", "cancelled {target}", "cancel {target}", "notice",
+           "cancel " + _AN_OPERATION),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),
@@ -118,5 +151,23 @@ ACTIONS = registry(
            "start a worker{in_pool}", "warning"),
     Action("controller.took_over", "heartbeat", "took over as controller", "take over as controller"),
     Action("key.created", "key", "created key {target}", "create key {target}", "notice"),
+    # The log about itself
+    Action("log.signing_stopped", "alert-triangle", "stopped signing checkpoints: {why}",
+           "sign checkpoints", "warning"),
+    Action("log.protection_weak", "shield-off", "found the log weakly protected: {why}",
+           "protect the log", "warning"),
+    Action("log.altered", "alert-triangle", "found the log altered: {why}", "keep the log", "warning"),
+    # The log itself
+    Action("audit.export_requested", "download", "asked for {target}: the log as {kind}", "export the log as {kind}",
+           denied="export the log"),
+    Action("audit.exported", "file-text", "wrote {target}: {events:event} as {kind}", "write {target}", "notice"),
+    Action("audit.personal_erased", "eye-off", "erased {values:personal value} from {events:event}",
+           "erase {values:personal value} from {events:event}", "notice", "erase personal values"),
+    Action("audit.checkpoint_requested", "signature", "asked for a checkpoint of the log",
+           "ask for a checkpoint of the log"),
+    Action("audit.filter_saved", "device-floppy", "saved the filter {target}", "save the filter {target}",
+           denied="save a filter"),
+    Action("audit.filter_removed", "trash", "deleted the filter {target}", "delete the filter {target}",
+           denied="delete a filter"),
 )
 # fmt: on

@@ -103,7 +103,7 @@ def _actor(request: HttpRequest) -> Actor:
 def _fields(event: Event) -> dict[str, Any]:
     same = ("at", "action", "outcome", "reason", "request_id", "before", "after", "detail")
     personal = selectors.personal_values(event)
-    target = {"kind": event.target_kind, "id": event.target_id, "name": event.target_name, "pool": event.pool}
+    target = {"kind": event.target_kind, "id": event.target_id, "name": event.shown_target, "pool": event.pool}
     return {name: getattr(event, name) for name in same} | {
         "index": event.placed.index,
         "id": event.uid,

@@ -10,6 +10,9 @@ import uuid
 
 from django.db import models
 
+PERSONAL_NAME = "(personal)"
+"""What leaf and column hold in place of a target's name that is personal."""
+
 
 class Outcome(models.TextChoices):
     INTENT = "intent"
@@ -56,6 +59,13 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.uid}"
+
+    @property
+    def shown_target(self) -> str:
+        """The target's name as people read it: a personal one in plain text, until that is erased."""
+        if self.target_name != PERSONAL_NAME or self.pk is None:
+            return self.target_name
+        return next((row.value for row in self.personal.all() if row.field == "target"), PERSONAL_NAME)
 
 
 class Pending(models.Model):

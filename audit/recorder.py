@@ -11,9 +11,9 @@ import rfc8785
 from django.db import connection, transaction
 from django.utils import timezone
 
-from audit.actions import action_of
+from audit.actions import Action, action_of
 from audit.actor import Actor
-from audit.models import Event, Outcome, Pending, Personal
+from audit.models import PERSONAL_NAME, Event, Outcome, Pending, Personal
 from audit.target import Target
 
 SCHEMA_VERSION = 2
@@ -51,8 +51,9 @@ def record(
     """Record ``action`` inside the transaction that performs it.
 
     ``before``, ``after`` and ``detail`` are JSON: text, whole numbers up to 2⁵³, lists, objects. ``outcome`` is intent,
-    done, failed or denied. Raises AuditError (a field is too long or not JSON), UnknownAction, and TransactionRequired
-    outside ``transaction.atomic``: an event that commits alone could outlive an action that does not.
+    done, failed or denied. Raises AuditError (a field is too long or not JSON, or one that the action's sentence speaks
+    of is missing), UnknownAction, and TransactionRequired outside ``transaction.atomic``: an event that commits alone
+    could outlive an action that does not.
     """
     if not connection.in_atomic_block:
         raise TransactionRequired(f"{action} is recorded inside the transaction that performs it")
@@ -127,6 +128,7 @@ def _event(
     outcome: str,
     detail: Mapping[str, Any] | None,
 ) -> tuple[Event, list[Personal]]:
+    registered = action_of(action)
     event = Event(
         uid=uuid.uuid4(),
         schema_version=SCHEMA_VERSION,
@@ -134,10 +136,10 @@ def _event(
         actor_kind=actor.kind,
         actor_id=_text("actor", actor.id),
         actor_name=_text("actor", actor.name),
-        action=action_of(action).id,
+        action=registered.id,
         target_kind=_text("target", target.kind),
         target_id=_text("target", target.id),
-        target_name=_text("target", target.name),
+        target_name=PERSONAL_NAME if registered.personal_target else _text("target", target.name),
         pool=_text("pool", target.pool),
         outcome=Outcome(outcome).value,
         reason=_text("reason", reason.strip(), limit=REASON_LIMIT),
@@ -146,7 +148,10 @@ def _event(
         after=_json("after", after),
         detail=_json("detail", detail or {}),
     )
+    _require_fields(registered, event)
     values = {"address": actor.address, "session": actor.session}
+    if registered.personal_target:
+        values["target"] = target.name
     personal = [
         Personal(field=field, salt=secrets.token_bytes(32), value=_text(field, value))
         for field, value in values.items()
@@ -154,6 +159,14 @@ def _event(
     ]
     event.leaf = leaf_bytes(event, {row.field: commitment(bytes(row.salt), row.value) for row in personal})
     return event, personal
+
+
+def _require_fields(action: Action, event: Event) -> None:
+    """Raise AuditError unless the event holds all that its sentence speaks of."""
+    parts = [part for part in (event.detail, event.after, event.before) if part]
+    for name in sorted(action.fields(event.outcome)):
+        if all(part.get(name) is None for part in parts):
+            raise AuditError("detail", f"{action.id} ({event.outcome}) needs {name}: its sentence speaks of it.")
 
 
 def _text(field: str, value: str, *, limit: int = NAME_LIMIT) -> str:

@@ -14,7 +14,6 @@ class Told(Protocol):
     actor_kind: Any
     actor_name: Any
     action: Any
-    target_name: Any
     pool: Any
     outcome: Any
     reason: Any
@@ -22,22 +21,20 @@ class Told(Protocol):
     after: Any
     detail: Any
 
+    @property
+    def shown_target(self) -> str: ...
+
 
 class _Words(Formatter):
-    """Numbers with thousands separators; a format spec is the noun that a number counts.
-
-    A field that the event lacks is an ellipsis. Only what was done without a count was done to none.
-    """
-
-    def __init__(self, outcome: str) -> None:
-        self._uncounted = "no" if outcome == "done" else "…"
+    """Numbers with thousands separators; a format spec is the noun that a number counts. A field that the event lacks
+    is an ellipsis: ``record`` refuses such events, but one of another version may lack what this one speaks of."""
 
     def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return kwargs.get(str(key))
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
-            return f"{self._uncounted} {format_spec}s" if format_spec else "…"
+            return f"… {format_spec}s" if format_spec else "…"
         if isinstance(value, bool) or not isinstance(value, int):
             return str(value)
         if not format_spec:
@@ -59,10 +56,9 @@ def predicate(event: Told) -> str:
     """What the actor did, or tried to do."""
     action = ACTIONS.get(event.action)
     if action is None:  # recorded by a later version than this one
-        return f"· {event.action} {event.target_name} ({event.outcome})"
+        return f"· {event.action} {event.shown_target} ({event.outcome})"
     lead = {"intent": "set out to ", "failed": "failed to ", "denied": "was refused: "}.get(event.outcome, "")
-    template = action.attempt if lead else action.done
-    return lead + _Words(event.outcome).vformat(template, (), _fields(event))
+    return lead + _Words().vformat(action.template(event.outcome), (), _fields(event))
 
 
 def sentence(event: Told) -> str:
@@ -72,8 +68,8 @@ def sentence(event: Told) -> str:
 
 def _fields(event: Told) -> Mapping[str, Any]:
     common = {
-        "target": event.target_name,
-        "pool": event.pool or event.target_name,
+        "target": event.shown_target,
+        "pool": event.pool or event.shown_target,
         "in_pool": f" in {event.pool}" if event.pool else "",
         "reason": event.reason,
     }

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from controlplane.models import SignInFailure
 
-WINDOW = dt.timedelta(minutes=5)
+MINUTES = 5
+WINDOW = dt.timedelta(minutes=MINUTES)
 
 
 def too_many_failures(username: str, address: str) -> bool:

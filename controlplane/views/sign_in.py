@@ -15,7 +15,7 @@ from audit.recorder import record
 from audit.target import Target
 from controlplane.actors import actor_of
 from controlplane.http import request_context, safe_next
-from controlplane.sign_in_guard import forget_failures, note_failure, too_many_failures
+from controlplane.sign_in_guard import MINUTES, forget_failures, note_failure, too_many_failures
 
 
 @login_not_required
@@ -28,15 +28,15 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     form = AuthenticationForm(request, request.POST if request.method == "POST" else None)
     if request.method == "GET":
         return _page(request, form)
-    username = request.POST.get("username", "")[:150]
+    username = request.POST.get("username", "").replace("\x00", "")[:150]
     if too_many_failures(username, request_context(request).address):
         with transaction.atomic():
-            _record_failure(request, username, "session.rate_limited")
+            _record_failure(request, username, "session.rate_limited", f"too many failures within {MINUTES} minutes")
         return _page(request, AuthenticationForm(request), limited=True, status=429)
     if not form.is_valid():
         with transaction.atomic():
             note_failure(username, request_context(request).address)
-            _record_failure(request, username, "session.sign_in_failed")
+            _record_failure(request, username, "session.sign_in_failed", "wrong name or password")
         return _page(request, form, status=422)
     with transaction.atomic():
         login(request, form.get_user())
@@ -60,10 +60,11 @@ def _page(request: HttpRequest, form: AuthenticationForm, *, limited: bool = Fal
     return render(request, "controlplane/sign_in.html", context, status=status)
 
 
-def _record_failure(request: HttpRequest, username: str, action: str) -> None:
+def _record_failure(request: HttpRequest, username: str, action: str, reason: str) -> None:
+    """The name may be a password that went into the wrong field: the log keeps it as a personal value."""
     context, door = request_context(request), system_actor("sign-in")
     actor = Actor(kind=door.kind, id=door.id, name=door.name, request_id=context.request_id, address=context.address)
-    record(actor=actor, action=action, target=_account("", username), outcome="failed")
+    record(actor=actor, action=action, target=_account("", username), outcome="failed", reason=reason)
 
 
 def _account(pk: str, name: str) -> Target:

@@ -50,10 +50,13 @@ class SecretRead(Reported):
     job_id: Text
     worker: Text = ""
     config: Number | None = None
-    why: Text = ""
 
     def target(self, pool: Pool | None) -> Target:
         return Target(kind="secret", id=self.name, name=self.name, pool=pool.slug if pool else "")
+
+
+class SecretRefused(SecretRead):
+    why: Text
 
 
 class ConfigRefused(Reported):
@@ -78,13 +81,13 @@ class WorkerLost(WorkerEvent):
 
 class WorkerBootFailed(WorkerEvent):
     config: Number | None = None
-    exit_code: int | None = None
+    exit_code: int
     message: Long = ""
 
 
 REPORTS: dict[str, type[Reported]] = {
     "secret.resolved": SecretRead,
-    "secret.refused": SecretRead,
+    "secret.refused": SecretRefused,
     "config.refused": ConfigRefused,
     "worker.lost": WorkerLost,
     "worker.boot_failed": WorkerBootFailed,

@@ -16,6 +16,7 @@ from pools.broker.connection import get_broker
 from pools.broker.moves import discard, forget, requeue
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.operations.dead_letters import operation_target
+from pools.selectors.operations import DONE
 
 CHUNK = 500
 # What became of the dead letter, by the outcome of its item. Damaged ones stay where they are.
@@ -108,7 +109,7 @@ def _end(row: Operation) -> str:
         actor=system_actor("console-jobs"),
         action=f"operation.{row.kind}_ended",
         target=operation_target(row, sorted(row.pools.values_list("slug", flat=True))),
-        after=counts,
+        after={DONE[OperationKind(row.kind)]: 0} | counts,
         reason=row.reason,
         detail={"frozen": row.frozen_count, "started_by": row.actor_name, "request_id": row.request_id},
     )

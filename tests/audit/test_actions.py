@@ -1,7 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 from django.contrib.staticfiles import finders
 
 from audit.actions import ACTIONS, Action, DuplicateAction, UnknownAction, action_of, registry
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATIONS = [*ROOT.glob("pools/operations/*.py"), *ROOT.glob("audit/operations*.py")]
 
 
 def test_every_action_is_found_by_its_id() -> None:
@@ -33,5 +39,14 @@ def test_every_icon_is_in_the_sprite() -> None:
 
 
 def test_an_action_names_the_fields_that_its_sentences_need() -> None:
-    assert action_of("operation.requeue_ended").fields == {"requeued", "frozen"}
-    assert action_of("pool.paused").fields == frozenset()
+    action = action_of("operation.requeue_ended")
+    assert (action.fields("done"), action.fields("failed")) == ({"requeued"}, {"frozen"})
+    assert action_of("pool.paused").fields("done") == frozenset()
+
+
+def test_what_can_be_denied_is_told_without_fields() -> None:
+    """Every verb is written ``@operation("its action")``, and a denial knows only what was asked."""
+    sources = (path.read_text() for path in OPERATIONS)
+    verbs = {name for source in sources for name in re.findall(r'@operation\("([^"]+)"\)', source)}
+    assert len(verbs) > 15
+    assert {name for name in verbs if action_of(name).fields("denied")} == set()

@@ -9,9 +9,10 @@ from django.db import transaction
 from audit.actions import UnknownAction
 from audit.actor import system_actor
 from audit.merkle import leaf_hash
-from audit.models import Event, Pending
+from audit.models import Event, Pending, Personal
 from audit.recorder import AuditError, TransactionRequired, leaf_bytes, record, record_denied
 from audit.selectors import personal_values
+from audit.sentences import sentence
 from audit.target import Target
 from tests.audit.cast import ANA, PAYMENTS, happened
 
@@ -140,3 +141,42 @@ def test_any_text_is_kept_as_it_is(text: str) -> None:
 def test_an_unknown_outcome_is_refused() -> None:
     with pytest.raises(ValueError, match="perhaps"):
         happened(outcome="perhaps")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({"action": "pool.scaled"}, "workers"),
+        ({"action": "pool.scaled", "after": {"workers": None}}, "workers"),
+        ({"action": "pool.scaled", "outcome": "failed", "detail": {"worker": 4}}, "workers"),
+        ({"action": "config.refused", "detail": {"version": 3}}, "code"),
+        ({"action": "operation.requeue_started", "outcome": "intent"}, "frozen"),
+    ],
+)
+def test_an_event_that_could_not_be_told_is_refused(fields: dict[str, Any], missing: str) -> None:
+    with pytest.raises(AuditError, match=f"needs {missing}: its sentence") as caught:
+        happened(**fields)
+    assert caught.value.field == "detail" and not Event.objects.exists()
+
+
+@pytest.mark.django_db
+def test_what_the_sentence_speaks_of_may_be_in_any_part() -> None:
+    for part in ("before", "after", "detail"):
+        assert happened(action="pool.scaled", **{part: {"workers": 0}}).pk
+
+
+@pytest.mark.django_db
+def test_a_name_that_may_be_a_password_is_kept_apart_from_the_leaf() -> None:
+    typed = Target("user", "", "hunter2 hunter2")
+    event = happened(action="session.sign_in_failed", outcome="failed", target=typed)
+
+    stored = Event.objects.get()
+    (value,) = stored.personal.filter(field="target")
+    assert stored.target_name == "(personal)" and b"hunter2" not in bytes(stored.leaf)
+    leaf = json.loads(bytes(stored.leaf))
+    assert leaf["target"]["name"] == "(personal)"
+    assert leaf["personal"]["target"] == hashlib.sha256(bytes(value.salt) + b"hunter2 hunter2").hexdigest()
+    assert sentence(stored) == "Ana Ruiz failed to let hunter2 hunter2 in"
+    Personal.objects.filter(event=event).delete()
+    assert sentence(Event.objects.get()) == "Ana Ruiz failed to let (personal) in"

@@ -31,8 +31,8 @@ def told(**fields: Any) -> str:
             "Ana Ruiz requeued 1 dead letter",
         ),
         (
-            {"action": "operation.requeue_ended", "after": {"gone": 2}},
-            "Ana Ruiz requeued no dead letters in payments",
+            {"action": "operation.requeue_ended", "after": {"gone": 2, "requeued": 0}},
+            "Ana Ruiz requeued 0 dead letters in payments",
         ),
         (
             {"action": "operation.requeue_started", "outcome": "intent", "detail": {"frozen": 7}},
@@ -40,12 +40,17 @@ def told(**fields: Any) -> str:
         ),
         (
             {"action": "operation.requeue_started", "outcome": "denied"},
-            "Ana Ruiz was refused: requeue … dead letters in payments",
+            "Ana Ruiz was refused: requeue dead letters in payments",
         ),
         ({"action": "config.published"}, "Ana Ruiz published v… of payments"),
         (
-            {"action": "pool.scaled", "before": {"workers": 4}, "after": {"workers": 56}, "outcome": "denied"},
-            "Ana Ruiz was refused: scale payments to 56 workers",
+            {"action": "pool.scaled", "before": {"workers": 4}, "after": {"workers": 56}},
+            "Ana Ruiz scaled payments to 56 workers",
+        ),
+        ({"action": "pool.scaled", "outcome": "denied"}, "Ana Ruiz was refused: scale payments"),
+        (
+            {"action": "access.role_granted", "outcome": "denied", "target_name": "Poolwarden", "pool": ""},
+            "Ana Ruiz was refused: give somebody a role",
         ),
         (
             {"action": "config.refused", "actor_kind": "agent", "actor_name": "gpu-03", "detail": {"code": "expired"}},
@@ -60,7 +65,7 @@ def test_it_reads_as_a_person_would_say_it(fields: dict[str, Any], expected: str
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("outcome", ["intent", "done", "failed", "denied"])
 def test_every_action_has_a_sentence_even_without_its_fields(action: str, outcome: str) -> None:
-    whole = told(action=action, outcome=outcome, detail=dict.fromkeys(ACTIONS[action].fields, 3))
+    whole = told(action=action, outcome=outcome, detail=dict.fromkeys(ACTIONS[action].fields(outcome), 3))
     bare = told(action=action, outcome=outcome)
 
     for text in (whole, bare):

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from audit.models import Event
 from tests.support.events import recent_actions
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +35,7 @@ def test_a_wrong_password_is_said_and_recorded(client: Client, alice: User) -> N
     assert response.status_code == 422
     assert "_auth_user_id" not in client.session
     assert b"correct username and password" in response.content
-    assert recent_actions(1) == [("session.sign_in_failed", "failed", "alice")]
+    assert recent_actions(1) == [("session.sign_in_failed", "failed", "(personal)")]
 
 
 def test_too_many_failures_hold_the_account_back(client: Client, alice: User, settings: Any) -> None:
@@ -44,7 +45,9 @@ def test_too_many_failures_hold_the_account_back(client: Client, alice: User, se
     response = sign_in(client)
     assert response.status_code == 429
     assert "_auth_user_id" not in client.session
-    assert recent_actions(1) == [("session.rate_limited", "failed", "alice")]
+    assert recent_actions(1) == [("session.rate_limited", "failed", "(personal)")]
+    event = Event.objects.latest("pk")
+    assert (event.shown_target, event.reason) == ("alice", "too many failures within 5 minutes")
 
 
 def test_a_good_sign_in_resets_the_account(client: Client, alice: User, settings: Any) -> None:
@@ -103,3 +106,10 @@ def test_a_name_with_markup_is_shown_as_text(client: Client) -> None:
     assert response.status_code == 422
     assert b"<script>alert" not in response.content
     assert User.objects.count() == 0
+
+
+def test_what_was_typed_as_the_name_is_kept_where_it_can_be_erased(client: Client) -> None:
+    assert sign_in(client, username="my secret\0 password").status_code == 422
+    event = Event.objects.latest("pk")
+    assert (event.shown_target, event.reason) == ("my secret password", "wrong name or password")
+    assert b"secret" not in bytes(event.leaf) and "secret" not in event.target_name
