@@ -87,12 +87,12 @@ class Checkpointer:
         note, held = anchor.newest(), conditions.size_of(conditions.of_anchor(anchor.name))
         if note is None:
             if held:
-                raise Mismatch(f"The {anchor.name} is gone: it held a checkpoint over {held:,} events.")
+                raise Mismatch(f"The {anchor.name} is gone: it held a checkpoint over {events(held)}.")
             return
         checkpoint = self._open(note, f"the {anchor.name}")
         if checkpoint.size < held:
             raise Mismatch(
-                f"The {anchor.name} was rolled back: its newest checkpoint is over {checkpoint.size:,} events, and it "
+                f"The {anchor.name} was rolled back: its newest checkpoint is over {events(checkpoint.size)}, and it "
                 f"was given one over {held:,}."
             )
         self._expect(checkpoint, f"the {anchor.name}")
@@ -116,12 +116,12 @@ class Checkpointer:
         stored = leaves()
         if checkpoint.size > stored:
             raise Mismatch(
-                f"The checkpoint in {where} is over {checkpoint.size:,} events, and the database has {stored:,}: "
+                f"The checkpoint in {where} is over {events(checkpoint.size)}, and the database has {stored:,}: "
                 "events were deleted, or an older copy was restored."
             )
         if root(checkpoint.size) != checkpoint.root:
             raise Mismatch(
-                f"The first {checkpoint.size:,} events are not those of the checkpoint in {where}: "
+                f"The first {events(checkpoint.size)} are not those of the checkpoint in {where}: "
                 "the log was rewritten."
             )
 
@@ -206,7 +206,7 @@ class Checkpointer:
             stored = leaves()
             if differs.size > stored:
                 raise Mismatch(
-                    f"The witness {witness.name} saw the log with {differs.size:,} events, and the database has "
+                    f"The witness {witness.name} saw the log with {events(differs.size)}, and the database has "
                     f"{stored:,}: events were deleted, or an older copy was restored."
                 ) from differs
             if differs.size > newest.size:
@@ -224,6 +224,10 @@ class Checkpointer:
                     detail={"why": why},
                 )
         self.stopped = why
+
+
+def events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count:,} events"
 
 
 def leaves() -> int:

@@ -49,6 +49,12 @@ class Env:
             raise EnvError(f"{name}: {path} is not a folder")
         return path
 
+    def file(self, name: str, default: str) -> Path:
+        path = Path(self.text(name, default)).expanduser().absolute()
+        if path.is_dir():
+            raise EnvError(f"{name}: {path} is a folder, not a file")
+        return path
+
     def secret(self, name: str, default: str = "") -> str:
         """The value of ``NAME``, or the content of the file that ``NAME_FILE`` names; never both."""
         value, file = self.text(name), self.text(f"{name}_FILE")

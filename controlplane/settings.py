@@ -20,6 +20,19 @@ POOLWARDEN_DEMO = env.flag("POOLWARDEN_DEMO", default=False)
 # Where secret references may point. Without an entry nothing may be referenced.
 POOLWARDEN_SECRET_PREFIXES = env.words("POOLWARDEN_SECRET_PREFIXES", "file:///run/secrets/,env://POOLWARDEN_SECRET_")
 
+# The audit log: under which name its checkpoints are signed, and where they go besides the database.
+POOLWARDEN_LOG_ORIGIN = env.text("POOLWARDEN_LOG_ORIGIN", f"poolwarden/{POOLWARDEN_ENV}")
+POOLWARDEN_ANCHOR_FILE = env.file("POOLWARDEN_ANCHOR_FILE", f"{POOLWARDEN_HOME}/anchors/checkpoints")
+POOLWARDEN_ANCHOR_DIR = env.folder("POOLWARDEN_ANCHOR_DIR", "") if env.text("POOLWARDEN_ANCHOR_DIR") else None
+POOLWARDEN_WITNESSES = env.words("POOLWARDEN_WITNESSES")
+POOLWARDEN_CHECKPOINT_SECONDS = env.integer("POOLWARDEN_CHECKPOINT_SECONDS", 10, low=1, high=3600)
+POOLWARDEN_LOG_LAG_SECONDS = env.integer("POOLWARDEN_LOG_LAG_SECONDS", 60, low=1, high=3600)
+# PostgreSQL: who owns the tables, and as whom the application signs in. Without both, privileges stay as they are.
+POOLWARDEN_DATABASE_OWNER = env.text("POOLWARDEN_DATABASE_OWNER")
+POOLWARDEN_DATABASE_ROLE = env.text("POOLWARDEN_DATABASE_ROLE")
+if bool(POOLWARDEN_DATABASE_OWNER) != bool(POOLWARDEN_DATABASE_ROLE):
+    raise EnvError("POOLWARDEN_DATABASE_OWNER: set it together with POOLWARDEN_DATABASE_ROLE")
+
 DEBUG = env.flag("POOLWARDEN_DEBUG", default=False)
 SECRET_KEY = env.secret("POOLWARDEN_SECRET_KEY") or local_secret(POOLWARDEN_HOME / "secret-key")
 ALLOWED_HOSTS = env.words("POOLWARDEN_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")

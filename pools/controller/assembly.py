@@ -7,6 +7,7 @@ from pools.controller.console_jobs import enqueue_operation
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
 from pools.controller.lease import LeaderLease
+from pools.controller.log_checkpoints import LogCheckpoints
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
 from pools.controller.publisher import Publisher
@@ -38,5 +39,6 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Scanner(lease),
         Rehoming(lease),
         LogSequencer(),
+        LogCheckpoints(keyring),
         Sweeper(lease),
     ]

@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from django.conf import settings
@@ -16,6 +16,7 @@ from audit.target import Target
 from pools.controller.assembly import all_loops
 from pools.controller.keyring import Keyring, KeyringError, open_keyring
 from pools.controller.lease import LeaderLease
+from pools.controller.log_checkpoints import log_key, write_verifier_key
 from pools.controller.loop import Loop
 from pools.controller.runner import Runner, run_once
 from pools.controller.trust_root import write_trust_root
@@ -40,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         keyring = _prepare()
         lease = LeaderLease()
-        loops = all_loops(lease, keyring, _renew)
+        loops = _loops(keyring, lease)
         if options["once"]:
             sys.exit(_once(loops, lease))
         _serve(Runner(loops, lease), lease)
@@ -61,7 +62,19 @@ def _prepare() -> Keyring:
     return keyring
 
 
-def _refuse(why: str) -> None:
+def _loops(keyring: Keyring, lease: LeaderLease) -> list[Loop]:
+    """The loops; ends the process with one line when what the log needs cannot be used."""
+    path = settings.POOLWARDEN_HOME / "log.vkey"
+    try:
+        write_verifier_key(path, log_key(keyring).verifier)
+        return all_loops(lease, keyring, _renew)
+    except KeyringError as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"cannot write {path}: {error.strerror}")
+
+
+def _refuse(why: str) -> NoReturn:
     print(f"poolwarden controller: {why}", file=sys.stderr)
     sys.exit(UNUSABLE)
 
