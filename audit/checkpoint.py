@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from audit.ed25519 import weakness
 from audit.merkle import HASH_SIZE
 
 MAX_BYTES = 1_000_000
@@ -52,6 +53,8 @@ class VerifierKey:
         raw = _decode(encoded, "the key")
         if not _NAME.fullmatch(name) or len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
             raise NoteError("A verifier key is written name+id+base64, for an Ed25519 key.")
+        if reason := weakness(raw[1:]):
+            raise NoteError(reason)
         key = cls(name, raw[0], raw[1:])
         if key.key_id.hex() != key_id:
             raise NoteError(f"The verifier key of {name} says it has the id {key_id[:8]}; it has {key.key_id.hex()}.")

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 # securesystemslib.signer exports these without saying so (no __all__); the rest of the project takes them from here.
 from securesystemslib.signer import CryptoSigner, Key, Signature, Signer, SSlibKey  # type: ignore[attr-defined]
 
+from audit.ed25519 import weakness
 from pools.signing.errors import WeakKeyError
 
 __all__ = [
@@ -22,11 +23,6 @@ __all__ = [
     "signer_from_pem",
 ]
 
-# RFC 8032, 5.1: the field's prime, and y of the points whose order divides 8: the identity, order 2, 4 and 8 (twice).
-P = 2**255 - 19
-_Y8 = int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little")
-LOW_ORDER_Y = frozenset({1, P - 1, 0, _Y8, P - _Y8})
-
 
 def key_id(public: bytes) -> str:
     """The id of a key: hex SHA-256 of its 32 raw public bytes. Derived, so that one key cannot have two ids."""
@@ -39,13 +35,8 @@ def public_key(public: bytes) -> SSlibKey:
     Raises WeakKeyError for another length, for a y that is not reduced (a second spelling of one point) and for a point
     of low order: such a key accepts one fixed signature over any message, and nobody needs a private key for it.
     """
-    if len(public) != 32:
-        raise WeakKeyError(f"An Ed25519 public key has 32 bytes, this one {len(public)}.")
-    y = int.from_bytes(public, "little") & (2**255 - 1)
-    if y >= P:
-        raise WeakKeyError(f"The public key {public.hex()} is not in its canonical form.")
-    if y in LOW_ORDER_Y:
-        raise WeakKeyError(f"The public key {public.hex()} has low order: anybody could sign for it.")
+    if reason := weakness(public):
+        raise WeakKeyError(reason)
     return SSlibKey(key_id(public), "ed25519", "ed25519", {"public": public.hex()})
 
 

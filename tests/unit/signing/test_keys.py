@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from audit.ed25519 import P
 from pools.signing.errors import WeakKeyError
-from pools.signing.keys import P, new_signer, public_key, signer_from_pem
+from pools.signing.keys import new_signer, public_key, signer_from_pem
 from tests.unit.signing.vectors import vector
 
 
