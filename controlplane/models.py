@@ -12,9 +12,24 @@ class ApiToken(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
+    used_from = models.CharField(max_length=64, blank=True)  # the place (TokenPlace) of the newest recorded use
 
     def __str__(self) -> str:
         return self.name
+
+
+class TokenPlace(models.Model):
+    """An address from which a token was used, as a keyed digest, and when that was last recorded. Swept after a day."""
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="places")
+    place = models.CharField(max_length=64)
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["token", "place"], name="token_place")]
+
+    def __str__(self) -> str:
+        return self.place
 
 
 class SignInFailure(models.Model):

@@ -5,7 +5,7 @@ from ninja.security import HttpBearer
 
 from audit.actor import Actor
 from controlplane.http import request_context
-from controlplane.tokens import find_token
+from controlplane.tokens import find_token, record_use
 
 
 class BearerToken(HttpBearer):
@@ -16,7 +16,7 @@ class BearerToken(HttpBearer):
         if found is None:
             return None
         context = request_context(request)
-        return Actor(
+        actor = Actor(
             kind="token",
             id=str(found.pk),
             name=found.user.get_username(),
@@ -24,6 +24,8 @@ class BearerToken(HttpBearer):
             address=context.address,
             user=found.user,
         )
+        record_use(found, actor)
+        return actor
 
 
 def actor(request: HttpRequest) -> Actor:

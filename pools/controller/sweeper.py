@@ -5,7 +5,7 @@ from datetime import timedelta
 import structlog
 from django.utils import timezone
 
-from controlplane.models import SignInFailure
+from controlplane.models import SignInFailure, TokenPlace
 from pools.broker.connection import get_broker
 from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
@@ -37,6 +37,7 @@ class Sweeper:
             OutboxMessage.objects.filter(published_at__lt=now - KEEP_OUTBOX).delete()
             IdempotencyKey.objects.filter(created_at__lt=now - DAY).delete()
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
+            TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
         sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
         return False

@@ -7,9 +7,8 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.test import Client
 
-from audit.actor import system_actor
 from audit.models import Event
-from controlplane.tokens import create_token
+from tests.support.tokens import used_token
 
 BASE = "/api/v1/"
 
@@ -20,8 +19,7 @@ class Caller:
     def __init__(self, user: User | None = None, ttl: timedelta = timedelta(hours=1)) -> None:
         headers = {}
         if user is not None:
-            token = create_token(actor=system_actor("command-line"), user=user, ttl=ttl)
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {used_token(user, ttl)}"
         self.client = Client(headers=headers)
 
     def get(self, path: str, **query: Any) -> Any:

@@ -19,6 +19,7 @@ BODY = {"workers": 9, "reason": "Month-end"}
 def main(count: int) -> None:
     call_command("migrate", verbosity=0)
     from audit.models import Event
+    from controlplane.models import ApiToken
     from pools.models import ConfigVersion, IdempotencyKey
     from tests.api.calling import Caller
     from tests.support import factories as make
@@ -27,6 +28,7 @@ def main(count: int) -> None:
     cast = make_cast()
     make.pool(cast.payments)
     caller, together = Caller(cast.alice), threading.Barrier(count)
+    ApiToken.objects.update(used_from="")  # so that each request finds that it is the first
 
     def send(_: int) -> Any:
         together.wait(timeout=30)
@@ -44,6 +46,7 @@ def main(count: int) -> None:
         "versions": ConfigVersion.objects.count(),
         "keys": IdempotencyKey.objects.count(),
         "events": Event.objects.filter(action="pool.scaled").count(),
+        "uses": Event.objects.filter(action="token.used").count(),
     }
     print(json.dumps(told))
 

@@ -89,4 +89,5 @@ def test_requests_at_the_same_time_have_one_effect(tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert told["statuses"] == [201] * 6 and len(told["bodies"]) == 1 and told["replayed"] == 5
     assert told["versions"] == 2 and told["keys"] == 1 and told["events"] == 1
+    assert told["uses"] == 1, "the token's first use, too, is recorded once"
     assert os.listdir(home)

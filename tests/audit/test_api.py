@@ -1,15 +1,14 @@
 import hashlib
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from audit.actor import Actor, system_actor
+from audit.actor import Actor
 from audit.models import Event
 from audit.sequencer import Sequencer
-from controlplane.tokens import create_token
 from tests.audit.cast import happened, logged
+from tests.support.tokens import used_token
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +17,7 @@ EVENTS = "/api/v1/audit/events"
 
 def client_of(user: Any) -> Client:
     """A client with a token of ``user``; making the token is event 0."""
-    token = create_token(actor=system_actor("command-line"), user=user, ttl=timedelta(hours=1))
+    token = used_token(user)
     Sequencer().tick()
     return Client(headers={"Authorization": f"Bearer {token}"})
 

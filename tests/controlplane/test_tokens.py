@@ -9,7 +9,9 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
-from controlplane.models import ApiToken
+from audit.models import Event
+from audit.selectors import personal_values
+from controlplane.models import ApiToken, TokenPlace
 from controlplane.tokens import find_token
 from tests.support.events import recent_actions
 
@@ -66,3 +68,36 @@ def test_a_bad_ttl_is_named(ttl: str) -> None:
 def test_an_unknown_user_is_named() -> None:
     with pytest.raises(CommandError, match=r"^--user: there is no active account 'nobody'"):
         call_command("token_create", user="nobody")
+
+
+def use(client: Client, token: str, address: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return int(client.get("/api/v1/pools", headers=headers, REMOTE_ADDR=address).status_code)
+
+
+def recorded() -> list[tuple[str, bool]]:
+    """From where, and whether for the first time; oldest first."""
+    events = Event.objects.filter(action="token.used").order_by("pk")
+    return [(personal_values(event)["address"], event.detail["first"]) for event in events]
+
+
+def test_its_first_use_and_one_from_another_address_are_recorded(token: str, client: Client) -> None:
+    for address in ("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.2"):
+        assert use(client, token, address) == 200
+    assert recorded() == [("10.0.0.1", True), ("10.0.0.2", False)], "by turns: once an hour an address"
+    event = Event.objects.latest("pk")
+    assert (event.actor_kind, event.actor_name, event.target_name) == ("token", "alice", "alice: command line")
+    TokenPlace.objects.update(recorded_at=timezone.now() - dt.timedelta(minutes=61))
+    for address in ("10.0.0.2", "10.0.0.1", "10.0.0.1"):
+        assert use(client, token, address) == 200
+    assert recorded()[2:] == [("10.0.0.1", False)]
+
+
+def test_no_address_is_left_outside_the_log(token: str, client: Client) -> None:
+    use(client, token, "10.0.0.77")
+    assert "10.0.0.77" not in str([list(ApiToken.objects.values()), list(TokenPlace.objects.values())])
+
+
+def test_a_refused_token_is_not_used(token: str, client: Client) -> None:
+    User.objects.update(is_active=False)
+    assert use(client, token, "10.0.0.1") == 401 and recorded() == []
