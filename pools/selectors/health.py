@@ -6,6 +6,7 @@ from typing import Any
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from audit.health import LogHealth, log_health
 from audit.selectors import log_state
 from pools.models import Agent, BrokerState, ControllerLease, OutboxMessage, PoolNow
 
@@ -20,6 +21,7 @@ class Health:
     controller: bool = False
     controller_lag: float | None = None  # seconds since the newest sample
     brokers: dict[str, bool] = field(default_factory=dict)
+    log: LogHealth = field(default_factory=LogHealth)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -34,12 +36,14 @@ class Health:
             "controller": self.controller,
             "controller_lag_seconds": self.controller_lag,
             "brokers": self.brokers,
+            "log_lag_seconds": self.log.lag,
+            "log_signed": not self.log.unsigned,
             "problems": self.problems,
         }
 
 
 def health() -> Health:
-    """Three reads. Raises ``DatabaseError`` when the database is away."""
+    """Five reads. Raises ``DatabaseError`` when the database is away."""
     now, state = timezone.now(), Health()
     state.controller = ControllerLease.objects.filter(expires_at__gt=now).exclude(holder="").exists()
     if not state.controller:
@@ -53,6 +57,11 @@ def health() -> Health:
             state.controller_lag = max(lag, state.controller_lag or 0.0)
     if state.controller_lag is None or state.controller_lag > MAX_SAMPLE_AGE:
         state.problems.append("the newest sample is too old or missing")
+    state.log = log_health()
+    if state.log.is_late:
+        state.problems.append(f"the audit log is {state.log.lag} s late")
+    if state.log.unsigned:
+        state.problems.append("the audit log is not signed any more")
     return state
 
 
@@ -83,5 +92,7 @@ def render_metrics() -> bytes:
     gauge("audit_pending_events", "Events not yet integrated in the log").set(log_state().pending)
     state = health()
     gauge("ready", "1 when /readyz answers 200").set(state.ready)
+    gauge("audit_lag_seconds", "Seconds that the oldest event has waited for its place in the log").set(state.log.lag)
+    gauge("audit_signing", "1 while the log is signed").set(not state.log.unsigned)
     gauge("controller_lag_seconds", "Seconds since the newest sample").set(state.controller_lag or float("nan"))
     return generate_latest(registry)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.actor import Actor
+from audit.health import log_health
 from pools.models import BrokerState, ControllerLease, Pool, PoolNow
 from pools.permissions import visible_pools
 from pools.selectors.attention import Action, Item, attention, by_severity
@@ -53,7 +54,7 @@ def overview(actor: Actor) -> Overview:
     pools = list(visible_pools(actor).select_related("team", "now"))
     known = presences(pools)
     rows = rows_of(known, sparks(pools))
-    items = by_severity(_sampling({pool.broker for pool in pools}) + attention(known) + failing(known))
+    items = by_severity(_sampling({pool.broker for pool in pools}) + _log() + attention(known) + failing(known))
     return Overview(
         totals=Totals.of([row.now for row in rows if row.now is not None]),
         urgent=[item for item in items if item.severity != "info"],
@@ -108,3 +109,40 @@ def _stale(state: BrokerState, *, has_leader: bool) -> Item:
         if has_leader
         else "No controller runs: nothing is sampled, signed or published until one does. Agents and workers go on.",
     )
+
+
+def _log() -> list[Item]:
+    """Whether the audit log can be relied on."""
+    health, items = log_health(), []
+    see = (Action("See the audit log", reverse("audit:timeline")),)
+    if health.unsigned:
+        items.append(
+            Item(
+                key="log-signing",
+                severity="bad",
+                icon="alert-octagon",
+                icon_label="Not signed",
+                title="The audit log is not signed any more",
+                since=health.unsigned_since,
+                since_label="Stopped",
+                detail=health.unsigned,
+                actions=see,
+            )
+        )
+    if health.is_late:
+        items.append(
+            Item(
+                key="log-lag",
+                severity="warn",
+                icon="clock-pause",
+                icon_label="Late",
+                title="The audit log is late",
+                since=health.late_since,
+                since_label="The oldest event without its place is from",
+                detail="An open transaction keeps an event back."
+                if health.unfinished > health.pending
+                else "Nothing is lost: events wait for the controller.",
+                actions=see,
+            )
+        )
+    return items
