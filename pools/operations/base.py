@@ -78,7 +78,7 @@ def pool_target(pool: Pool) -> Target:
 def locked(actor: Actor, pool: Pool) -> Pool:
     """The pool's row, locked and fresh. Raises ``Pool.DoesNotExist`` for a pool that the actor may not see."""
     visible = visible_pools(actor).filter(pk=pool.pk).values("pk")
-    return Pool.objects.select_for_update().select_related("team").get(pk__in=visible)
+    return Pool.objects.select_for_update(of=("self",)).select_related("team").get(pk__in=visible)
 
 
 def clean_reason(reason: str, field: str = "reason") -> str:
