@@ -53,7 +53,7 @@ def record_use(token: ApiToken, actor: Actor) -> None:
     if token.used_from == place or recent.exists():
         return
     with transaction.atomic():
-        locked = ApiToken.objects.select_for_update().select_related("user").filter(pk=token.pk).first()
+        locked = ApiToken.objects.select_for_update(of=("self",)).select_related("user").filter(pk=token.pk).first()
         if locked is None or locked.used_from == place or recent.exists():
             return
         before, locked.used_from = locked.used_from, place
