@@ -6,10 +6,13 @@ a check asks for the permission on the object. Permissions that concern no singl
 """
 
 from django.contrib.auth.models import Group, Permission
+from django.db import transaction
 from django.db.models import QuerySet
 from guardian.shortcuts import get_objects_for_user
 
-from audit.actor import Actor
+from audit.actor import Actor, system_actor
+from audit.recorder import record
+from audit.target import Target
 from pools.models import Pool, PoolGroupPermission, Team
 
 VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
@@ -33,7 +36,13 @@ GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
     "operator": ("pools.add_pool", "pools.change_secretreference"),
     "approver": (),
     "auditor": ("audit.view_event",),
-    "admin": ("pools.add_pool", "pools.change_secretreference", "audit.view_event", "auth.change_group"),
+    "admin": (
+        "pools.add_pool",
+        "pools.change_secretreference",
+        "audit.view_event",
+        "audit.erase_personal",
+        "auth.change_group",
+    ),
 }
 
 
@@ -55,10 +64,37 @@ def role_group(team: Team, role: str) -> Group:
     """The group of a team's role, made on first use with the permissions of ``GLOBAL_GRANTS``."""
     group, made = Group.objects.get_or_create(name=f"{team.slug}:{role}")
     if made:
-        for name in GLOBAL_GRANTS[role]:
-            app, codename = name.split(".")
-            group.permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        group.permissions.add(*_global_grants(role).values())
     return group
+
+
+@transaction.atomic
+def extend_roles() -> None:
+    """Give the roles of every team what ``GLOBAL_GRANTS`` names since they were made. Runs after each ``migrate``."""
+    grants = {role: _global_grants(role) for role, names in GLOBAL_GRANTS.items() if names}
+    for group in Group.objects.order_by("pk").prefetch_related("permissions__content_type"):
+        known = grants.get(group.name.partition(":")[2], {})
+        held = {f"{row.content_type.app_label}.{row.codename}" for row in group.permissions.all()}
+        missing = sorted(known.keys() - held)
+        if missing:
+            group.permissions.add(*(known[name] for name in missing))
+            record(
+                actor=system_actor("upgrade"),
+                action="access.role_extended",
+                target=Target(kind="role", id=str(group.pk), name=group.name),
+                before={"permissions": sorted(held)},
+                after={"permissions": sorted(held.union(missing))},
+                detail={"permissions": ", ".join(missing)},
+            )
+
+
+def _global_grants(role: str) -> dict[str, Permission]:
+    """The model permissions of a role by name. Raises Permission.DoesNotExist."""
+    split = {name: name.split(".") for name in GLOBAL_GRANTS[role]}
+    return {
+        name: Permission.objects.get(content_type__app_label=app, codename=codename)
+        for name, (app, codename) in split.items()
+    }
 
 
 def grant_team(pool: Pool) -> None:
