@@ -13,7 +13,10 @@ class PoolsConfig(AppConfig):
         post_migrate.connect(_extend_roles, sender=self)
 
 
-def _extend_roles(apps: Any, **_: Any) -> None:
+def _extend_roles(apps: Any = None, **_: Any) -> None:
+    if apps is None:
+        return  # a flush, which migrates nothing
+
     from pools.permissions import extend_roles  # models are loaded by now
 
     try:
