@@ -3,12 +3,15 @@
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import QueryDict
 
 from audit.actions import ACTIONS
-from audit.models import Outcome
+from audit.models import ExportKind, Outcome
+from audit.recorder import REASON_LIMIT
 from audit.selectors import Filters
 
 # No moment that overflows in another time zone.
@@ -47,3 +50,47 @@ class FilterForm(forms.Form):
     def filters(self) -> Filters:
         """Only after ``is_valid``."""
         return Filters(**{name: value for name, value in self.cleaned_data.items() if name != "cursor"})
+
+
+WHY = "Say why: the reason goes into the audit log. Nothing was changed."
+
+
+class ExportForm(forms.Form):
+    """What to write, and why; the filters come in the address."""
+
+    kind = forms.ChoiceField(
+        label="Format",
+        choices=[
+            (ExportKind.BUNDLE, "Evidence bundle, which proves itself"),
+            (ExportKind.CSV, "CSV, for a spreadsheet"),
+            (ExportKind.JSONL, "JSON lines, one event a line"),
+        ],
+        initial=ExportKind.BUNDLE,
+    )
+    personal = forms.BooleanField(
+        label="With personal values",
+        required=False,
+        help_text="Addresses, sessions and the like, as far as they are not erased.",
+    )
+    reason = forms.CharField(error_messages={"required": WHY}, max_length=REASON_LIMIT, widget=forms.Textarea)
+
+
+class EraseForm(forms.Form):
+    """``field`` empty: every personal field of the event. ``everywhere``: in every event with these values."""
+
+    field = forms.CharField(required=False, max_length=500)
+    everywhere = forms.BooleanField(required=False)
+    reason = forms.CharField(error_messages={"required": WHY}, max_length=REASON_LIMIT, widget=forms.Textarea)
+
+
+class SaveFilterForm(forms.Form):
+    """``query`` is the timeline's address from the question mark on; what is not a filter in it is left out."""
+
+    name = forms.CharField(max_length=80, widget=_input())
+    query = forms.CharField(required=False, max_length=4000, widget=forms.HiddenInput)
+
+    def clean_query(self) -> str:
+        filters = FilterForm(QueryDict(self.cleaned_data["query"].removeprefix("?")))
+        if not filters.is_valid() or filters.filters() == Filters():
+            raise forms.ValidationError("Narrow the timeline first, then save what it is narrowed to.")
+        return urlencode(filters.filters().as_dict())

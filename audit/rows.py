@@ -11,7 +11,10 @@ from django.utils import timezone
 
 from audit import sentences
 from audit.actions import ACTIONS
-from audit.models import Event, Outcome
+from audit.models import Event, Export, ExportKind, ExportState, Outcome, Personal
+from audit.proofs import Inclusion
+from audit.recorder import commitment, leaf_bytes
+from audit.selectors import Filters
 from controlplane import wording
 
 MINUS = "\N{MINUS SIGN}"
@@ -64,6 +67,11 @@ class Row:
         ]
         return " · ".join(part for part in parts if part)
 
+    @property
+    def altered(self) -> bool:
+        """Do the columns, which this line shows, tell another story than the leaf?"""
+        return bool(differences(self.event))
+
 
 @dataclass(frozen=True)
 class Day:
@@ -71,6 +79,90 @@ class Day:
 
     label: str
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class PersonalField:
+    """A personal field of an event; ``value`` is None once it is erased. ``false``: it is not what the leaf commits
+    to. ``kept``: it stands in the leaf itself, as in events of the first schema, and cannot be erased."""
+
+    name: str
+    value: str | None
+    false: bool = False
+    kept: bool = False
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """``kept``: its file can be fetched."""
+
+    export: Export
+    kept: bool = False
+
+    @property
+    def file_name(self) -> str:
+        ending = {ExportKind.BUNDLE: "bundle", ExportKind.CSV: "csv", ExportKind.JSONL: "jsonl"}
+        return f"poolwarden-audit-{self.export.pk}.{ending[ExportKind(self.export.kind)]}"
+
+    @property
+    def tone(self) -> str:
+        tones = {ExportState.RUNNING: "run", ExportState.DONE: "ok", ExportState.FAILED: "bad"}
+        return tones.get(ExportState(self.export.state), "")
+
+    @property
+    def filters(self) -> str:
+        """What it holds, in words."""
+        given = Filters.from_dict(self.export.filters).as_dict()
+        return ", ".join(f"{name} {value}" for name, value in given.items()) or "the whole log"
+
+    @property
+    def personal(self) -> bool:
+        return bool(self.export.filters.get("personal"))
+
+    @property
+    def progress(self) -> str:
+        return f"{wording.count(self.export.written)} of {wording.count(self.export.total)} events are written"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A node of the sketch. ``x`` and ``y`` are its place, ``side`` where its label stands: start, middle or end."""
+
+    x: int
+    y: int
+    label: str
+    side: str
+    on_path: bool
+
+    @property
+    def label_x(self) -> int:
+        return self.x - 10 if self.side == "end" else self.x + 12
+
+    @property
+    def label_y(self) -> int:
+        return self.y + 4
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The first steps of a proof below the root, to be drawn. A line is (x1, y1, x2, y2, on the path)."""
+
+    dots: list[Dot]
+    lines: list[tuple[int, int, int, int, bool]]
+    shown: int
+    steps: int
+
+    @property
+    def leaf_x(self) -> int:
+        return self.dots[-1].x
+
+    @property
+    def leaf_y(self) -> int:
+        return self.dots[-1].y + 22
+
+    @property
+    def height(self) -> int:
+        return self.leaf_y + 8
 
 
 @dataclass(frozen=True)
@@ -108,6 +200,48 @@ def facts(event: Event) -> list[tuple[str, str]]:
     """What the event's detail holds, as names and text; ``permission`` has a place of its own."""
     known = {name: value for name, value in flat(event.detail).items() if value is not None and name != "permission"}
     return [(name.replace("_", " ").capitalize(), _text(value)) for name, value in known.items()]
+
+
+def differences(event: Event) -> list[str]:
+    """The fields that the database's columns tell otherwise than the leaf, which is the evidence."""
+    try:
+        leaf = json.loads(bytes(event.leaf))
+        told = json.loads(leaf_bytes(event, leaf.get("personal", {})))
+    except (ValueError, AttributeError):
+        return ["everything"]
+    return [name for name in told if name in leaf and told[name] != leaf[name]]
+
+
+def personal_fields(event: Event) -> list[PersonalField]:
+    """What is personal in the event, also what was erased."""
+    try:
+        leaf = json.loads(bytes(event.leaf))
+    except ValueError:
+        return []
+    if event.schema_version == 1:
+        return [PersonalField(name, leaf[name], kept=True) for name in ("address", "session") if leaf.get(name)]
+    rows = {row.field: row for row in event.personal.all()}
+    return [_personal_field(name, committed, rows.get(name)) for name, committed in leaf["personal"].items()]
+
+
+def sketch(proof: Inclusion) -> Sketch:
+    """The way from the root down to the leaf, at most three steps of it."""
+    steps = proof.path[::-1][:3]
+    x, y = 131, 20
+    dots, lines = [Dot(x, y, "root", "start", True)], []
+    for number, (side, _) in enumerate(steps):
+        reach = (48, 32, 28)[number]
+        ahead, aside = (x + reach, x - reach) if side == "left" else (x - reach, x + reach)
+        lines += [(x, y, aside, y + 36, False), (x, y, ahead, y + 36, True)]
+        x, y = ahead, y + 36
+        dots += [Dot(aside, y, "sibling", "end" if aside < ahead else "start", False), Dot(x, y, "", "", True)]
+    return Sketch(dots, lines, len(steps), len(proof.path))
+
+
+def _personal_field(name: str, committed: str, row: Personal | None) -> PersonalField:
+    if row is None:
+        return PersonalField(name, None)
+    return PersonalField(name, row.value, false=commitment(bytes(row.salt), row.value) != committed)
 
 
 def flat(value: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -1,35 +1,40 @@
 """Every read of the log, for actors who hold ``audit.view_event``."""
 
 import json
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import Q, QuerySet, TextField
+from django.db.models.functions import Cast
 from django.utils import timezone
 
+from audit.actions import ACTIONS
 from audit.actor import Actor
-from audit.models import Event, Leaf, Pending
+from audit.models import Event, Export, Leaf, Pending, Personal, SavedFilter
+from audit.permissions import VIEW, require
 
-PERMISSION = "audit.view_event"
 PAGE = 50
 PENDING_SHOWN = 50
 SAME_REQUEST_SHOWN = 50
-
-
-class ViewDenied(PermissionDenied):
-    """The actor lacks ``permission``. The message also says who can grant it."""
-
-    permission = PERMISSION
+EXPORTS_SHOWN = 100
+TEXT_SEARCHED = 5_000
+"""Events whose text one page looks through: no index helps with a part of a word, so there is an end to it."""
+SKEW = timedelta(hours=1)
+"""By how much the clocks of two hosts may differ before a time filter could miss an event."""
+# SQLite keeps JSON as Python writes it, with letters beyond ASCII escaped; PostgreSQL as the letters themselves.
+_ESCAPES = connection.vendor == "sqlite"
 
 
 @dataclass(frozen=True)
 class Filters:
     """What the timeline is narrowed to; an empty field does not narrow.
 
-    ``action`` is an id or its first word ("operation"); ``actor`` and ``target`` are a name or an id; ``q`` is looked
-    for in names, action and reason. ``since`` is included, ``until`` is not.
+    ``action`` is an id or its first word ("operation"); ``actor`` and ``target`` are a name, or else an id; ``q`` is
+    looked for in names, action, reason, and in what changed. ``since`` is included, ``until`` is not.
     """
 
     actor: str = ""
@@ -41,13 +46,33 @@ class Filters:
     until: datetime | None = None
     q: str = ""
 
+    def as_dict(self) -> dict[str, str]:
+        """The fields that narrow, as text: for an address, or to be stored."""
+        given = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items() if value
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """What ``as_dict`` gave; other keys are passed over."""
+        known: dict[str, Any] = {item.name: stored[item.name] for item in fields(cls) if item.name in stored}
+        for name in ("since", "until"):
+            if name in known:
+                known[name] = datetime.fromisoformat(known[name])
+        return cls(**known)
+
 
 @dataclass(frozen=True)
 class Page:
-    """Integrated events, newest first. ``next`` is the ``before`` of the page after this one, None at the end."""
+    """Integrated events, newest first. ``next`` is the ``before`` of the page after this one, None at the end.
+
+    ``searched``: a search for text went no further back than to this index, though the page is not full.
+    """
 
     events: list[Event]
     next: int | None
+    searched: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,30 +90,47 @@ class LogState:
 
 
 def events(actor: Actor, filters: Filters, *, before: int | None = None, size: int = PAGE) -> Page:
-    """Up to ``size`` integrated events with an index below ``before``. Raises ViewDenied."""
-    found = _integrated(actor, filters)
-    if before is not None:
-        found = found.filter(placed__index__lt=before)
-    page = list(found.order_by("-placed__index")[: size + 1])
-    more = len(page) > size
-    return Page(page[:size], page[size - 1].placed.index if more else None)
+    """Up to ``size`` integrated events with an index below ``before``. Raises Denied.
+
+    In the order of event ids, which an index serves for every filter; it is the order of the log but for transactions
+    that were open at the same time.
+    """
+    found = _below(_integrated(actor, filters), before)
+    searched = _nth(found, TEXT_SEARCHED) if filters.q else None
+    if searched is not None:
+        found = found.filter(id__gte=searched.pk)
+    page = list(_with_text(found, filters.q).order_by("-id")[: size + 1])
+    if len(page) > size:
+        return Page(page[:size], page[size - 1].placed.index)
+    floor = searched.placed.index if searched else None
+    return Page(page, floor, floor)
 
 
 def events_around(actor: Actor, filters: Filters, index: int, *, newer: int = 3, size: int = PAGE) -> list[Event]:
-    """A stretch of the timeline with the event at ``index`` in it, newest first. Raises ViewDenied."""
+    """A stretch of the timeline with the event at ``index`` in it, newest first. Raises Denied."""
     found = _integrated(actor, filters)
-    after = list(found.filter(placed__index__gt=index).order_by("placed__index")[:newer])
-    return after[::-1] + list(found.filter(placed__index__lte=index).order_by("-placed__index")[: size - len(after)])
+    middle = Leaf.objects.values_list("event_id", flat=True).get(index=index)
+    after = list(_with_text(found.filter(id__gt=middle), filters.q).order_by("id")[:newer]) if not filters.q else []
+    older = events(actor, filters, before=index + 1, size=size - len(after))
+    return after[::-1] + older.events
+
+
+def matching(filters: Filters, size: int) -> QuerySet[Event]:
+    """The events among the log's first ``size`` that ``filters`` match, for whoever has checked that they may be
+    read."""
+    found = _matching(filters).filter(placed__index__lt=size)
+    return _with_text(found, filters.q).select_related("placed")
 
 
 def pending_events(actor: Actor, filters: Filters) -> list[Event]:
-    """The newest events that have no leaf yet. Raises ViewDenied."""
-    _require(actor)
-    return list(_matching(filters).filter(pending__isnull=False).order_by("-id")[:PENDING_SHOWN])
+    """The newest events that have no leaf yet. Raises Denied."""
+    require(actor, VIEW)
+    found = _with_text(_matching(filters), filters.q).filter(pending__isnull=False)
+    return list(found.prefetch_related("personal").order_by("-id")[:PENDING_SHOWN])
 
 
 def event_by_index(actor: Actor, index: int) -> Event:
-    """The event of a leaf. Raises ViewDenied, Event.DoesNotExist."""
+    """The event of a leaf. Raises Denied, Event.DoesNotExist."""
     return _integrated(actor, Filters()).get(placed__index=index)
 
 
@@ -100,8 +142,32 @@ def personal_values(event: Event) -> dict[str, str]:
     return {row.field: row.value for row in event.personal.all()}
 
 
+def same_value_counts(event: Event) -> dict[str, int]:
+    """For each personal field of the event that is there: how many events have the same value in it."""
+    rows = event.personal.all()
+    return {row.field: Personal.objects.filter(field=row.field, value=row.value).count() for row in rows}
+
+
+def exports(actor: Actor) -> list[Export]:
+    """The newest exports, whoever asked for them. Raises Denied."""
+    require(actor, VIEW)
+    return list(Export.objects.all()[:EXPORTS_SHOWN])
+
+
+def export_of(actor: Actor, uid: UUID) -> Export:
+    """Raises Denied, Export.DoesNotExist."""
+    require(actor, VIEW)
+    return Export.objects.get(uid=uid)
+
+
+def saved_filters(actor: Actor) -> list[SavedFilter]:
+    """The actor's own. Raises Denied."""
+    require(actor, VIEW)
+    return list(SavedFilter.objects.filter(owner_id=actor.id))
+
+
 def same_request(actor: Actor, event: Event) -> list[Event]:
-    """The other integrated events that the same request caused, oldest first. Raises ViewDenied."""
+    """The other integrated events that the same request caused, oldest first. Raises Denied."""
     if not event.request_id:
         return []
     others = _integrated(actor, Filters()).filter(request_id=event.request_id).exclude(pk=event.pk)
@@ -120,39 +186,55 @@ def log_state() -> LogState:
     )
 
 
-def _require(actor: Actor) -> None:
-    if actor.kind == "system" or (actor.user is not None and actor.user.has_perm(PERMISSION)):
-        return
-    granters = get_user_model().objects.with_perm(
-        "auth.change_group", backend="django.contrib.auth.backends.ModelBackend"
-    )
-    names = [user.get_username() for user in granters.order_by("pk")[:3]]
-    who = " or ".join(names) or "An administrator"
-    raise ViewDenied(f"Reading the audit log needs the permission {PERMISSION}. {who} can grant it.")
-
-
 def _integrated(actor: Actor, filters: Filters) -> QuerySet[Event]:
-    _require(actor)
-    return _matching(filters).filter(placed__index__gte=0).select_related("placed").prefetch_related("personal")
+    """All that ``filters`` match but for the text."""
+    require(actor, VIEW)
+    found = _matching(filters).filter(placed__index__gte=0)
+    return found.select_related("placed").prefetch_related("personal")
+
+
+def _below(found: QuerySet[Event], before: int | None) -> QuerySet[Event]:
+    place = Leaf.objects.filter(index=before).values_list("event_id", flat=True).first() if before is not None else None
+    return found if place is None else found.filter(id__lt=place)
+
+
+def _nth(found: QuerySet[Event], count: int) -> Event | None:
+    """The event of which ``count`` matching ones are as new or newer; None when there are fewer."""
+    return found.order_by("-id")[count - 1 : count].first()
 
 
 def _matching(filters: Filters) -> QuerySet[Event]:
     found = Event.objects.all()
-    if filters.actor:
-        found = found.filter(Q(actor_name=filters.actor) | Q(actor_id=filters.actor))
+    for field in ("actor", "target"):
+        if wanted := getattr(filters, field):
+            named = Event.objects.filter(**{f"{field}_name": wanted}).exists()
+            found = found.filter(**{f"{field}_name" if named else f"{field}_id": wanted})
     if filters.action:
-        found = found.filter(Q(action=filters.action) | Q(action__startswith=f"{filters.action}."))
-    if filters.target:
-        found = found.filter(Q(target_name=filters.target) | Q(target_id=filters.target))
+        found = found.filter(action__in=_actions(filters.action))
     if filters.pool:
         found = found.filter(pool=filters.pool)
     if filters.outcome:
         found = found.filter(outcome=filters.outcome)
     if filters.since:
-        found = found.filter(at__gte=filters.since)
+        earlier = Event.objects.filter(at__lt=filters.since - SKEW).order_by("-at").only("id").first()
+        found = found.filter(at__gte=filters.since, id__gt=earlier.pk if earlier else 0)
     if filters.until:
-        found = found.filter(at__lt=filters.until)
-    if filters.q:
-        columns = ("reason", "action", "actor_name", "target_name", "pool")
-        found = found.filter(Q.create([(f"{column}__icontains", filters.q) for column in columns], connector=Q.OR))
+        later = Event.objects.filter(at__gte=filters.until + SKEW).order_by("at").only("id").first()
+        found = found.filter(at__lt=filters.until, **{"id__lt": later.pk} if later else {})
     return found
+
+
+def _actions(wanted: str) -> list[str]:
+    return [action for action in ACTIONS if action.startswith(f"{wanted}.")] or [wanted]
+
+
+def _with_text(found: QuerySet[Event], text: str) -> QuerySet[Event]:
+    """Those that hold ``text`` in a name, the action, the reason, or in what the event tells of the change."""
+    if not text:
+        return found
+    columns = ("reason", "action", "actor_name", "target_name", "pool")
+    held = Q.create([(f"{column}__icontains", text) for column in columns], connector=Q.OR)
+    for column in ("before", "after", "detail"):
+        found = found.alias(**{f"{column}_text": Cast(column, TextField())})
+        held |= Q(**{f"{column}_text__icontains": json.dumps(text, ensure_ascii=_ESCAPES)[1:-1]})
+    return found.filter(held)

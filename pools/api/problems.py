@@ -10,6 +10,8 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
+from audit.permissions import Denied as LogDenied
+from audit.proofs import NoSuchTree
 from audit.recorder import AuditError
 from pools.operations.errors import Conflict, Refused
 from pools.permissions import Denied
@@ -62,6 +64,8 @@ def install_problems(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, handler)
 
     on(Denied, lambda e: problem(403, str(e), permission=e.permission))
+    on(LogDenied, lambda e: problem(403, str(e), permission=e.permission))
+    on(NoSuchTree, lambda e: field_problem(e.field, e.message))
     on(PermissionDenied, lambda e: problem(403, str(e)))
     on(Refused, _refused)
     on(Conflict, lambda e: problem(409, e.message, current=e.current))

@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 from pools.controller.acknowledger import Acknowledger
 from pools.controller.console_jobs import enqueue_operation
+from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
 from pools.controller.lease import LeaderLease
 from pools.controller.log_checkpoints import LogCheckpoints
+from pools.controller.log_exports import LogExports
+from pools.controller.log_protection import LogProtection
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
 from pools.controller.publisher import Publisher
@@ -38,7 +41,10 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Ingester(lease),
         Scanner(lease),
         Rehoming(lease),
+        Effects(lease),
+        LogProtection(),
         LogSequencer(),
         LogCheckpoints(keyring),
+        LogExports(),
         Sweeper(lease),
     ]

@@ -5,9 +5,9 @@ import pytest
 
 from audit.actor import Actor, agent_actor, system_actor
 from audit.models import Event
+from audit.permissions import Denied
 from audit.selectors import (
     Filters,
-    ViewDenied,
     event_by_index,
     events,
     events_around,
@@ -32,7 +32,7 @@ def matching(auditor: Any, **fields: Any) -> list[int]:
 
 @pytest.mark.parametrize("read", [events, pending_events], ids=["events", "pending"])
 def test_an_outsider_is_told_what_is_missing_and_who_can_grant_it(read: Any, outsider: Any, admin: Any) -> None:
-    with pytest.raises(ViewDenied, match=r"audit\.view_event.*mara can grant it"):
+    with pytest.raises(Denied, match=r"audit\.view_event.*mara can grant it"):
         read(actor_for(outsider), Filters())
 
 
@@ -40,7 +40,7 @@ def test_no_reader_but_the_system_goes_without_an_account(outsider: Any) -> None
     event = logged()
     for actor in (agent_actor("host-1"), Actor(kind="token", id="1", name="ci")):
         for read in (lambda a: event_by_index(a, 0), lambda a: same_request(a, event), lambda a: events(a, Filters())):
-            with pytest.raises(ViewDenied):
+            with pytest.raises(Denied):
                 read(actor)
     assert event_by_index(system_actor("command-line"), 0) == event
 
@@ -48,14 +48,19 @@ def test_no_reader_but_the_system_goes_without_an_account(outsider: Any) -> None
 def test_an_inactive_auditor_is_an_outsider(auditor: Any) -> None:
     auditor.is_active = False
     auditor.save()
-    with pytest.raises(ViewDenied):
+    with pytest.raises(Denied):
         events(actor_for(auditor), Filters())
 
 
 def test_each_filter_narrows(auditor: Any) -> None:
     bob = Actor(kind="user", id="8", name="Bob")
     logged(reason="freeze")  # 0
-    logged(actor=bob, action="operation.requeue_started", target=Target("operation", "318", "#318", "media"))  # 1
+    logged(
+        actor=bob,
+        action="operation.requeue_started",
+        target=Target("operation", "318", "#318", "media"),
+        detail={"frozen": 3},
+    )  # 1
     logged(actor=bob, outcome="denied", reason="MORE workers")  # 2
 
     assert matching(auditor) == [2, 1, 0]
