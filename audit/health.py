@@ -15,9 +15,9 @@ SELECT MAX(EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start))
   FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
  WHERE held.locktype = 'relation' AND held.relation = 'audit_pending'::regclass
    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND held.mode = 'RowExclusiveLock' AND held.granted
+   AND held.mode = 'RowExclusiveLock' AND held.granted AND held.pid <> pg_backend_pid()
 """
-"""The age of the oldest open transaction that has recorded an event, in seconds; NULL without one."""
+"""The age of the oldest open transaction of another that has recorded an event, in seconds; NULL without one."""
 
 
 @dataclass(frozen=True)

@@ -14,25 +14,25 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 REFUSAL = "the audit log is append-only"
 
 # Columns by which INSERT OR REPLACE could overwrite a row.
-_KEYS = {
+KEPT = {
     "audit_event": (("id",), ("uid",)),
     "audit_leaf": (("index",), ("event_id",)),
     "audit_node": (("id",), ("level", "index")),
     "audit_checkpoint": (("size",),),
     "audit_cosignature": (("id",), ("checkpoint_id", "witness")),
 }
-_ERASABLE = {"audit_personal": (("id",), ("event_id", "field"))}
+ERASABLE = {"audit_personal": (("id",), ("event_id", "field"))}
 _PENDING_REFUSAL = "an event leaves the pending table only when it has a leaf"
 
 
-def _sqlite_triggers() -> dict[str, tuple[str, str]]:
-    """Name → table and body."""
+def sqlite_triggers() -> dict[str, tuple[str, str]]:
+    """Name → table and the statement that makes it."""
     bodies = {}
-    for table, keys in (_KEYS | _ERASABLE).items():
+    for table, keys in (KEPT | ERASABLE).items():
         exists = " OR ".join("(" + " AND ".join(f'"{part}" = NEW."{part}"' for part in key) + ")" for key in keys)
         refuse = f"BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
         bodies[f"{table}_no_update"] = (table, f'BEFORE UPDATE ON "{table}" {refuse}')
-        if table not in _ERASABLE:
+        if table not in ERASABLE:
             bodies[f"{table}_no_delete"] = (table, f'BEFORE DELETE ON "{table}" {refuse}')
         bodies[f"{table}_no_replace"] = (
             table,
@@ -43,39 +43,41 @@ def _sqlite_triggers() -> dict[str, tuple[str, str]]:
     pending = "audit_pending"
     bodies["audit_pending_no_update"] = (pending, f'BEFORE UPDATE ON "{pending}" {refuse}')
     bodies["audit_pending_no_loss"] = (pending, f'BEFORE DELETE ON "{pending}" {without_leaf} {refuse}')
-    return bodies
+    return {name: (table, f'CREATE TRIGGER "{name}" {body}') for name, (table, body) in bodies.items()}
 
 
-_POSTGRESQL_FUNCTIONS = (
-    f"""
-    CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION '{REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END $$
-    """,
-    f"""
-    CREATE OR REPLACE FUNCTION audit_keep_pending() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF TG_OP = 'DELETE' THEN
-            IF EXISTS (SELECT 1 FROM audit_leaf WHERE event_id = OLD.event_id) THEN RETURN OLD; END IF;
-        END IF;
-        RAISE EXCEPTION '{_PENDING_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation';
-    END $$
-    """,  # noqa: S608
-)
+def postgresql_functions(schema: str) -> dict[str, str]:
+    """Name → source. What a caller puts on its search path, temporary tables among it, must not be taken for ours."""
+    return {
+        "audit_refuse": f"BEGIN RAISE EXCEPTION '{REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END",
+        "audit_keep_pending": f"""
+            BEGIN
+                IF TG_OP = 'DELETE' THEN
+                    IF EXISTS (SELECT FROM "{schema}".audit_leaf WHERE event_id = OLD.event_id) THEN
+                        RETURN OLD;
+                    END IF;
+                END IF;
+                RAISE EXCEPTION '{_PENDING_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation';
+            END
+        """,
+    }
+
+
 # Statement-level, so that an attempt that matches no row is refused as well.
-_POSTGRESQL_TRIGGERS = {
+POSTGRESQL_TRIGGERS = {
     **{
         f"{table}_append_only": (
             table,
             f"BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
         )
-        for table in _KEYS
+        for table in KEPT
     },
     **{
         f"{table}_erase_only": (
             table,
             f"BEFORE UPDATE OR TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
         )
-        for table in _ERASABLE
+        for table in ERASABLE
     },
     "audit_pending_no_loss": (
         "audit_pending",
@@ -88,16 +90,18 @@ _POSTGRESQL_TRIGGERS = {
 }
 
 
-def install_statements(vendor: str, tables: Collection[str]) -> list[str]:
+def install_statements(vendor: str, tables: Collection[str], schema: str = "public") -> list[str]:
     """The statements that protect those of ``tables`` that are the log's, for ``sqlite`` or ``postgresql``."""
     if vendor == "sqlite":
-        return [
-            f'CREATE TRIGGER "{name}" {body}' for name, (table, body) in _sqlite_triggers().items() if table in tables
-        ]
+        return [statement for table, statement in sqlite_triggers().values() if table in tables]
     if vendor != "postgresql":
         raise NotImplementedError(f"The audit log has no protection for {vendor}: use SQLite or PostgreSQL.")
-    statements = list(_POSTGRESQL_FUNCTIONS)
-    for name, (table, body) in _POSTGRESQL_TRIGGERS.items():
+    statements = [
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql"
+        f" SET search_path = pg_catalog, pg_temp AS $${source}$$"
+        for name, source in postgresql_functions(schema).items()
+    ]
+    for name, (table, body) in POSTGRESQL_TRIGGERS.items():
         if table in tables:
             # ALWAYS: session_replication_role = replica does not switch it off.
             statements += [f"CREATE TRIGGER {name} {body}", f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"]
@@ -107,10 +111,10 @@ def install_statements(vendor: str, tables: Collection[str]) -> list[str]:
 def remove_statements(vendor: str, tables: Collection[str]) -> list[str]:
     """The statements that undo ``install_statements``; a migration that goes back runs them."""
     if vendor == "sqlite":
-        return [f'DROP TRIGGER IF EXISTS "{name}"' for name in _sqlite_triggers()]
+        return [f'DROP TRIGGER IF EXISTS "{name}"' for name in sqlite_triggers()]
     return [
         f"DROP TRIGGER IF EXISTS {name} ON {table}"
-        for name, (table, _) in _POSTGRESQL_TRIGGERS.items()
+        for name, (table, _) in POSTGRESQL_TRIGGERS.items()
         if table in tables
     ]
 
@@ -118,7 +122,8 @@ def remove_statements(vendor: str, tables: Collection[str]) -> list[str]:
 def install(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """For ``RunPython``: (re-)install the triggers of every table that is there."""
     vendor, tables = schema_editor.connection.vendor, _tables(schema_editor)
-    for statement in remove_statements(vendor, tables) + install_statements(vendor, tables):
+    schema = _schema(schema_editor) if vendor == "postgresql" else ""
+    for statement in remove_statements(vendor, tables) + install_statements(vendor, tables, schema):
         schema_editor.execute(statement)
 
 
@@ -131,3 +136,9 @@ def remove(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None:
 def _tables(schema_editor: BaseDatabaseSchemaEditor) -> list[str]:
     with schema_editor.connection.cursor() as cursor:
         return schema_editor.connection.introspection.table_names(cursor)
+
+
+def _schema(schema_editor: BaseDatabaseSchemaEditor) -> str:
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema()")
+        return str(cursor.fetchone()[0])

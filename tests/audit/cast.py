@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from audit.actor import Actor
+from audit.checkpoint import SignerKey
 from audit.models import Event
 from audit.recorder import record
 from audit.sequencer import Sequencer
@@ -10,6 +13,7 @@ from audit.target import Target
 
 ANA = Actor(kind="user", id="7", name="Ana Ruiz", request_id="a1b2", address="10.8.4.21", session="5c1e0a9b")
 PAYMENTS = Target("pool", "11", "payments", pool="payments")
+LOG_KEY = SignerKey("poolwarden/test", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 
 def happened(**fields: Any) -> Event:

@@ -14,11 +14,11 @@ from audit.checkpointer import Checkpointer
 from audit.models import Checkpoint as Stored
 from audit.models import CheckpointRequest, Condition, Event
 from audit.sequencer import Sequencer
+from tests.audit.cast import LOG_KEY as KEY
 from tests.audit.cast import logged
 
 pytestmark = pytest.mark.django_db
 
-KEY = SignerKey("poolwarden/test", Ed25519PrivateKey.generate())
 OTHER = SignerKey("poolwarden/test", Ed25519PrivateKey.generate())
 
 

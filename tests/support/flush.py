@@ -8,6 +8,7 @@ from django.db import connection, transaction
 
 import audit.immutability
 import pools.immutability
+from audit.authorizer import suspended
 
 PROTECTED = (audit.immutability, pools.immutability)
 
@@ -23,7 +24,7 @@ def allow_flush() -> None:
     flush = connection.ops.execute_sql_flush
 
     def execute_sql_flush(sql_list: Sequence[Any]) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with suspended(), transaction.atomic(), connection.cursor() as cursor:
             editor: Any = SimpleNamespace(connection=connection, execute=cursor.execute)
             for protection in PROTECTED:
                 protection.remove(None, editor)
