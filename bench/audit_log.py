@@ -189,7 +189,7 @@ def offline(folder: Path) -> dict[str, float]:
     Row.objects.create(size=size, root=root, note=note, at=timezone.now())
     out = folder / "bundle"
     began = time.perf_counter()
-    call_command("audit_export", out=str(out), verbosity=0)
+    call_command("audit_export", "--out", str(out), verbosity=0)
     exported = time.perf_counter() - began
     began = time.perf_counter()
     command = [sys.executable, "-m", "audit.verify", str(out), "--key", str(folder / "log.vkey"), "--json"]
