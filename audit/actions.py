@@ -132,6 +132,8 @@ ACTIONS = registry(
            denied="requeue " + _SOME_LETTERS),
     Action("operation.requeue_ended", "player-track-next", "requeued {requeued:dead letter}{in_pool}",
            "requeue " + _LETTERS, "notice"),
+    Action("operation.requeue_followed", "circle-check",
+           "followed {requeued:requeued job}{in_pool} to the end: {effect}", "follow requeued jobs{in_pool}"),
     Action("operation.discard_started", "trash", "started to discard " + _LETTERS, "discard " + _LETTERS,
            denied="discard " + _SOME_LETTERS),
     Action("operation.discard_ended", "trash", "discarded {discarded:dead letter}{in_pool}",

@@ -7,9 +7,22 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from pools.models import Agent, AgentPool, ConfigVersion, DeadLetter, FailureGroup, Operation, Pool, QueueState, Worker
+from pools.models import (
+    Agent,
+    AgentPool,
+    ConfigVersion,
+    DeadLetter,
+    Effect,
+    FailureGroup,
+    Operation,
+    Pool,
+    QueueState,
+    Worker,
+)
 from pools.selectors.config import spec_of
-from pools.selectors.operations import Progress
+from pools.selectors.operations import Progress, effect_of
+
+ENDS = (Effect.SUCCEEDED, Effect.FAILED_AGAIN, Effect.UNKNOWN)
 
 
 class Figures(Schema):
@@ -259,6 +272,12 @@ class OperationOut(Schema):
     ended_at: datetime | None
     outcomes: dict[str, int] = Field(description="frozen jobs by outcome; outcomes that do not occur are left out")
 
+    effect: dict[str, int] | None = Field(
+        description="requeued jobs by what their next run came to: succeeded, failed_again, unknown, open; null unless "
+        "something was requeued"
+    )
+    effect_at: datetime | None = Field(description="when none of them was open any more")
+
 
 class OperationItemOut(Schema):
     position: int
@@ -266,6 +285,7 @@ class OperationItemOut(Schema):
     queue: str
     outcome: str
     at: datetime | None
+    effect: str = Field(description="of a requeued job: running, succeeded, failed_again, unknown; else empty")
 
 
 def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
@@ -283,6 +303,7 @@ def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
 
 
 def operation_out(row: Operation, progress: Progress) -> OperationOut:
+    effect = effect_of(row, progress)
     return OperationOut(
         id=row.pk,
         kind=row.kind,
@@ -295,4 +316,6 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         created_at=row.created_at,
         ended_at=row.ended_at,
         outcomes={outcome: count for outcome, count in sorted(progress.counts.items()) if count},
+        effect={str(name): effect.counts.get(name, 0) for name in ENDS} | {"open": effect.open} if effect else None,
+        effect_at=effect.at if effect else None,
     )

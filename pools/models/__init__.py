@@ -5,7 +5,7 @@ from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
 from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt, FailureGroup, FailureHour
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
-from pools.models.operation import Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.models.operation import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
 from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Worker
 from pools.models.secret import SecretReference
@@ -21,6 +21,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterDetail",
     "DeadLetterState",
+    "Effect",
     "FailedAttempt",
     "FailureGroup",
     "FailureHour",

@@ -44,8 +44,20 @@ class Outcome(models.TextChoices):
     CANCELLED = "cancelled", "Not sent: cancelled"
 
 
+class Effect(models.TextChoices):
+    """What the next run of a requeued job came to. Empty: it has not begun, as far as anybody saw."""
+
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED_AGAIN = "failed_again", "Failed again"
+    UNKNOWN = "unknown", "End unknown"
+
+
 class Operation(models.Model):
-    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line."""
+    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line.
+
+    ``effects`` counts a requeue's jobs by their effect, as far as their run has ended; ``effect_at`` is when all had.
+    """
 
     kind = models.CharField(max_length=20, choices=OperationKind)
     state = models.CharField(max_length=10, choices=OperationState, default=OperationState.RUNNING)
@@ -63,9 +75,15 @@ class Operation(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     progressed_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
+    effects = models.JSONField(default=dict)
+    effect_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            # The controller's search for requeues that it follows.
+            models.Index(fields=["id"], condition=models.Q(kind="requeue", effect_at=None), name="operation_followed")
+        ]
 
     def __str__(self) -> str:
         return f"operation {self.pk}"
@@ -84,6 +102,7 @@ class OperationItem(models.Model):
     queue = models.CharField(max_length=255)
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     at = models.DateTimeField(null=True)
+    effect = models.CharField(max_length=12, choices=Effect, blank=True)
 
     class Meta:
         ordering = ["position"]
@@ -93,7 +112,13 @@ class OperationItem(models.Model):
         ]
         indexes = [
             # The next chunk to send, and the counts by outcome on the operation's page.
-            models.Index(fields=["operation", "outcome", "position"], name="operation_item_outcome")
+            models.Index(fields=["operation", "outcome", "position"], name="operation_item_outcome"),
+            # The requeued jobs whose run the controller follows.
+            models.Index(
+                fields=["operation", "position"],
+                condition=models.Q(outcome="requeued", effect__in=("", "running")),
+                name="operation_item_followed",
+            ),
         ]
 
     def __str__(self) -> str:

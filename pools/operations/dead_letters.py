@@ -10,13 +10,13 @@ from django.utils import timezone
 
 from audit.actor import Actor
 from audit.recorder import record
-from audit.target import Target
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.operation import TRANSITIONS
 from pools.operations.base import append_outbox, clean_reason, operation
 from pools.operations.errors import Conflict, Refused
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
+from pools.selectors.operations import operation_target
 
 PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
 MAX_IDS = 10_000  # named one by one; a filter has no limit
@@ -90,12 +90,6 @@ def operation_cancel(*, actor: Actor, operation: Operation, reason: str = "") ->
     return _move(actor, operation, "cancel", "operation.cancelled", reason)
 
 
-def operation_target(row: Operation, pools: list[str]) -> Target:
-    return Target(
-        kind="operation", id=str(row.pk), name=f"operation {row.pk}", pool=pools[0] if len(pools) == 1 else ""
-    )
-
-
 def _create(
     actor: Actor,
     kind: OperationKind,
@@ -156,8 +150,8 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
     table = connection.ops.quote_name(OperationItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, outcome)"  # noqa: S608
-            f" SELECT %s, place.*, %s FROM ({sql}) AS place",
+            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, outcome, effect)"  # noqa: S608
+            f" SELECT %s, place.*, %s, '' FROM ({sql}) AS place",
             [row.pk, Outcome.PENDING, *params],
         )
     digest, count = hashlib.sha256(), 0

@@ -15,8 +15,7 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.moves import discard, forget, requeue
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
-from pools.operations.dead_letters import operation_target
-from pools.selectors.operations import DONE
+from pools.selectors.operations import DONE, operation_target
 
 CHUNK = 500
 # What became of the dead letter, by the outcome of its item. Damaged ones stay where they are.

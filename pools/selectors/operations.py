@@ -2,14 +2,16 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import Count, QuerySet
 
 from audit.actor import Actor
-from pools.models import Operation, OperationItem, OperationKind, OperationState, Outcome, Pool
+from audit.target import Target
+from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome, Pool
 from pools.permissions import pools_with, visible_pools
 from pools.selectors.dead_letters import Page
-from pools.selectors.phrases import names
+from pools.selectors.phrases import effect_phrase, names
 
 PAGE = 25
 ITEMS = 25
@@ -94,6 +96,43 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class RunEffect:
+    """What the runs of requeued jobs came to. ``counts`` has those that ended; the others wait or run."""
+
+    requeued: int
+    counts: dict[str, int]
+    at: datetime | None
+
+    @property
+    def open(self) -> int:
+        return self.requeued - sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return self.requeued - self.open
+
+    @property
+    def label(self) -> str:
+        waiting = f"{self.open:,} still to end" if self.open else ""
+        return ", ".join(part for part in (effect_phrase(self.counts), waiting) if part)
+
+    @property
+    def parts(self) -> list[tuple[str, str, int]]:
+        """What the bar and its legend show, in this order: label, tone, number of jobs."""
+        shown = [
+            ("Succeeded", "ok", self.counts.get(Effect.SUCCEEDED, 0)),
+            ("Failed again", "bad", self.counts.get(Effect.FAILED_AGAIN, 0)),
+            ("End unknown", "calm", self.counts.get(Effect.UNKNOWN, 0)),
+            ("Wait or run", "", self.open),
+        ]
+        return [part for index, part in enumerate(shown) if part[2] or not index]
+
+    @property
+    def segments(self) -> list[tuple[int, str]]:
+        return [(count, tone) for _, tone, count in self.parts if tone]
+
+
+@dataclass(frozen=True)
 class OperationRow:
     """An operation in the list. ``title`` says what it does, to how many, where."""
 
@@ -157,6 +196,20 @@ def progress_of(row: Operation) -> Progress:
     return Progress(row.frozen_count, row.outcome_counts(), DONE[OperationKind(row.kind)])
 
 
+def effect_of(row: Operation, progress: Progress) -> RunEffect | None:
+    """None for a discard, and as long as nothing was requeued."""
+    if row.kind != OperationKind.REQUEUE or not progress.done:
+        return None
+    return RunEffect(progress.done, row.effects, row.effect_at)
+
+
+def operation_target(row: Operation, pools: list[str]) -> Target:
+    """What its events are about."""
+    return Target(
+        kind="operation", id=str(row.pk), name=f"operation {row.pk}", pool=pools[0] if len(pools) == 1 else ""
+    )
+
+
 def pools_without(actor: Actor, row: Operation, permission: str) -> list[str]:
     """The operation's pools on which the actor does not hold the permission."""
     return sorted(row.pools.exclude(pk__in=pools_with(actor, permission)).values_list("slug", flat=True))
@@ -177,7 +230,7 @@ def items_page(row: Operation, tab: str, cursor: str) -> Page[ItemRow]:
 
 def _item_row(item: OperationItem) -> ItemRow:
     tone, word, icon, why = OUTCOMES[Outcome(item.outcome)]
-    return ItemRow(item, (tone, word, icon), why)
+    return ItemRow(item, (tone, word, icon), item.get_effect_display().lower() or why)
 
 
 def item_tabs(progress: Progress) -> list[tuple[str, str, int]]:

@@ -1,6 +1,9 @@
 """Small pieces of sentences that several selectors build."""
 
+from collections.abc import Mapping
+
 from controlplane.wording import count
+from pools.models import Effect
 
 
 def counted(number: int, noun: str) -> str:
@@ -17,3 +20,9 @@ def names(values: list[str]) -> str:
     if len(values) > 2:
         return f"{values[0]}, {values[1]} and {len(values) - 2} more"
     return " and ".join(values)
+
+
+def effect_phrase(effects: Mapping[str, int]) -> str:
+    """What a requeue came to: "4,080 succeeded, 22 failed again"."""
+    words = {Effect.SUCCEEDED: "succeeded", Effect.FAILED_AGAIN: "failed again", Effect.UNKNOWN: "unknown"}
+    return ", ".join(f"{count(effects[effect])} {word}" for effect, word in words.items() if effects.get(effect))

@@ -16,15 +16,17 @@ from pools.forms.operations import CancelForm, MoveForm
 from pools.models import Operation, OperationKind, OperationState
 from pools.models.operation import TRANSITIONS
 from pools.operations import operation_cancel, operation_pause, operation_resume, operation_start
-from pools.operations.dead_letters import PERMISSIONS, operation_target
+from pools.operations.dead_letters import PERMISSIONS
 from pools.permissions import can_globally
 from pools.selectors.operations import (
     Progress,
+    effect_of,
     find_operation,
     item_tabs,
     items_page,
     operation_page,
     operation_tabs,
+    operation_target,
     pools_without,
     progress_of,
     row_of,
@@ -114,6 +116,7 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "row": row_of(row, progress),
         "operation": row,
         "progress": progress,
+        "effect": effect_of(row, progress),
         "form": form,
         "moves": moves(row, progress),
         "right": right(permission, allowed=not without),

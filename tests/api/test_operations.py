@@ -31,6 +31,8 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "created_by": "alice",
         "ended_at": None,
         "outcomes": {"pending": 2},
+        "effect": None,
+        "effect_at": None,
     }
     assert OutboxMessage.objects.get().key == str(made["id"])
 
@@ -40,7 +42,8 @@ def test_jobs_are_found_by_a_filter(alice: Caller, letters: list[DeadLetter]) ->
     made = alice.post("operations", body).json()
     assert made["kind"] == "discard" and made["state"] == "frozen" and made["frozen_count"] == 1
     (item,) = alice.items(f"operations/{made['id']}/items")
-    assert item == {"position": 1, "job_id": "job-2", "queue": "payments", "outcome": "pending", "at": None}
+    first = {"position": 1, "job_id": "job-2", "queue": "payments", "outcome": "pending", "at": None, "effect": ""}
+    assert item == first
     assert not OutboxMessage.objects.exists()
 
 

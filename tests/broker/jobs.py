@@ -32,3 +32,11 @@ class Marker:
 
     def __reduce__(self) -> tuple[Any, tuple[str, str]]:
         return open, (self.path, "w")
+
+
+def fails_unless(path: str, then: str = "") -> None:
+    """Fail as long as the file does not exist; afterwards wait for another one, if it is given."""
+    if not Path(path).exists():
+        raise ValueError("not mended yet")
+    if then:
+        waits_for(then)

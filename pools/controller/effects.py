@@ -1,0 +1,145 @@
+"""Follows requeued jobs to the end of their next run, and records once what a requeue came to.
+
+An item's effect is known for good when its job
+
+- finished, or failed again (also when it was requeued once more since: its dead letter shows the failed run),
+- was cancelled by somebody, or vanished while it waited: unknown,
+- vanished after it was seen running: it succeeded, for RQ deletes jobs without a result lifetime as they succeed, and
+  keeps those that failed.
+
+What has no end a day after the operation's is unknown. Items, counts and the event are written in transactions of the
+operation's row, so a controller that dies leaves nothing half-told and nothing is told twice.
+"""
+
+from collections import Counter, deque
+from datetime import timedelta
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from audit.actor import system_actor
+from audit.recorder import record
+from pools.broker.connection import get_broker
+from pools.broker.job_ends import JobEnd, read_ends
+from pools.controller.lease import LeaderLease
+from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.selectors.operations import operation_target
+from pools.selectors.phrases import effect_phrase
+
+CHUNK = 1000
+CHUNKS_A_TICK = 5
+"""At most 5,000 jobs a tick, two round trips for each thousand: a long queue is looked at in turns."""
+PATIENCE = timedelta(hours=24)
+OPEN = ("", Effect.RUNNING)
+FROM_THE_START = -1
+
+
+class Effects:
+    name = "effects"
+    interval = 2.0
+
+    def __init__(self, lease: LeaderLease, alias: str = "default") -> None:
+        self._lease = lease
+        self._alias = alias
+        self._next = 0
+        self._reached: dict[int, int] = {}
+
+    def tick(self) -> bool:
+        followed = Operation.objects.filter(broker=self._alias, kind=OperationKind.REQUEUE, effect_at=None)
+        rows = list(followed.exclude(state=OperationState.FROZEN).order_by("pk"))
+        self._reached = {row.pk: self._reached.get(row.pk, FROM_THE_START) for row in rows}
+        turns = deque(sorted(rows, key=lambda row: (row.pk < self._next, row.pk)))
+        for _ in range(CHUNKS_A_TICK):
+            if not turns:
+                break
+            row = turns.popleft()
+            if self._follow(row):
+                turns.append(row)
+        self._next = turns[0].pk if turns else 0
+        return False
+
+    def _follow(self, row: Operation) -> bool:
+        """Look at the next chunk of the operation's open items. True when more of them wait for a look."""
+        overdue = row.ended_at is not None and timezone.now() - row.ended_at > PATIENCE
+        items = [] if overdue else self._next_items(row)
+        found = _effects(items, self._alias)
+        if found or (row.ended_at is not None and (overdue or not open_items(row).exists())):
+            self._write(row, found, overdue=overdue)
+        return len(items) == CHUNK
+
+    def _next_items(self, row: Operation) -> list[OperationItem]:
+        waiting = open_items(row).select_related("dead_letter").order_by("position")
+        items = list(waiting.filter(position__gt=self._reached[row.pk])[:CHUNK])
+        self._reached[row.pk] = items[-1].position if len(items) == CHUNK else FROM_THE_START
+        return items
+
+    def _write(self, row: Operation, found: dict[str, list[int]], *, overdue: bool) -> None:
+        with self._lease.fenced():
+            row = Operation.objects.select_for_update().get(pk=row.pk)
+            counts = Counter(row.effects)
+            for effect, pks in sorted(found.items()):
+                changed = open_items(row).filter(pk__in=pks).update(effect=effect)
+                if effect not in OPEN:
+                    counts[effect] += changed
+            if overdue and row.effect_at is None:
+                counts[Effect.UNKNOWN] += open_items(row).update(effect=Effect.UNKNOWN)
+            row.effects = {str(effect): count for effect, count in counts.items() if count}
+            if row.effect_at is None and _is_over(row, overdue=overdue):
+                row.effect_at = timezone.now()
+                if row.effects:
+                    _record(row)
+            row.save(update_fields=["effects", "effect_at"])
+
+
+def open_items(row: Operation) -> QuerySet[OperationItem]:
+    """Requeued jobs whose run has not ended, as far as we know."""
+    return row.items.filter(outcome=Outcome.REQUEUED, effect__in=OPEN)
+
+
+def _effects(items: list[OperationItem], alias: str) -> dict[str, list[int]]:
+    """Item ids by the effect that is news."""
+    ends = read_ends(get_broker(alias), [(item.job_id, item.queue) for item in items]) if items else []
+    found: dict[str, list[int]] = {}
+    for item, end in zip(items, ends, strict=True):
+        effect = _effect(item, end)
+        if effect != item.effect:
+            found.setdefault(effect, []).append(item.pk)
+    return found
+
+
+def _effect(item: OperationItem, end: JobEnd) -> str:
+    enqueued_at = item.dead_letter.enqueued_at
+    # The requeue wrote its own time into the job as ``enqueued_at``: a dead letter that holds it failed after it.
+    if item.at is not None and enqueued_at is not None and enqueued_at >= item.at:
+        return Effect.FAILED_AGAIN
+    if end == JobEnd.GONE:
+        return Effect.SUCCEEDED if item.effect == Effect.RUNNING else Effect.UNKNOWN
+    return {
+        JobEnd.WAITING: "",
+        JobEnd.RUNNING: Effect.RUNNING,
+        JobEnd.SUCCEEDED: Effect.SUCCEEDED,
+        JobEnd.FAILED: Effect.FAILED_AGAIN,
+        JobEnd.CALLED_OFF: Effect.UNKNOWN,
+    }[end]
+
+
+def _is_over(row: Operation, *, overdue: bool) -> bool:
+    """Nothing is left to be sent, and nothing that was sent is still under way."""
+    unsent = row.items.filter(outcome=Outcome.PENDING)
+    return row.ended_at is not None and (overdue or not (unsent.exists() or open_items(row).exists()))
+
+
+def _record(row: Operation) -> None:
+    record(
+        actor=system_actor("controller"),
+        action="operation.requeue_followed",
+        target=operation_target(row, sorted(row.pools.values_list("slug", flat=True))),
+        after=dict(row.effects),
+        reason=row.reason,
+        detail={
+            "requeued": sum(row.effects.values()),
+            "effect": effect_phrase(row.effects),
+            "started_by": row.actor_name,
+            "request_id": row.request_id,
+        },
+    )
