@@ -60,12 +60,20 @@ class Repair:
         altered = _altered(there, desired)
         if altered and uid not in self._seen_altered:
             return True
-        if not mend_desired(get_broker(self._alias), uid, held, desired):
+        if not self._put_back(uid, held, desired, altered=altered):
             return altered
         log.info("repair.mended", pool=desired.pool, config=desired.config, altered=altered)
-        if altered:
-            self._record(uid, there, desired)
         return False
+
+    def _put_back(self, uid: str, held: Held, desired: Desired, *, altered: bool) -> bool:
+        """True when it is done. What was altered is put back only once that is recorded, and both or neither stay."""
+        if not altered:
+            return mend_desired(get_broker(self._alias), uid, held, desired)
+        with transaction.atomic():
+            self._record(uid, held.desired, desired)
+            mended = mend_desired(get_broker(self._alias), uid, held, desired)
+            transaction.set_rollback(not mended)
+        return mended
 
     def _is_ahead(self, uid: str, there: Desired, desired: Desired) -> bool:
         version = self._publisher.version_in(there.config_envelope, uid)
@@ -104,21 +112,20 @@ class Repair:
         return known[1]
 
     def _record(self, uid: str, there: Desired, desired: Desired) -> None:
-        with transaction.atomic():
-            Pool.objects.filter(uid=uid).update(altered_at=timezone.now())
-            record(
-                actor=system_actor("controller"),
-                action="config.altered",
-                target=Target(kind="pool", id=uid, name=desired.pool, pool=desired.pool),
-                detail={
-                    "version": desired.config,
-                    "generation": desired.generation,
-                    "found_version": there.config,
-                    "found_generation": there.generation,
-                    "config_differs": there.config_envelope != desired.config_envelope,
-                    "run_state_differs": there.run_envelope != desired.run_envelope,
-                },
-            )
+        Pool.objects.filter(uid=uid).update(altered_at=timezone.now())
+        record(
+            actor=system_actor("controller"),
+            action="config.altered",
+            target=Target(kind="pool", id=uid, name=desired.pool, pool=desired.pool),
+            detail={
+                "version": desired.config,
+                "generation": desired.generation,
+                "found_version": there.config,
+                "found_generation": there.generation,
+                "config_differs": there.config_envelope != desired.config_envelope,
+                "run_state_differs": there.run_envelope != desired.run_envelope,
+            },
+        )
 
 
 def _newest_commands(pools: QuerySet[Pool]) -> QuerySet[RunCommand]:
