@@ -71,13 +71,13 @@ class Exporter:
         def progress(written: int) -> None:
             row.update(written=written)
 
+        _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
         return write_file(path_of(export), wanted, progress)
 
 
 def write_file(path: Path, wanted: Wanted, progress: Callable[[int], None]) -> Written:
     """Write an export: ``path`` is there whole, and survives a power cut, or it is not there. Readable by its owner
     only. Raises BundleError, LookupError, OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     try:

@@ -78,7 +78,7 @@ async function verify(page) {
     if (hex(hash) !== page.leafHash) {
       throw new Fails(`The bytes of this event hash to ${hex(hash)}, and the page says ${page.leafHash}.`);
     }
-    holds(`The bytes of this event hash to leaf ${count(page.index)}: ${hex(hash)}`);
+    holds(`The bytes of this event hash to leaf ${count(page.index)}.`);
     compareFacts(page);
     holds("The facts shown above are those of the leaf.");
     const note = parseNote(page.note);
@@ -90,7 +90,7 @@ async function verify(page) {
       throw new Fails(`The path leads to the root ${hex(root)}, and the checkpoint says ${hex(note.root)}.`);
     }
     const siblings = page.path.length === 1 ? "1 sibling hash leads" : `${page.path.length} sibling hashes lead`;
-    holds(`${siblings} from the leaf to the root of a tree of ${count(note.size)}, which is the checkpoint's.`);
+    holds(`${siblings} from the leaf to the root of a tree of ${count(note.size)}, the checkpoint's.`);
     await checkSignatures(note, await parseKeys(page.keys), holds, open);
   } catch (error) {
     if (!(error instanceof Fails)) console.error(error);

@@ -5,9 +5,13 @@ import pytest
 from django.test import Client
 
 from audit.actor import Actor
+from audit.api import CheckpointOut, ConsistencyOut, ProofOut
+from audit.checkpoint import open_checkpoint
+from audit.merkle import leaf_hash, verify_consistency, verify_inclusion
 from audit.models import Event
 from audit.sequencer import Sequencer
 from tests.audit.cast import happened, logged
+from tests.audit.signing import KEY, WITNESS, checkpointed
 from tests.support.tokens import used_token
 
 pytestmark = pytest.mark.django_db
@@ -134,3 +138,77 @@ def test_an_index_beyond_the_log_is_not_found(api: Client, index: str) -> None:
 
 def test_a_cursor_beyond_the_integers_is_an_ordinary_start(api: Client) -> None:
     assert indexes(api, "cursor=" + "9" * 30) == [0]
+
+
+def test_an_event_is_proved(api: Client) -> None:
+    for _ in range(6):
+        logged()
+    assert api.get(f"{EVENTS}/3/proof").status_code == 404
+    checkpointed(size=5, witness=True)
+    found = api.get(f"{EVENTS}/3/proof").json()
+    checkpoint = open_checkpoint(found["checkpoint"].encode(), KEY.verifier)
+    assert (found["index"], found["size"], found["root"]) == (3, checkpoint.size, checkpoint.root.hex())
+    leaf = leaf_hash(api.get(f"{EVENTS}/3").json()["leaf"].encode())
+    assert leaf.hex() == found["leaf_hash"]
+    verify_inclusion(3, 5, leaf, [bytes.fromhex(hashed) for hashed in found["proof"]], checkpoint.root)
+    assert "witness.example" in found["checkpoint"]
+    assert api.get(f"{EVENTS}/5/proof").status_code == api.get(f"{EVENTS}/99/proof").status_code == 404
+
+
+def test_the_log_only_grew(api: Client) -> None:
+    for _ in range(6):
+        logged()
+    checkpointed(size=6)
+    for query, size in (("from=3&to=7", 7), ("from=3", 6)):
+        found = api.get(f"/api/v1/audit/consistency?{query}").json()
+        assert (found["from"], found["to"]) == (3, size)
+        roots = [bytes.fromhex(found[name]) for name in ("from_root", "to_root")]
+        verify_consistency(3, size, *roots, [bytes.fromhex(hashed) for hashed in found["proof"]])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("", "from"),
+        ("from=0&to=1", "from"),
+        ("from=x", "from"),
+        ("from=9", "from"),
+        ("from=2&to=1", "to"),
+        ("from=1&to=9", "to"),
+        ("from=1&to=" + "9" * 30, "to"),
+    ],
+)
+def test_sizes_that_the_log_never_had_are_named(api: Client, query: str, field: str) -> None:
+    logged()
+    response = api.get(f"/api/v1/audit/consistency?{query}")
+    assert response.status_code == 422 and response["Content-Type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+def test_the_newest_checkpoint(api: Client) -> None:
+    assert api.get("/api/v1/audit/checkpoint").status_code == 404
+    logged()
+    checkpointed(size=1)
+    row = checkpointed(witness=True)
+    found = api.get("/api/v1/audit/checkpoint").json()
+    (cosignature,) = found["cosignatures"]
+    assert (found["size"], found["root"], found["note"]) == (2, bytes(row.root).hex(), bytes(row.note).decode())
+    assert found["at"].endswith("Z") and cosignature["witness"] == "witness.example"
+    whole = (found["note"] + cosignature["line"]).encode()
+    assert open_checkpoint(whole, WITNESS.verifier, origin=KEY.name).size == 2
+
+
+@pytest.mark.parametrize("path", ["events/0/proof", "consistency?from=1", "checkpoint"])
+def test_proofs_are_for_readers_of_the_log(outsider: Any, client: Client, path: str) -> None:
+    reader = client_of(outsider)
+    checkpointed()
+    response = reader.get(f"/api/v1/audit/{path}")
+    assert response.status_code == 403 and response.json()["permission"] == "audit.view_event"
+    assert client.get(f"/api/v1/audit/{path}").status_code == 401
+    assert reader.post(f"/api/v1/audit/{path}", content_type="application/json").status_code == 405
+
+
+def test_the_examples_have_the_fields_of_the_answers() -> None:
+    for model in (ProofOut, ConsistencyOut, CheckpointOut):
+        (example,) = model.model_config["json_schema_extra"]["examples"]  # type: ignore[index,call-overload]
+        model.model_validate(example)
