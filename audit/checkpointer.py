@@ -203,14 +203,14 @@ class Checkpointer:
         try:
             return witness.cosign(note, seen, growth(seen, newest.size))
         except SizeDiffers as differs:
-            stored = leaves()
+            stored = Stored.objects.order_by("-size").values_list("size", flat=True)[0]  # another controller signs, too
             if differs.size > stored:
                 raise Mismatch(
-                    f"The witness {witness.name} saw the log with {events(differs.size)}, and the database has "
-                    f"{stored:,}: events were deleted, or an older copy was restored."
+                    f"The witness {witness.name} saw a checkpoint over {events(differs.size)}, and the newest in the "
+                    f"database is over {stored:,}: an older copy was restored, or checkpoints were deleted."
                 ) from differs
             if differs.size > newest.size:
-                raise  # it is ahead of this checkpoint: the next one is over more
+                raise
             return witness.cosign(note, differs.size, growth(differs.size, newest.size))
 
     def _stop(self, why: str) -> None:
@@ -220,7 +220,6 @@ class Checkpointer:
                     actor=system_actor("controller"),
                     action="log.signing_stopped",
                     target=Target(kind="log", id=self._key.name, name=self._key.name),
-                    outcome="failed",
                     detail={"why": why},
                 )
         self.stopped = why

@@ -11,6 +11,7 @@ from pools.controller.lease import LeaderLease
 from pools.controller.log_checkpoints import LogCheckpoints
 from pools.controller.log_exports import LogExports
 from pools.controller.log_protection import LogProtection
+from pools.controller.log_scrubber import LogScrubber
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
 from pools.controller.publisher import Publisher
@@ -45,6 +46,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         LogProtection(),
         LogSequencer(),
         LogCheckpoints(keyring),
+        LogScrubber(),
         LogExports(),
         Sweeper(lease),
     ]
