@@ -27,6 +27,9 @@ AGAIN = 24 * 3600.0
 class Scrubber:
     """Runs in the controller. It begins with the first event, goes on as the log grows, and begins again each day."""
 
+    _next: int
+    """The index that is read next."""
+
     def __init__(self) -> None:
         self._begin()
 
