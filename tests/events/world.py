@@ -1,0 +1,86 @@
+"""The scene of these tests: one of everything that a request can be about."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from audit.actor import Actor
+from audit.models import SavedFilter
+from audit.recorder import record
+from audit.sequencer import Sequencer
+from audit.target import Target
+from pools.broker.connection import Broker
+from pools.controller.lease import LeaderLease
+from pools.models import DeadLetter, Operation, Pool, RunState, SecretReference
+from pools.operations import Selection, operation_pause, requeue_create
+from tests.broker.records import write_failed
+from tests.dead_letters.letters import failed
+from tests.support import factories as make
+from tests.support.cast import Cast, actor, make_cast
+
+JOBS = ("job-1", "job-2", "job-3")
+
+
+@dataclass
+class World:
+    """``payments`` runs and has two versions and three dead letters, which three operations of Bob's are about;
+    ``refunds`` is paused. ``filter`` is Otto's. The log's event 0 holds an address."""
+
+    cast: Cast
+    payments: Pool
+    refunds: Pool
+    letters: list[DeadLetter]
+    frozen: Operation
+    running: Operation
+    paused: Operation
+    secret: SecretReference
+    filter: SavedFilter
+    broker: Broker
+    client: redis.Redis
+    lease: LeaderLease
+
+    def person(self, name: str) -> Any:
+        return getattr(self.cast, name)
+
+
+def make_world(broker: Broker) -> World:
+    cast = make_cast()
+    record(
+        actor=Actor(kind="user", id="7", name="ana", address="10.8.4.21"),
+        action="pool.paused",
+        target=Target("pool", "1", "payments", "payments"),
+    )
+    cast.alice.set_password("correct horse battery")
+    cast.alice.save()
+    payments = make.pool(cast.payments, versions=2)
+    refunds = make.pool(cast.payments, "refunds", run_state=RunState.PAUSED)
+    client = redis.Redis.from_url(broker.url)
+    write_failed(client, *JOBS, queue="payments")
+    failed(payments, *JOBS)
+    letters = list(DeadLetter.objects.order_by("pk"))
+    bob, chosen = actor(cast.bob), Selection(ids=tuple(letter.pk for letter in letters))
+    frozen, running, waits = (
+        requeue_create(actor=bob, selection=chosen, reason="The gateway is back", start=start)
+        for start in (False, True, True)
+    )
+    paused = operation_pause(actor=bob, operation=waits)
+    Sequencer().tick()
+    lease = LeaderLease()
+    assert lease.renew()
+    return World(
+        cast=cast,
+        payments=payments,
+        refunds=refunds,
+        letters=letters,
+        frozen=frozen,
+        running=running,
+        paused=paused,
+        secret=SecretReference.objects.create(
+            name="gateway-key", uri="file:///run/secrets/gateway-key", team=cast.payments
+        ),
+        filter=SavedFilter.objects.create(owner_id=str(cast.otto.pk), name="pauses", query="action=pool.paused"),
+        broker=broker,
+        client=client,
+        lease=lease,
+    )

@@ -1,0 +1,273 @@
+"""Every request that changes something, and the events that it leaves: the one table of them.
+
+``test_writes`` sends each, and fails when a route or an API operation that takes a write is not listed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from audit.actor import Actor
+from pools import operations as verbs
+from pools.models import DeadLetter, Team
+from pools.operations import Selection
+from tests.events.world import World
+from tests.pages import posting
+from tests.support import factories as make
+from tests.support.cast import PASSWORD
+
+type Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Write:
+    """A good request of one of the cast. ``events`` are (action, outcome), oldest first; none: it only shows a page.
+
+    ``to`` are the route's arguments. ``own``: what an auditor may write as well.
+    """
+
+    who: str
+    data: Data | Callable[[World], Data]
+    events: Sequence[tuple[str, str]]
+    to: Data = field(default_factory=dict)
+    status: int = 302
+    own: bool = False
+    by: tuple[str, str] = ("user", "")
+    same: Callable[[Actor, World], object] | None = None
+    """For the API: the operation that does the same."""
+
+    def body(self, world: World) -> Data:
+        return self.data(world) if callable(self.data) else self.data
+
+
+def done(action: str) -> list[tuple[str, str]]:
+    return [(action, "done")]
+
+
+WHY: Data = {"reason": "The gateway is down"}
+PAYMENTS: Data = {"slug": "payments"}
+NEW_POOL: Data = {
+    "slug": "emails",
+    "name": "E-mails",
+    "team": "payments",
+    "criticality": "low",
+    "queues": "emails",
+    "workers": "2",
+    "serializer": "json",
+    "job_timeout": "180",
+    "result_ttl": "500",
+    "failure_ttl": "31536000",
+    "stop_grace": "60",
+    "retry-TOTAL_FORMS": "0",
+    "retry-INITIAL_FORMS": "0",
+}
+EDIT: Data = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
+SECRET: Data = {"name": "mail-key", "uri": "file:///run/secrets/mail-key", "team": "payments", "description": ""}
+MOVED: Data = {"uri": "file:///run/secrets/other", "description": "", "expected_version": "1"}
+DOOR = ("system", "sign-in")
+
+
+def letters(world: World) -> Data:
+    return WHY | {"id": [letter.pk for letter in world.letters], "expected_count": len(world.letters)}
+
+
+# Route's name → the good requests.
+PAGES: dict[str, list[Write]] = {
+    "sign-in": [
+        Write("", {"username": "alice", "password": PASSWORD}, done("session.signed_in"), by=("user", "alice")),
+        Write(
+            "",
+            {"username": "alice", "password": "wrong"},
+            [("session.sign_in_failed", "failed")],
+            status=422,
+            by=DOOR,
+        ),
+    ],
+    "sign-out": [Write("alice", {}, done("session.signed_out"), own=True)],
+    "pool-new": [Write("alice", NEW_POOL, [*done("pool.created"), *done("config.published")])],
+    "pool-edit": [Write("alice", EDIT, done("pool.changed"), PAYMENTS)],
+    "pool-pause": [Write("bob", WHY, done("pool.paused"), PAYMENTS)],
+    "pool-drain": [Write("bob", WHY, done("pool.drained"), PAYMENTS)],
+    "pool-resume": [Write("bob", WHY, done("pool.resumed"), {"slug": "refunds"})],
+    "pool-scale": [Write("alice", WHY | {"workers": "9"}, [*done("config.published"), *done("pool.scaled")], PAYMENTS)],
+    "config": [
+        Write("alice", posting.fields(workers="9"), done("config.published"), PAYMENTS),
+        Write("alice", posting.text(make.spec(workers=9)), done("config.published"), PAYMENTS),
+        Write("alice", posting.fields(workers="9", do="review"), [], PAYMENTS, status=200),
+    ],
+    "config-restore": [
+        Write("alice", WHY | {"expected_version": "2"}, done("config.published"), PAYMENTS | {"number": 1})
+    ],
+    "dead-letters-requeue": [
+        Write("bob", letters, [("operation.requeue_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-discard": [
+        Write("bob", letters, [("operation.discard_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "operation-start": [Write("bob", {}, done("operation.started"), {"pk": "frozen"})],
+    "operation-pause": [Write("bob", {}, done("operation.paused"), {"pk": "running"})],
+    "operation-resume": [Write("bob", {}, done("operation.resumed"), {"pk": "paused"})],
+    "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
+    "secret-new": [Write("alice", SECRET, done("secret.registered"))],
+    "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
+    "secret-remove": [Write("alice", WHY, done("secret.removed"), {"name": "gateway-key"})],
+    "access-grant": [
+        Write("ada", WHY | {"user": "vera", "team": "payments", "role": "oncall"}, done("access.role_granted"))
+    ],
+    "access-revoke": [
+        Write("ada", WHY | {"user": "bob", "team": "payments", "role": "oncall"}, done("access.role_revoked"))
+    ],
+    "audit:erase": [Write("ada", WHY | {"field": "address"}, done("audit.personal_erased"), {"index": 0})],
+    "audit:checkpoint": [Write("otto", {}, done("audit.checkpoint_requested"), own=True)],
+    "audit:export-new": [
+        Write("otto", WHY | {"kind": "bundle"}, [("audit.export_requested", "intent")], own=True),
+    ],
+    "audit:filter-save": [
+        Write("otto", {"name": "mine", "query": "?action=pool.paused"}, done("audit.filter_saved"), own=True)
+    ],
+    "audit:filter-delete": [Write("otto", {}, done("audit.filter_removed"), {"pk": "filter"}, own=True)],
+}
+
+POOL: Data = {"slug": "ledger", "name": "Ledger", "environment": settings.POOLWARDEN_ENV, "message": "New"}
+LEDGER = make.SPEC | {"queues": ["ledger"]}
+NINE = make.SPEC | {"workers": 9}
+
+
+def chosen() -> Selection:
+    return Selection(ids=(DeadLetter.objects.get(job_id="job-1").pk,))
+
+
+# Method and path in the OpenAPI document → the good requests.
+API: dict[str, list[Write]] = {
+    "POST pools": [
+        Write(
+            "alice",
+            POOL | {"team": "payments", "spec": LEDGER},
+            [*done("pool.created"), *done("config.published")],
+            status=201,
+            same=lambda a, w: verbs.pool_create(
+                actor=a, team=Team.objects.get(slug="payments"), spec=make.spec(**LEDGER), **POOL
+            ),
+        )
+    ],
+    "POST pools/{slug}/config": [
+        Write(
+            "alice",
+            {"spec": NINE, "message": "More", "expected_version": 2},
+            done("config.published"),
+            PAYMENTS,
+            status=201,
+            same=lambda a, w: verbs.config_publish(
+                actor=a, pool=w.payments, spec=make.spec(**NINE), message="More", expected_version=2
+            ),
+        )
+    ],
+    "POST pools/{slug}/scale": [
+        Write(
+            "alice",
+            WHY | {"workers": 9},
+            [*done("config.published"), *done("pool.scaled")],
+            PAYMENTS,
+            status=201,
+            same=lambda a, w: verbs.pool_scale(actor=a, pool=w.payments, workers=9, **WHY),
+        )
+    ],
+    "POST pools/{slug}/pause": [
+        Write(
+            "bob",
+            WHY,
+            done("pool.paused"),
+            PAYMENTS,
+            status=200,
+            same=lambda a, w: verbs.pool_pause(actor=a, pool=w.payments, **WHY),
+        )
+    ],
+    "POST pools/{slug}/resume": [
+        Write(
+            "bob",
+            WHY,
+            done("pool.resumed"),
+            {"slug": "refunds"},
+            status=200,
+            same=lambda a, w: verbs.pool_resume(actor=a, pool=w.refunds, **WHY),
+        )
+    ],
+    "POST pools/{slug}/drain": [
+        Write(
+            "bob",
+            WHY,
+            done("pool.drained"),
+            PAYMENTS,
+            status=200,
+            same=lambda a, w: verbs.pool_drain(actor=a, pool=w.payments, **WHY),
+        )
+    ],
+    "POST operations": [
+        Write(
+            "bob",
+            WHY | {"kind": "requeue", "ids": ["job-1"]},
+            [("operation.requeue_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.requeue_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "discard", "ids": ["job-1"], "start": False},
+            [("operation.discard_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.discard_create(actor=a, selection=chosen(), start=False, **WHY),
+        ),
+    ],
+    "POST operations/{id}/start": [
+        Write(
+            "bob",
+            WHY,
+            done("operation.started"),
+            {"id": "frozen"},
+            status=200,
+            same=lambda a, w: verbs.operation_start(actor=a, operation=w.frozen, **WHY),
+        )
+    ],
+    "POST operations/{id}/pause": [
+        Write(
+            "bob",
+            WHY,
+            done("operation.paused"),
+            {"id": "running"},
+            status=200,
+            same=lambda a, w: verbs.operation_pause(actor=a, operation=w.running, **WHY),
+        )
+    ],
+    "POST operations/{id}/resume": [
+        Write(
+            "bob",
+            WHY,
+            done("operation.resumed"),
+            {"id": "paused"},
+            status=200,
+            same=lambda a, w: verbs.operation_resume(actor=a, operation=w.paused, **WHY),
+        )
+    ],
+    "POST operations/{id}/cancel": [
+        Write(
+            "bob",
+            WHY,
+            done("operation.cancelled"),
+            {"id": "running"},
+            status=200,
+            same=lambda a, w: verbs.operation_cancel(actor=a, operation=w.running, **WHY),
+        )
+    ],
+}
+
+
+def arguments(write: Write, world: World) -> Data:
+    """The route's arguments; a word that names something of the scene stands for its number."""
+    return {
+        name: getattr(world, value).pk if name in ("pk", "id") and isinstance(value, str) else value
+        for name, value in write.to.items()
+    }
