@@ -85,12 +85,11 @@ def hashes_in(line: bytes, kind: bytes, name: str) -> tuple[int, list[bytes]]:
     """The number under ``name`` and the proof's hashes of an I or K line. Raises Bad."""
     found = object_in(line, kind, {name: int, "proof": list})
     try:
-        proof = [bytes.fromhex(hashed) for hashed in found["proof"]]
+        if not set(map(len, found["proof"])) <= {2 * HASH_SIZE}:
+            raise ValueError
+        return int(found[name]), list(map(bytes.fromhex, found["proof"]))
     except (TypeError, ValueError):
-        proof = [b""]
-    if any(len(hashed) != HASH_SIZE for hashed in proof):
-        raise Bad(f"A proof is a list of hashes of {HASH_SIZE} bytes in hex: {line[:60]!r}.")
-    return int(found[name]), proof
+        raise Bad(f"A proof is a list of hashes of {HASH_SIZE} bytes in hex: {line[:60]!r}.") from None
 
 
 def other(lines: Lines, line: bytes, leaf: bytes, index: int) -> None:

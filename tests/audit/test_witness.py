@@ -27,8 +27,7 @@ from tests.support.waiting import wait_for
 PUBLISHED = vectors("witness_tlog")
 LOG = small_log(40)
 BRANCH = small_log(40, branch=10)
-LONG = small_log(4000)
-LONG_BRANCH = small_log(4000, branch=10)
+KILLS = int(os.environ.get("POOLWARDEN_TEST_KILLS", "8"))
 LOG_KEY = str(signer().verifier)
 
 
@@ -200,11 +199,12 @@ class TestMemory:
         """Two histories push at once while it is killed again and again: whatever it cosigned is one history."""
         chance = random.Random(20261122)
         signed: list[tuple[int, bytes]] = []
-        for _ in range(8):
+        histories = [small_log(2000 + 100 * KILLS, branch=branch) for branch in (None, 10)]
+        for _ in range(KILLS):
             ended = threading.Event()
             pushers = [
                 threading.Thread(target=push, args=(witness, log, signed, ended, chance.random()))
-                for log in (LONG, LONG_BRANCH, LONG, LONG_BRANCH)
+                for log in histories * 2
             ]
             for pusher in pushers:
                 pusher.start()
@@ -216,7 +216,7 @@ class TestMemory:
                 pusher.join(20)
             witness.start()
         size, root = witness.newest()
-        history = next(log for log in (LONG, LONG_BRANCH) if log.roots[size] == root)
+        history = next(log for log in histories if log.roots[size] == root)
         assert set(signed) <= set(enumerate(history.roots))
         assert max(signed)[0] <= size
         assert size > 20
