@@ -69,7 +69,8 @@ class NoSuchTree(ValueError):
 
 @dataclass(frozen=True)
 class Part:
-    """A condition as people read it. ``name`` is that of an anchor or witness; ``size`` what it has got."""
+    """A condition as people read it. ``name`` is that of an anchor or witness; ``size`` what it has got. ``tone``, when
+    it is not good: bad for what cannot be trusted any more, warn for what is less than it could be."""
 
     label: str
     name: str
@@ -77,6 +78,7 @@ class Part:
     detail: str
     size: int
     at: datetime
+    tone: str
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,8 @@ def badge() -> Badge:
 def _part(row: Condition) -> Part:
     kind, _, name = row.name.partition(":")
     label = _LABELS.get(kind, row.name).format(name)
-    return Part(label, name or row.name, row.good, row.detail, row.size, row.at)
+    tone = "bad" if kind in (conditions.CONTENTS, conditions.SIGNING) else "warn"
+    return Part(label, name or row.name, row.good, row.detail, row.size, row.at, tone)
 
 
 def known_keys() -> list[VerifierKey]:

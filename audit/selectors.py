@@ -23,8 +23,8 @@ SAME_REQUEST_SHOWN = 50
 EXPORTS_SHOWN = 100
 TEXT_SEARCHED = 5_000
 """Events whose text one page looks through: no index helps with a part of a word, so there is an end to it."""
-SKEW = timedelta(hours=1)
-"""By how much the clocks of two hosts may differ before a time filter could miss an event."""
+SKEW = timedelta(days=1)
+"""By how much a host's clock may be wrong before a page with a time filter could miss its events. Exports do not."""
 # SQLite keeps JSON as Python writes it, with letters beyond ASCII escaped; PostgreSQL as the letters themselves.
 _ESCAPES = connection.vendor == "sqlite"
 
@@ -118,7 +118,7 @@ def events_around(actor: Actor, filters: Filters, index: int, *, newer: int = 3,
 def matching(filters: Filters, size: int) -> QuerySet[Event]:
     """The events among the log's first ``size`` that ``filters`` match, for whoever has checked that they may be
     read."""
-    found = _matching(filters).filter(placed__index__lt=size)
+    found = _matching(filters, near=False).filter(placed__index__lt=size)
     return _with_text(found, filters.q).select_related("placed")
 
 
@@ -187,7 +187,6 @@ def log_state() -> LogState:
 
 
 def _integrated(actor: Actor, filters: Filters) -> QuerySet[Event]:
-    """All that ``filters`` match but for the text."""
     require(actor, VIEW)
     found = _matching(filters).filter(placed__index__gte=0)
     return found.select_related("placed").prefetch_related("personal")
@@ -203,7 +202,9 @@ def _nth(found: QuerySet[Event], count: int) -> Event | None:
     return found.order_by("-id")[count - 1 : count].first()
 
 
-def _matching(filters: Filters) -> QuerySet[Event]:
+def _matching(filters: Filters, *, near: bool = True) -> QuerySet[Event]:
+    """All that ``filters`` match but for the text. ``near``: look only among ids that belong to the time that is asked
+    for, so that a page need not pass over all that is newer."""
     found = Event.objects.all()
     for field in ("actor", "target"):
         if wanted := getattr(filters, field):
@@ -216,11 +217,15 @@ def _matching(filters: Filters) -> QuerySet[Event]:
     if filters.outcome:
         found = found.filter(outcome=filters.outcome)
     if filters.since:
-        earlier = Event.objects.filter(at__lt=filters.since - SKEW).order_by("-at").only("id").first()
-        found = found.filter(at__gte=filters.since, id__gt=earlier.pk if earlier else 0)
+        found = found.filter(at__gte=filters.since)
+        earlier = Event.objects.filter(at__lt=filters.since - SKEW).order_by("-at").values_list("id", flat=True)
+        if near and (below := earlier.first()):
+            found = found.filter(id__gt=below)
     if filters.until:
-        later = Event.objects.filter(at__gte=filters.until + SKEW).order_by("at").only("id").first()
-        found = found.filter(at__lt=filters.until, **{"id__lt": later.pk} if later else {})
+        found = found.filter(at__lt=filters.until)
+        later = Event.objects.filter(at__gte=filters.until + SKEW).order_by("at").values_list("id", flat=True)
+        if near and (above := later.first()):
+            found = found.filter(id__lt=above)
     return found
 
 

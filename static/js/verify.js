@@ -90,7 +90,7 @@ async function verify(page) {
       throw new Fails(`The path leads to the root ${hex(root)}, and the checkpoint says ${hex(note.root)}.`);
     }
     const siblings = page.path.length === 1 ? "1 sibling hash leads" : `${page.path.length} sibling hashes lead`;
-    holds(`${siblings} from the leaf to the root of a tree of ${count(note.size)}, the checkpoint's.`);
+    holds(`${siblings} from the leaf to the root of a tree of ${count(note.size)}: the checkpoint's root.`);
     await checkSignatures(note, await parseKeys(page.keys), holds, open);
   } catch (error) {
     if (!(error instanceof Fails)) console.error(error);
