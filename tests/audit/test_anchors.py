@@ -1,6 +1,7 @@
 """Where checkpoints go: what is put is there, also after a crash in the middle of a write."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_only_the_end_of_a_long_file_is_read(tmp_path: Path) -> None:
         file.seek(0, 2)
         file.write(b"\n" + line * 2000 + b'"torn')
     assert FileAnchor(path).newest() == LOG.note(3)
+
+
+def test_a_file_that_the_host_holds_append_only(tmp_path: Path) -> None:
+    """Nothing in it is rewritten or cut, also not when half a line is mended."""
+    path = tmp_path / "checkpoints"
+    anchor = FileAnchor(path)
+    anchor.put(LOG.note(3), 3)
+    if subprocess.run(["chattr", "+a", str(path)], capture_output=True).returncode:
+        pytest.skip("this user or file system has no append-only files")
+    try:
+        with path.open("ab") as file:
+            file.write(b'"poolw')
+        anchor.put(LOG.note(9), 9)
+        assert anchor.newest() == LOG.note(9)
+        with pytest.raises(PermissionError):
+            path.open("wb")
+    finally:
+        subprocess.run(["chattr", "-a", str(path)], check=True)
 
 
 def test_lines_longer_than_what_is_read_at_once_come_back_whole(tmp_path: Path) -> None:
