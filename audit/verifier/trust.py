@@ -30,11 +30,12 @@ class Trust:
         self._witnesses = witnesses
 
     def expect(self, origin: str) -> None:
-        """From now on checkpoints are of this log, which bears the name of a key."""
+        """From now on checkpoints are of this log, which bears the name of its keys; those of other logs do not count."""
         names = sorted({key.name for key in self._keys})
         if origin not in names:
             raise Bad(f"This bundle is of the log {origin!r}; the key is of {' or '.join(map(repr, names))}.")
         self.origin = origin
+        self._keys = [key for key in self._keys if key.name == origin]
 
     def open(self, note: bytes) -> Checkpoint:
         """Raises NoteError."""

@@ -80,6 +80,12 @@ class TestAGoodBundle:
         assert check(bundle, keys=(KEY, new.verifier)).ok
         refused(check(bundle), "is not signed by", 33, 39)
 
+    def test_a_key_counts_for_its_own_log_alone(self) -> None:
+        other = signer("poolwarden/other", seed=3)
+        assert check(GOOD, keys=(other.verifier, KEY)).ok
+        forged = log_bundle(SmallLog(LOG.leaves, other), [40])
+        refused(check(forged, keys=(other.verifier, KEY)), "is not signed by poolwarden/test", 0, 39)
+
     def test_with_disclosed_values(self) -> None:
         salt = b"s" * 32
         opened = Disclosed("address", salt, "192.0.2.7")
