@@ -30,7 +30,7 @@ class Trust:
         self._witnesses = witnesses
 
     def expect(self, origin: str) -> None:
-        """From now on checkpoints are of this log, which bears the name of its keys; those of other logs do not count."""
+        """From now on checkpoints are of this log. It bears the name of its keys; those of other logs do not count."""
         names = sorted({key.name for key in self._keys})
         if origin not in names:
             raise Bad(f"This bundle is of the log {origin!r}; the key is of {' or '.join(map(repr, names))}.")
