@@ -10,6 +10,7 @@ from audit.models import CheckpointRequest, Event, Export, Personal, SavedFilter
 from audit.permissions import Denied
 from audit.recorder import AuditError
 from audit.selectors import Filters
+from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
 from tests.audit.cast import actor_for, logged
 from tests.support.events import recent_actions
 
@@ -175,3 +176,9 @@ def test_nobody_saves_filters_without_end(auditor: Any) -> None:
     with pytest.raises(AuditError, match="delete one first"):
         operations.save_filter(actor=actor_for(auditor), name="one more", query="pool=x")
     operations.save_filter(actor=actor_for(auditor), name="7", query="pool=y")
+
+
+def test_an_auditors_role_holds_the_right_to_look_and_no_other() -> None:
+    assert ROLE_GRANTS["auditor"] == ("view_pool",) and GLOBAL_GRANTS["auditor"] == ("audit.view_event",)
+    assert {role for role, held in GLOBAL_GRANTS.items() if "audit.view_event" in held} == {"auditor", "admin"}
+    assert {role for role, held in GLOBAL_GRANTS.items() if "audit.erase_personal" in held} == {"admin"}
