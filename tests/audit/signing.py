@@ -1,4 +1,4 @@
-"""A log key and a witness's, and the checkpoints that they sign."""
+"""The log's key and a witness's, and the checkpoints that they sign."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.utils import timezone
@@ -8,8 +8,9 @@ from audit.checkpoint import COSIGNATURE, SignerKey, sign_note
 from audit.checkpoint import Checkpoint as Text
 from audit.models import Checkpoint, Cosignature
 from audit.proofs import stored
+from tests.audit.cast import LOG_KEY
 
-KEY = SignerKey("poolwarden/test", Ed25519PrivateKey.from_private_bytes(b"k" * 32))
+KEY = LOG_KEY
 WITNESS = SignerKey("witness.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32), COSIGNATURE)
 
 

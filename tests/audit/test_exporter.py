@@ -4,6 +4,8 @@ import io
 import json
 import os
 import stat
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,21 @@ def test_the_command_without_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no checkpoint"):
         call_command("audit_export", "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_killed_mid_way_another_controller_writes_it_whole(own_database: str) -> None:
+    environ = os.environ | {"POOLWARDEN_DATABASE_URL": own_database}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.audit.export_run", "2000"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["killed"]["state"] == "running" and 0 < told["killed"]["written"] < 2001
+    assert told["killed"]["files"] == [".uid.draft"]
+    assert told["done"] == {"state": "done", "written": 2001, "total": 2001, "files": ["uid"]}
+    assert told["ok"] and told["events"] == 2001
