@@ -153,6 +153,7 @@ ACTIONS = registry(
            "start a worker{in_pool}", "warning"),
     Action("controller.took_over", "heartbeat", "took over as controller", "take over as controller"),
     Action("key.created", "key", "created key {target}", "create key {target}", "notice"),
+    Action("key.rotated", "key", "replaced key {target} by {key}", "replace key {target}", "notice"),
     # The log about itself
     Action("log.signing_stopped", "alert-triangle", "stopped signing checkpoints: {why}",
            "sign checkpoints", "warning"),

@@ -37,10 +37,20 @@ class Checkpointer:
     """Runs in the controller. Two of them at once sign the same notes: the signature is deterministic."""
 
     def __init__(
-        self, key: SignerKey, anchors: Sequence[Anchor], witnesses: Sequence[WitnessClient], *, interval: float
+        self,
+        key: SignerKey,
+        anchors: Sequence[Anchor],
+        witnesses: Sequence[WitnessClient],
+        *,
+        interval: float,
+        retired: Sequence[SignerKey] = (),
     ) -> None:
-        """``key``'s name is the log's origin; ``interval`` is in seconds between two checkpoints of a growing log."""
+        """``key``'s name is the log's origin; ``interval`` is in seconds between two checkpoints of a growing log.
+
+        ``retired`` are the keys of before: what they signed still counts, and they vouch once for the key that follows.
+        """
         self._key = key
+        self._retired = retired
         self._anchors = anchors
         self._witnesses = witnesses
         self._interval = interval
@@ -105,7 +115,7 @@ class Checkpointer:
 
     def _open(self, note: bytes, where: str) -> Checkpoint:
         try:
-            return open_checkpoint(note, self._key.verifier)
+            return open_checkpoint(note, [key.verifier for key in (self._key, *self._retired)])
         except NoteError as error:
             raise Mismatch(f"The newest checkpoint in {where} is not this log's: {error}") from error
 
@@ -151,9 +161,16 @@ class Checkpointer:
         return self._newest.size if self._newest else 0
 
     def _store(self, new: Checkpoint) -> None:
-        note = sign_note(new.text, [self._key])
+        note = sign_note(new.text, self._signers())
         Stored.objects.create(size=new.size, root=new.root, note=note, at=timezone.now())
         conditions.report(conditions.SIGNING, good=True, size=new.size)
+
+    def _signers(self) -> Sequence[SignerKey]:
+        """The first checkpoint after a rotation is signed with the old keys, too: who trusts one of them sees by it
+        which key is the log's from now on."""
+        before = Stored.objects.order_by("-size").first() if self._retired else None
+        follows = before is not None and not Note.parse(bytes(before.note)).signed_by([self._key.verifier])
+        return [self._key, *self._retired] if follows else [self._key]
 
     def _hand_out(self) -> None:
         """Give the newest checkpoint to whoever has not got it. Raises Mismatch when a witness knows better."""

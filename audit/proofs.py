@@ -239,11 +239,12 @@ def _part(row: Condition) -> Part:
 
 
 def known_keys() -> list[VerifierKey]:
-    """The keys that this installation knows: the log's, as the controller wrote it, and those of its witnesses.
+    """The keys that this installation knows: the log's, as the controller wrote them, the one that signs now first; and
+    those of its witnesses.
 
     Whoever checks a proof should have them from elsewhere. Empty where the file is on another host.
     """
     texts = [witness.partition("|")[2] for witness in settings.POOLWARDEN_WITNESSES]
     with suppress(OSError, UnicodeDecodeError):
-        texts.insert(0, (settings.POOLWARDEN_HOME / "log.vkey").read_text(encoding="utf-8"))
+        texts = [*(settings.POOLWARDEN_HOME / "log.vkey").read_text(encoding="utf-8").splitlines(), *texts]
     return [VerifierKey.parse(text) for text in texts]

@@ -6,7 +6,8 @@ A file that others could have read or replaced is refused, never repaired: its k
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +22,14 @@ class KeyringError(Exception):
 
 @dataclass(frozen=True)
 class Keyring:
-    """``config`` signs configs and run states, ``log`` signs the audit log's checkpoints. Never one key for both."""
+    """``config`` signs configs and run states, ``log`` signs the audit log's checkpoints. Never one key for both.
+
+    ``retired`` are the keys that signed the log before: what they signed still counts.
+    """
 
     config: CryptoSigner
     log: CryptoSigner
+    retired: Sequence[CryptoSigner] = ()
 
 
 def open_keyring(home: Path, announce: Callable[[str, str], None]) -> Keyring:
@@ -39,9 +44,43 @@ def open_keyring(home: Path, announce: Callable[[str, str], None]) -> Keyring:
         return Keyring(
             config=_open_key(folder / "config.pem", announce),
             log=_open_key(folder / "log.pem", announce),
+            retired=_retired(folder),
         )
     except OSError as error:
         raise KeyringError(f"cannot keep keys in {folder}: {error.strerror}") from error
+
+
+def rotate_log_key(home: Path, announce: Callable[[CryptoSigner, CryptoSigner], None]) -> Keyring:
+    """Give the log a new key and keep the old one beside it, as ``log.retired-<id>.pem``. Raises KeyringError.
+
+    ``announce(old, new)`` is called before anything changes: a key that nobody recorded never exists. No controller may
+    run meanwhile: it would go on with the old key.
+    """
+    folder = home / "keys"
+    path = folder / "log.pem"
+    try:
+        _check_owner(folder, os.lstat(folder), stat.S_ISDIR, "0700")
+        old, new = _read_key(path), new_signer()
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        write_new(draft, new.private_bytes)
+        try:
+            announce(old, new)
+            # Killed between the two, the old key is there under both names, and is the log's still.
+            with suppress(FileExistsError):
+                os.link(path, folder / f"log.retired-{old.public_key.keyid[:16]}.pem")
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(folder)
+    except OSError as error:
+        raise KeyringError(f"cannot keep keys in {folder}: {error.strerror}") from error
+    return open_keyring(home, lambda *_: None)
+
+
+def _retired(folder: Path) -> list[CryptoSigner]:
+    current = _read_key(folder / "log.pem").public_key.keyid
+    found = [_read_key(path) for path in sorted(folder.glob("log.retired-*.pem"))]
+    return [signer for signer in found if signer.public_key.keyid != current]
 
 
 def _open_key(path: Path, announce: Callable[[str, str], None]) -> CryptoSigner:

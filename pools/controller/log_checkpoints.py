@@ -11,6 +11,7 @@ from audit.anchors import Anchor, DirectoryAnchor, FileAnchor, WitnessClient
 from audit.checkpoint import NoteError, SignerKey, VerifierKey
 from audit.checkpointer import Checkpointer
 from pools.controller.keyring import Keyring, KeyringError, sync_folder, write_new
+from pools.signing.keys import CryptoSigner
 
 
 class LogCheckpoints:
@@ -22,7 +23,11 @@ class LogCheckpoints:
     def __init__(self, keyring: Keyring) -> None:
         """Raises KeyringError."""
         self._checkpointer = Checkpointer(
-            log_key(keyring), anchors(), witnesses(), interval=settings.POOLWARDEN_CHECKPOINT_SECONDS
+            log_key(keyring),
+            anchors(),
+            witnesses(),
+            interval=settings.POOLWARDEN_CHECKPOINT_SECONDS,
+            retired=retired_keys(keyring),
         )
 
     def tick(self) -> bool:
@@ -32,8 +37,17 @@ class LogCheckpoints:
 
 def log_key(keyring: Keyring) -> SignerKey:
     """The key that signs checkpoints, under the log's name. Raises KeyringError."""
+    return _named(keyring.log)
+
+
+def retired_keys(keyring: Keyring) -> list[SignerKey]:
+    """The keys that signed before a rotation. Raises KeyringError."""
+    return [_named(signer) for signer in keyring.retired]
+
+
+def _named(signer: CryptoSigner) -> SignerKey:
     try:
-        return SignerKey.from_pem(settings.POOLWARDEN_LOG_ORIGIN, keyring.log.private_bytes)
+        return SignerKey.from_pem(settings.POOLWARDEN_LOG_ORIGIN, signer.private_bytes)
     except NoteError as error:
         raise KeyringError(f"POOLWARDEN_LOG_ORIGIN: {settings.POOLWARDEN_LOG_ORIGIN!r} will not do: {error}") from error
 
@@ -52,12 +66,15 @@ def witnesses() -> Sequence[WitnessClient]:
         raise KeyringError(f"POOLWARDEN_WITNESSES: expected URL|KEY, separated by commas: {error}") from error
 
 
-def write_verifier_key(path: Path, key: VerifierKey) -> None:
-    """Make ``path`` hold the log's public key, for whoever verifies an export. Raises OSError."""
-    line = f"{key}\n".encode()
-    if path.exists() and path.read_bytes() == line:
-        return
+def write_verifier_keys(path: Path, keyring: Keyring) -> list[VerifierKey]:
+    """Make ``path`` hold the log's public keys, one a line, the one that signs first: for whoever verifies an export.
+    Raises KeyringError, OSError."""
+    keys = [signer.verifier for signer in (log_key(keyring), *retired_keys(keyring))]
+    lines = "".join(f"{key}\n" for key in keys).encode()
+    if path.exists() and path.read_bytes() == lines:
+        return keys
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    write_new(draft, line, mode=0o644)
+    write_new(draft, lines, mode=0o644)
     os.replace(draft, path)
     sync_folder(path.parent)
+    return keys

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit import conditions, tree
 from audit.anchors import DirectoryAnchor, FileAnchor
-from audit.checkpoint import Checkpoint, SignerKey, open_checkpoint, sign_note
+from audit.checkpoint import Checkpoint, Note, SignerKey, open_checkpoint, sign_note
 from audit.checkpointer import Checkpointer
 from audit.models import Checkpoint as Stored
 from audit.models import CheckpointRequest, Condition, Event
@@ -28,9 +28,13 @@ def file(tmp_path: Path) -> FileAnchor:
 
 
 def checkpointer(
-    *anchors: Any, key: SignerKey = KEY, witnesses: Sequence[Any] = (), interval: float = 0
+    *anchors: Any,
+    key: SignerKey = KEY,
+    witnesses: Sequence[Any] = (),
+    interval: float = 0,
+    retired: Sequence[SignerKey] = (),
 ) -> Checkpointer:
-    return Checkpointer(key, anchors, witnesses, interval=interval)
+    return Checkpointer(key, anchors, witnesses, interval=interval, retired=retired)
 
 
 def newest(anchor: Any) -> Checkpoint:
@@ -185,3 +189,26 @@ def test_the_alarm_is_told_once_and_again_after_a_restart_with_other_words(file:
     assert Event.objects.filter(action="log.signing_stopped").count() == 1
     Sequencer().tick()
     assert Event.objects.get(action="log.signing_stopped").placed.index == 1, "the alarm itself has its place"
+
+
+def test_after_a_rotation_the_old_key_vouches_once_for_the_new_one(file: FileAnchor) -> None:
+    grow(1)
+    assert checkpointer(file).tick() == 1
+    turns = checkpointer(file, key=OTHER, retired=[KEY])
+    for size in (2, 3):
+        grow(1)
+        assert turns.tick() == size
+    notes = [Note.parse(bytes(row.note)) for row in Stored.objects.order_by("size")]
+    both = [KEY.verifier, OTHER.verifier]
+    assert [set(note.signed_by(both)) for note in notes] == [{both[0]}, set(both), {both[1]}]
+    assert checkpointer(file, key=OTHER, retired=[KEY]).tick() == 0, "a restart finds what both keys signed good"
+    assert Condition.objects.get(name=conditions.SIGNING).good
+    grow(1)
+    assert checkpointer(file).tick() == 0, "who missed the rotation signs nothing"
+    assert "is not this log's" in stopped_for()
+
+
+def test_a_log_that_begins_after_a_rotation_has_nobody_to_convince(file: FileAnchor) -> None:
+    grow(1)
+    assert checkpointer(file, key=OTHER, retired=[KEY]).tick() == 1
+    assert list(Note.parse(bytes(Stored.objects.get().note)).signed_by([KEY.verifier])) == []

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pools.controller.keyring import Keyring, KeyringError, open_keyring
+from pools.controller.keyring import Keyring, KeyringError, open_keyring, rotate_log_key
+from pools.controller.log_checkpoints import write_verifier_keys
 from pools.controller.trust_root import VALIDITY, write_trust_root
 from pools.signing import TrustRoot
 from pools.signing.keys import new_signer
@@ -125,3 +126,46 @@ def test_another_key_environment_or_a_near_end_makes_the_next_trust_root(home: P
     )
     path.write_bytes(old.dump())
     assert write_trust_root(path, "other", keyring.log).version == 8
+
+
+def test_a_rotation_keeps_the_old_key_beside_the_new_one(home: Path) -> None:
+    first = opened(home)
+    said: list[tuple[str, str]] = []
+    second = rotate_log_key(home, lambda old, new: said.append((old.public_key.keyid, new.public_key.keyid)))
+    assert said == [(first.log.public_key.keyid, second.log.public_key.keyid)]
+    assert [signer.public_key for signer in second.retired] == [first.log.public_key]
+    third = rotate_log_key(home, lambda *_: None)
+    assert {key.public_key.keyid for key in third.retired} == {first.log.public_key.keyid, second.log.public_key.keyid}
+    assert opened(home).log.public_key == third.log.public_key
+    assert opened(home).config.public_key == first.config.public_key
+    assert {mode(path) for path in (home / "keys").iterdir()} == {0o600} and len(list((home / "keys").iterdir())) == 4
+
+
+def test_a_rotation_that_nobody_recorded_did_not_happen(home: Path) -> None:
+    before = opened(home)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError):
+        rotate_log_key(home, refuse)
+    after = opened(home)
+    assert after.log.public_key == before.log.public_key and after.retired == []
+    assert sorted(path.name for path in (home / "keys").iterdir()) == ["config.pem", "log.pem"]
+
+
+def test_a_rotation_killed_half_way_leaves_the_old_key_in_place(home: Path) -> None:
+    before = opened(home)
+    keys = home / "keys"
+    os.link(keys / "log.pem", keys / f"log.retired-{before.log.public_key.keyid[:16]}.pem")
+    assert opened(home).retired == [], "a key does not vouch for itself"
+    after = rotate_log_key(home, lambda *_: None)
+    assert [signer.public_key for signer in after.retired] == [before.log.public_key]
+
+
+def test_the_verifier_keys_are_written_with_the_newest_first(home: Path) -> None:
+    path = home / "log.vkey"
+    (first,) = write_verifier_keys(path, opened(home))
+    keys = write_verifier_keys(path, rotate_log_key(home, lambda *_: None))
+    assert keys[1] == first != keys[0]
+    assert path.read_text() == f"{keys[0]}\n{keys[1]}\n" and mode(path) == 0o644

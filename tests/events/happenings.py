@@ -36,18 +36,19 @@ from pools.broker.sampler import take_sample
 from pools.controller.claims import claims_for
 from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
-from pools.controller.keyring import open_keyring
+from pools.controller.keyring import open_keyring, rotate_log_key
 from pools.controller.lease import LeaderLease
 from pools.controller.publisher import Publisher
 from pools.controller.repair import Repair
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
+from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key
 from pools.models import ControllerLease, Operation, OutboxMessage
 from pools.operations import Selection, config_publish, config_renew, discard_create, pool_pause
 from pools.operations.execute import _next_chunk, _send, _settle, run_operation
 from pools.permissions import extend_roles, role_group
-from pools.signing.keys import new_signer
+from pools.signing.keys import CryptoSigner, new_signer
 from tests.api.calling import Caller
 from tests.controller.beats import FakeAgent
 from tests.controller.pools import ACTOR
@@ -189,6 +190,15 @@ def new_key(world: World) -> Act:
     return lambda: open_keyring(settings.POOLWARDEN_HOME, _announce_key)
 
 
+def rotation(world: World) -> Act:
+    open_keyring(settings.POOLWARDEN_HOME, lambda *_: None)
+
+    def announce(old: CryptoSigner, new: CryptoSigner) -> None:
+        _announce_rotation(world.lease, old, new, "It may be known")
+
+    return lambda: rotate_log_key(settings.POOLWARDEN_HOME, announce)
+
+
 def log_cut_off(world: World) -> Act:
     """An anchor holds a checkpoint over more events than there are."""
     key = SignerKey("poolwarden/test", Ed25519PrivateKey.generate())
@@ -248,6 +258,7 @@ OWN: dict[str, Happening] = {
     "worker.boot_failed": reported("worker.boot_failed", worker="w", exit_code=1),
     "controller.took_over": take_over,
     "key.created": new_key,
+    "key.rotated": rotation,
     "log.signing_stopped": log_cut_off,
     "log.protection_weak": weak_protection,
     "log.altered": altered_event,

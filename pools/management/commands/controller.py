@@ -16,7 +16,7 @@ from audit.target import Target
 from pools.controller.assembly import all_loops
 from pools.controller.keyring import Keyring, KeyringError, open_keyring
 from pools.controller.lease import LeaderLease
-from pools.controller.log_checkpoints import log_key, write_verifier_key
+from pools.controller.log_checkpoints import write_verifier_keys
 from pools.controller.loop import Loop
 from pools.controller.runner import Runner, run_once
 from pools.controller.trust_root import write_trust_root
@@ -66,7 +66,7 @@ def _loops(keyring: Keyring, lease: LeaderLease) -> list[Loop]:
     """The loops; ends the process with one line when what the log needs cannot be used."""
     path = settings.POOLWARDEN_HOME / "log.vkey"
     try:
-        write_verifier_key(path, log_key(keyring).verifier)
+        write_verifier_keys(path, keyring)
         return all_loops(lease, keyring, _renew)
     except KeyringError as error:
         _refuse(str(error))
