@@ -1,21 +1,27 @@
 """Whether the log keeps its promises right now. It says nothing of the log's content: anyone may know it."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from audit import conditions
-from audit.models import Condition, Pending
 
-_OPEN_WRITERS = """
-SELECT MAX(EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start))
-  FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
- WHERE held.locktype = 'relation' AND held.relation = 'audit_pending'::regclass
-   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   AND held.mode = 'RowExclusiveLock' AND held.granted AND held.pid <> pg_backend_pid()
+_STATE = """
+SELECT (SELECT event.at FROM audit_pending AS waiting JOIN audit_event AS event ON event.id = waiting.event_id
+         ORDER BY waiting.event_id LIMIT 1),
+       {open_writer}, signing.detail, signing.at
+  FROM (SELECT 1) AS always LEFT JOIN audit_condition AS signing ON signing.name = %s AND NOT signing.good
+"""
+_OPEN_WRITER = """
+(SELECT MAX(EXTRACT(EPOCH FROM clock_timestamp() - activity.xact_start))
+   FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
+  WHERE held.locktype = 'relation' AND held.relation = 'audit_pending'::regclass
+    AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND held.mode = 'RowExclusiveLock' AND held.granted AND held.pid <> pg_backend_pid())
 """
 """The age of the oldest open transaction of another that has recorded an event, in seconds; NULL without one."""
 
@@ -46,20 +52,21 @@ class LogHealth:
 
 
 def log_health() -> LogHealth:
-    """Two or three small reads. Raises DatabaseError when the database is away."""
-    oldest = Pending.objects.order_by("event_id").values_list("event__at", flat=True).first()
-    signing = Condition.objects.filter(name=conditions.SIGNING, good=False).first()
+    """One small read. Raises DatabaseError when the database is away."""
+    with connection.cursor() as cursor:
+        open_writer = _OPEN_WRITER if connection.vendor == "postgresql" else "NULL"
+        cursor.execute(_STATE.format(open_writer=open_writer), [conditions.SIGNING])
+        oldest, unfinished, unsigned, since = cursor.fetchone()
+    moment = _moment(oldest)
     return LogHealth(
-        pending=max(int((timezone.now() - oldest).total_seconds()), 0) if oldest else 0,
-        unfinished=_unfinished(),
-        unsigned=signing.detail if signing else "",
-        unsigned_since=signing.at if signing else None,
+        pending=max(int((timezone.now() - moment).total_seconds()), 0) if moment else 0,
+        unfinished=int(unfinished or 0),
+        unsigned=unsigned or "",
+        unsigned_since=_moment(since),
     )
 
 
-def _unfinished() -> int:
-    if connection.vendor != "postgresql":
-        return 0
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN_WRITERS)
-        return int(cursor.fetchone()[0] or 0)
+def _moment(value: datetime | str | None) -> datetime | None:
+    """SQLite hands out text, or a time without its zone, which is UTC."""
+    found = parse_datetime(value) if isinstance(value, str) else value
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found

@@ -43,7 +43,7 @@ class Health:
 
 
 def health() -> Health:
-    """Five reads. Raises ``DatabaseError`` when the database is away."""
+    """Four reads. Raises ``DatabaseError`` when the database is away."""
     now, state = timezone.now(), Health()
     state.controller = ControllerLease.objects.filter(expires_at__gt=now).exclude(holder="").exists()
     if not state.controller:
