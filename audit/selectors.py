@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from heapq import nlargest
+from itertools import chain
 from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q, QuerySet, TextField
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils import timezone
 
@@ -95,15 +97,18 @@ def events(actor: Actor, filters: Filters, *, before: int | None = None, size: i
     In the order of event ids, which an index serves for every filter; it is the order of the log but for transactions
     that were open at the same time.
     """
-    found = _below(_integrated(actor, filters), before)
-    searched = _nth(found, TEXT_SEARCHED) if filters.q else None
-    if searched is not None:
-        found = found.filter(id__gte=searched.pk)
-    page = list(_with_text(found, filters.q).order_by("-id")[: size + 1])
+    found, actions = _below(_integrated(actor, replace(filters, action="")), before), _actions(filters.action)
+    searched = None
+    if filters.q:
+        looked_at = _newest_ids(found, actions, TEXT_SEARCHED)
+        if len(looked_at) == TEXT_SEARCHED:
+            searched = Leaf.objects.get(event=looked_at[-1]).index
+            found = found.filter(id__gte=looked_at[-1])
+    ids = _newest_ids(_with_text(found, filters.q), actions, size + 1)
+    page = list(found.filter(id__in=ids).order_by("-id"))
     if len(page) > size:
         return Page(page[:size], page[size - 1].placed.index)
-    floor = searched.placed.index if searched else None
-    return Page(page, floor, floor)
+    return Page(page, searched, searched)
 
 
 def events_around(actor: Actor, filters: Filters, index: int, *, newer: int = 3, size: int = PAGE) -> list[Event]:
@@ -188,7 +193,8 @@ def log_state() -> LogState:
 
 def _integrated(actor: Actor, filters: Filters) -> QuerySet[Event]:
     require(actor, VIEW)
-    found = _matching(filters).filter(placed__index__gte=0)
+    # Not by a join, which a database may begin at the leaves: then it sorts the whole log for one page.
+    found = _matching(filters).filter(Exists(Leaf.objects.filter(event=OuterRef("pk"))))
     return found.select_related("placed").prefetch_related("personal")
 
 
@@ -197,19 +203,24 @@ def _below(found: QuerySet[Event], before: int | None) -> QuerySet[Event]:
     return found if place is None else found.filter(id__lt=place)
 
 
-def _nth(found: QuerySet[Event], count: int) -> Event | None:
-    """The event of which ``count`` matching ones are as new or newer; None when there are fewer."""
-    return found.order_by("-id")[count - 1 : count].first()
+def _newest_ids(found: QuerySet[Event], actions: list[str], count: int) -> list[int]:
+    """The ids of the newest ``count`` events, the newest first.
+
+    Each action by itself and then merged: an index gives one action's events in order, and several at once it does not.
+    """
+    parts = [found.filter(action=action) for action in actions] or [found]
+    newest = (part.order_by("-id").values_list("id", flat=True)[:count] for part in parts)
+    return nlargest(count, chain.from_iterable(newest))
 
 
 def _matching(filters: Filters, *, near: bool = True) -> QuerySet[Event]:
     """All that ``filters`` match but for the text. ``near``: look only among ids that belong to the time that is asked
     for, so that a page need not pass over all that is newer."""
     found = Event.objects.all()
-    for field in ("actor", "target"):
-        if wanted := getattr(filters, field):
-            named = Event.objects.filter(**{f"{field}_name": wanted}).exists()
-            found = found.filter(**{f"{field}_name" if named else f"{field}_id": wanted})
+    if filters.actor:
+        found = found.filter(_named("actor", filters.actor))
+    if filters.target:
+        found = found.filter(_named("target", filters.target))
     if filters.action:
         found = found.filter(action__in=_actions(filters.action))
     if filters.pool:
@@ -229,8 +240,18 @@ def _matching(filters: Filters, *, near: bool = True) -> QuerySet[Event]:
     return found
 
 
+def _named(field: str, wanted: str) -> Q:
+    """By name, or else by id; also by a name that is personal, as long as it is not erased."""
+    typed = Personal.objects.filter(field=field, value=wanted)
+    if typed.exists():
+        return Q(**{f"{field}_name": wanted}) | Q(id__in=typed.values("event"))
+    named = Event.objects.filter(**{f"{field}_name": wanted}).exists()
+    return Q(**{f"{field}_name" if named else f"{field}_id": wanted})
+
+
 def _actions(wanted: str) -> list[str]:
-    return [action for action in ACTIONS if action.startswith(f"{wanted}.")] or [wanted]
+    """The actions that an action's id, or its first word, stands for."""
+    return [action for action in ACTIONS if action.startswith(f"{wanted}.")] or ([wanted] if wanted else [])
 
 
 def _with_text(found: QuerySet[Event], text: str) -> QuerySet[Event]:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from audit.actor import Actor, agent_actor, system_actor
-from audit.models import Event
+from audit.models import Event, Personal
 from audit.permissions import Denied
 from audit.selectors import (
     Filters,
@@ -150,3 +150,31 @@ def test_the_state_of_the_log() -> None:
     state = log_state()
     assert (state.newest, state.newest_at, state.size, state.pending) == (0, first.at, 1, 2)
     assert 0 <= state.oldest_pending_age <= (datetime.now(UTC) - first.at).total_seconds()
+
+
+def test_a_personal_name_is_found_until_it_is_erased(auditor: Any) -> None:
+    typed = Target("account", "", "ana.ruiz")
+    logged(action="session.sign_in_failed", outcome="failed", target=typed)
+    logged(target=Target("user", "7", "ana.ruiz"))
+    assert matching(auditor, target="ana.ruiz") == [1, 0]
+    Personal.objects.filter(field="target").delete()
+    assert matching(auditor, target="ana.ruiz") == [1]
+
+
+def test_the_actions_of_one_room_come_in_order(auditor: Any) -> None:
+    for action in ("pool.paused", "pool.resumed", "pool.paused", "pool.drained", "pool.resumed"):
+        logged(action=action)
+    assert matching(auditor, action="pool") == [4, 3, 2, 1, 0]
+    actor = actor_for(auditor)
+    page = events(actor, Filters(action="pool"), size=2)
+    assert indexes(page.events) == [4, 3] and page.next == 3
+    assert indexes(events(actor, Filters(action="pool"), before=3, size=9).events) == [2, 1, 0]
+
+
+def test_a_clock_that_is_wrong_by_hours_hides_nothing(auditor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    for hours in (0, -20, 1, 20, 2):
+        monkeypatch.setattr("audit.recorder.timezone.now", lambda hours=hours: now + timedelta(hours=hours))
+        logged()
+    assert matching(auditor, since=now, until=now + timedelta(hours=3)) == [4, 2, 0]
+    assert matching(auditor, until=now) == [1] and matching(auditor, since=now + timedelta(hours=10)) == [3]
