@@ -1,4 +1,5 @@
-"""The triggers that keep events and leaves as they were written. Installed by migrations.
+"""The triggers that keep events and leaves as they were written, and mark each new event as pending. Installed by
+migrations.
 
 They answer to ``UPDATE``, ``DELETE``, ``TRUNCATE`` and, on SQLite, to ``INSERT OR REPLACE``, which deletes a row
 without firing its delete triggers. The database's owner can still drop a trigger: a proof shows that,
@@ -43,6 +44,10 @@ def sqlite_triggers() -> dict[str, tuple[str, str]]:
     pending = "audit_pending"
     bodies["audit_pending_no_update"] = (pending, f'BEFORE UPDATE ON "{pending}" {refuse}')
     bodies["audit_pending_no_loss"] = (pending, f'BEFORE DELETE ON "{pending}" {without_leaf} {refuse}')
+    bodies["audit_event_waits"] = (
+        "audit_event",
+        f'AFTER INSERT ON "audit_event" BEGIN INSERT INTO "{pending}" ("event_id") VALUES (NEW."id"); END',  # noqa: S608
+    )
     return {name: (table, f'CREATE TRIGGER "{name}" {body}') for name, (table, body) in bodies.items()}
 
 
@@ -60,6 +65,12 @@ def postgresql_functions(schema: str) -> dict[str, str]:
                 RAISE EXCEPTION '{_PENDING_REFUSAL}' USING ERRCODE = 'integrity_constraint_violation';
             END
         """,
+        "audit_wait": f"""
+            BEGIN
+                INSERT INTO "{schema}".audit_pending (event_id) VALUES (NEW.id);
+                RETURN NULL;
+            END
+        """,  # noqa: S608
     }
 
 
@@ -82,6 +93,10 @@ POSTGRESQL_TRIGGERS = {
     "audit_pending_no_loss": (
         "audit_pending",
         "BEFORE UPDATE OR DELETE ON audit_pending FOR EACH ROW EXECUTE FUNCTION audit_keep_pending()",
+    ),
+    "audit_event_waits": (
+        "audit_event",
+        "AFTER INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION audit_wait()",
     ),
     "audit_pending_no_truncate": (
         "audit_pending",

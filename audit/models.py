@@ -51,6 +51,9 @@ class Event(models.Model):
             models.Index(fields=["actor_name", "-id"], name="audit_event_actor"),
             models.Index(fields=["action", "-id"], name="audit_event_action"),
             models.Index(fields=["target_name", "-id"], name="audit_event_target"),
+            models.Index(fields=["actor_id", "-id"], name="audit_event_actor_id"),
+            models.Index(fields=["target_id", "-id"], name="audit_event_target_id"),
+            models.Index(fields=["outcome", "-id"], name="audit_event_outcome"),
             models.Index(fields=["pool", "-id"], name="audit_event_pool", condition=~models.Q(pool="")),
             models.Index(fields=["at"], name="audit_event_at"),
             # The event page's "same request".
@@ -69,7 +72,7 @@ class Event(models.Model):
 
 
 class Pending(models.Model):
-    """An event that waits for its leaf: inserted in the event's transaction, removed only by the sequencer.
+    """An event that waits for its leaf: inserted by a trigger with the event, removed only by the sequencer.
 
     Following this table instead of ``id > last_seen`` is what makes the log complete: ids are drawn before commit, so a
     follower by id skips every transaction that commits late.

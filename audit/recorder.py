@@ -3,17 +3,19 @@
 import hashlib
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import rfc8785
 from django.db import connection, transaction
+from django.db.models import Field, Model
 from django.utils import timezone
 
 from audit.actions import Action, action_of
 from audit.actor import Actor
-from audit.models import PERSONAL_NAME, Event, Outcome, Pending, Personal
+from audit.models import PERSONAL_NAME, Event, Outcome, Personal
 from audit.target import Target
 
 SCHEMA_VERSION = 2
@@ -58,11 +60,7 @@ def record(
     if not connection.in_atomic_block:
         raise TransactionRequired(f"{action} is recorded inside the transaction that performs it")
     event, personal = _event(actor, action, target, before, after, reason, outcome, detail)
-    event.save(force_insert=True)
-    for value in personal:
-        value.event = event
-    Personal.objects.bulk_create(personal)
-    Pending.objects.create(event=event)
+    _store(event, personal)
     return event
 
 
@@ -116,6 +114,38 @@ def leaf_bytes(event: Event, personal: Mapping[str, str]) -> bytes:
 def rfc3339(at: datetime) -> str:
     """UTC with microseconds: ``2026-11-22T02:51:07.000000Z``."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _store(event: Event, personal: Sequence[Personal]) -> None:
+    """Insert the event, which a trigger marks as pending, and its personal values.
+
+    In plain SQL, for every action waits for it, and saying the same with the ORM takes three times as long (bench/).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_insert(Event, 1) + " RETURNING id", _values(event))
+        event.pk = cursor.fetchone()[0]
+        event._state.adding = False
+        for value in personal:
+            value.event_id = event.pk
+        if personal:
+            cursor.execute(_insert(Personal, len(personal)), [cell for row in personal for cell in _values(row)])
+
+
+@cache
+def _insert(model: type[Model], rows: int) -> str:
+    columns = ", ".join(f'"{field.column}"' for field in _filled(model))
+    places = ", ".join(["%s"] * len(_filled(model)))
+    return f'INSERT INTO "{model._meta.db_table}" ({columns}) VALUES ' + ", ".join([f"({places})"] * rows)  # noqa: S608
+
+
+@cache
+def _filled(model: type[Model]) -> "list[Field[Any, Any]]":
+    """The columns that we fill: all but the number, which the database draws."""
+    return [field for field in model._meta.concrete_fields if field.name != "id"]
+
+
+def _values(row: Model) -> list[Any]:
+    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _filled(type(row))]
 
 
 def _event(

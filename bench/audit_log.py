@@ -77,14 +77,13 @@ def grown(size: int) -> float:
 def fill(count: int) -> None:
     from django.db import transaction
 
-    from audit.models import Event, Pending
+    from audit.models import Event
 
     chance, made = random.Random(count), 0
     while made < count:
         batch = [event(chance) for _ in range(min(BATCH, count - made))]
         with transaction.atomic():
-            stored = Event.objects.bulk_create(batch, batch_size=500)
-            Pending.objects.bulk_create([Pending(event=row) for row in stored], ignore_conflicts=True)
+            Event.objects.bulk_create(batch, batch_size=500)
         made += len(batch)
 
 
