@@ -111,8 +111,9 @@ def _triggers(cursor: CursorWrapper) -> list[str]:
 
 def _kind(body: str) -> tuple[int, str]:
     """A trigger's ``tgtype`` and function, from the statement that makes it."""
-    bits = 2 | (1 if "FOR EACH ROW" in body else 0)
-    events = body.removeprefix("BEFORE ").partition(" ON ")[0]
+    when, _, rest = body.partition(" ")
+    bits = (2 if when == "BEFORE" else 0) | (1 if "FOR EACH ROW" in body else 0)
+    events = rest.partition(" ON ")[0]
     return bits | sum(_KINDS[event] for event in events.split(" OR ")), body.rpartition(" ")[2].removesuffix("()")
 
 
