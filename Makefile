@@ -42,6 +42,8 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.overview
 	$(BIN)/python -m bench.commands
+	$(BIN)/python -m bench.audit_log
+	$(BIN)/python -m tests.support.postgres --durable $(BIN)/python -m bench.audit_writers
 
 chaos: $(STAMP) ## The failure suite: processes killed at bad moments, brokers lost, configs tampered with
 	$(PYTEST) tests/operations/test_crash.py tests/audit/test_tamper.py tests/audit/test_protection.py \
