@@ -154,6 +154,8 @@ ACTIONS = registry(
     Action("controller.took_over", "heartbeat", "took over as controller", "take over as controller"),
     Action("key.created", "key", "created key {target}", "create key {target}", "notice"),
     Action("key.rotated", "key", "replaced key {target} by {key}", "replace key {target}", "notice"),
+    Action("key.trusted", "signature", "told agents to trust key {target}, by trust root v{version}",
+           "tell agents to trust key {target}", "notice"),
     # The log about itself
     Action("log.signing_stopped", "alert-triangle", "stopped signing checkpoints: {why}",
            "sign checkpoints", "warning"),

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from pools.controller.keyring import Keyring, KeyringError, open_keyring, rotate
 from pools.controller.log_checkpoints import write_verifier_keys
 from pools.controller.trust_root import VALIDITY, write_trust_root
 from pools.signing import TrustRoot
-from pools.signing.keys import new_signer
+from pools.signing.keys import CryptoSigner, new_signer
 
 
 @pytest.fixture
@@ -20,6 +21,14 @@ def home(tmp_path: Path) -> Path:
 
 def opened(home: Path) -> Keyring:
     return open_keyring(home, lambda *_: None)
+
+
+def unheard(root: TrustRoot) -> None:
+    """Nobody records it."""
+
+
+def written(path: Path, env: str, signer: CryptoSigner, announce: Callable[[TrustRoot], None] = unheard) -> TrustRoot:
+    return write_trust_root(path, env, signer, announce)
 
 
 def mode(path: Path) -> int:
@@ -107,25 +116,25 @@ def test_a_home_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 def test_the_trust_root_names_the_config_key_and_stays(home: Path) -> None:
     keyring = opened(home)
-    root = write_trust_root(home / "trust-root.json", "test", keyring.config)
+    root = written(home / "trust-root.json", "test", keyring.config)
     assert TrustRoot.parse((home / "trust-root.json").read_bytes()) == root
     assert (root.env, root.version, root.roles["config"].threshold) == ("test", 1, 1)
     assert set(root.roles["config"].keys) == {keyring.config.public_key.keyid}
-    assert write_trust_root(home / "trust-root.json", "test", keyring.config) == root
+    assert written(home / "trust-root.json", "test", keyring.config) == root
 
 
 def test_another_key_environment_or_a_near_end_makes_the_next_trust_root(home: Path) -> None:
     keyring = opened(home)
     path = home / "trust-root.json"
-    first = write_trust_root(path, "test", keyring.config)
-    assert write_trust_root(path, "other", keyring.config).version == 2
-    other = write_trust_root(path, "other", keyring.log)
+    first = written(path, "test", keyring.config)
+    assert written(path, "other", keyring.config).version == 2
+    other = written(path, "other", keyring.log)
     assert (other.version, set(other.roles["config"].keys)) == (3, {keyring.log.public_key.keyid})
     old = TrustRoot.create(
         env="other", expires=first.expires - VALIDITY * 3 // 4, keys=[keyring.log.public_key], version=7
     )
     path.write_bytes(old.dump())
-    assert write_trust_root(path, "other", keyring.log).version == 8
+    assert written(path, "other", keyring.log).version == 8
 
 
 def test_a_rotation_keeps_the_old_key_beside_the_new_one(home: Path) -> None:
@@ -169,3 +178,22 @@ def test_the_verifier_keys_are_written_with_the_newest_first(home: Path) -> None
     keys = write_verifier_keys(path, rotate_log_key(home, lambda *_: None))
     assert keys[1] == first != keys[0]
     assert path.read_text() == f"{keys[0]}\n{keys[1]}\n" and mode(path) == 0o644
+
+
+def test_each_new_trust_root_is_announced_before_it_is_there(home: Path) -> None:
+    keyring, path, said = opened(home), home / "trust-root.json", list[int]()
+
+    def announce(root: TrustRoot) -> None:
+        assert not path.exists() or TrustRoot.parse(path.read_bytes()).version < root.version
+        said.append(root.version)
+
+    for env in ("test", "test", "other"):
+        written(path, env, keyring.config, announce)
+    assert said == [1, 2]
+
+    def refuse(root: TrustRoot) -> None:
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError):
+        written(path, "third", keyring.config, refuse)
+    assert TrustRoot.parse(path.read_bytes()).version == 2

@@ -42,8 +42,9 @@ from pools.controller.publisher import Publisher
 from pools.controller.repair import Repair
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
+from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
-from pools.management.commands.controller import _announce_key
+from pools.management.commands.controller import _announce_key, _announce_root
 from pools.models import ControllerLease, Operation, OutboxMessage
 from pools.operations import Selection, config_publish, config_renew, discard_create, pool_pause
 from pools.operations.execute import _next_chunk, _send, _settle, run_operation
@@ -190,6 +191,12 @@ def new_key(world: World) -> Act:
     return lambda: open_keyring(settings.POOLWARDEN_HOME, _announce_key)
 
 
+def new_trust_root(world: World) -> Act:
+    path = settings.POOLWARDEN_HOME / "keys" / "trust-root.json"
+    path.parent.mkdir(mode=0o700)
+    return lambda: write_trust_root(path, "test", new_signer(), _announce_root)
+
+
 def rotation(world: World) -> Act:
     open_keyring(settings.POOLWARDEN_HOME, lambda *_: None)
 
@@ -259,6 +266,7 @@ OWN: dict[str, Happening] = {
     "controller.took_over": take_over,
     "key.created": new_key,
     "key.rotated": rotation,
+    "key.trusted": new_trust_root,
     "log.signing_stopped": log_cut_off,
     "log.protection_weak": weak_protection,
     "log.altered": altered_event,

@@ -23,6 +23,7 @@ from pools.controller.trust_root import write_trust_root
 from pools.models import Pool
 from pools.operations import config_renew
 from pools.operations.errors import OperationError
+from pools.signing import TrustRoot
 
 STOP_WITHIN = 3.5
 RELEASE_WITHIN = 1.0
@@ -52,7 +53,7 @@ def _prepare() -> Keyring:
     home = settings.POOLWARDEN_HOME
     try:
         keyring = open_keyring(home, _announce_key)
-        write_trust_root(home / "trust-root.json", settings.POOLWARDEN_ENV, keyring.config)
+        write_trust_root(home / "trust-root.json", settings.POOLWARDEN_ENV, keyring.config, _announce_root)
     except KeyringError as error:
         _refuse(str(error))
     except OSError as error:
@@ -86,6 +87,17 @@ def _announce_key(name: str, keyid: str) -> None:
             action="key.created",
             target=Target(kind="key", id=keyid, name=f"{name} {keyid[:12]}"),
             after={"keyid": keyid, "keytype": "ed25519", "role": name},
+        )
+
+
+def _announce_root(root: TrustRoot) -> None:
+    (keyid,) = root.roles["config"].keys
+    with transaction.atomic():
+        record(
+            actor=system_actor("controller"),
+            action="key.trusted",
+            target=Target(kind="key", id=keyid, name=f"config {keyid[:12]}"),
+            after={"version": root.version, "env": root.env, "expires": root.expires},
         )
 
 
