@@ -15,7 +15,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Protocol, Self
 
-from audit.checkpoint import COSIGNATURE, MAX_BYTES, Note, NoteError, VerifierKey
+from audit.checkpoint import COSIGNATURE, MAX_BYTES, Checkpoint, Note, NoteError, VerifierKey
 from audit.files import sync_folder, write_all
 
 SIZE_TYPE = "text/x.tlog.size"
@@ -52,7 +52,8 @@ class Anchor(Protocol):
         """The newest note; None when there is none yet."""
 
     def put(self, note: bytes, size: int) -> None:
-        """Keep the note over ``size`` leaves; it is on the disk when this returns. The same note twice is one."""
+        """Keep the note over ``size`` leaves; it is on the disk when this returns. The same note twice is one. An older
+        one than the newest comes too late: it is refused, or is no newest."""
 
 
 class FileAnchor:
@@ -82,8 +83,11 @@ class FileAnchor:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             with os.fdopen(descriptor, "rb") as file:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if self._newest(file) == note:
+                held = self._newest(file)
+                if held == note:
                     return
+                if held is not None and (more := _size_in(held)) > size:
+                    raise AnchorError(f"{self.path} already holds a checkpoint over {more:,} events.")
                 write_all(descriptor, (b"\n" if _is_torn(file) else b"") + line)
             sync_folder(self.path.parent)
         except OSError as error:
@@ -266,6 +270,13 @@ def _note_of(line: bytes) -> bytes | None:
     except ValueError:
         return None
     return note if _is_note(note) else None
+
+
+def _size_in(note: bytes) -> int:
+    try:
+        return Checkpoint.parse(Note.parse(note).text).size
+    except NoteError:
+        return 0
 
 
 def _is_note(raw: bytes) -> bool:

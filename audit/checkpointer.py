@@ -94,7 +94,8 @@ class Checkpointer:
 
     def _compare_with(self, anchor: Anchor) -> None:
         """Raises AnchorError when the anchor cannot be read, else Mismatch."""
-        note, held = anchor.newest(), conditions.size_of(conditions.of_anchor(anchor.name))
+        held = conditions.size_of(conditions.of_anchor(anchor.name))  # asked first: another controller may go on
+        note = anchor.newest()
         if note is None:
             if held:
                 raise Mismatch(f"The {anchor.name} is gone: it held a checkpoint over {events(held)}.")

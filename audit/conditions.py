@@ -23,12 +23,12 @@ def of_witness(name: str) -> str:
 
 
 def report(name: str, *, good: bool, detail: str = "", size: int | None = None) -> bool:
-    """Store how ``name`` is doing; without ``size`` the stored one stays. True when it is news; bad news is logged."""
+    """Store how ``name`` is doing; ``size`` never falls. True when it is news; bad news is logged."""
     before = Condition.objects.filter(name=name).first()
     kept = before.size if before else 0
     Condition.objects.update_or_create(
         name=name,
-        defaults={"good": good, "detail": detail, "size": kept if size is None else size, "at": timezone.now()},
+        defaults={"good": good, "detail": detail, "size": max(kept, size or 0), "at": timezone.now()},
     )
     news = before is None or (before.good, before.detail) != (good, detail)
     if news and not good:

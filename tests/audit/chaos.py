@@ -192,7 +192,7 @@ def _leaves(committed: set[str], rolled_back: set[str]) -> list[str]:
     leaves = list(Leaf.objects.select_related("event").order_by("index"))
     events = [json.loads(bytes(leaf.event.leaf)) for leaf in leaves]
     uids = [event["id"] for event in events]
-    faults = []
+    faults = [f"{event['action']}: {event['detail']}" for event in events if event["action"] != "pool.paused"]
     if Pending.objects.exists() or Event.objects.count() != len(leaves):
         faults.append(f"{Event.objects.count()} events, {Pending.objects.count()} pending, {len(leaves)} leaves")
     if [leaf.index for leaf in leaves] != list(range(len(leaves))):
@@ -201,7 +201,7 @@ def _leaves(committed: set[str], rolled_back: set[str]) -> list[str]:
         faults.append("a leaf has another hash than its event")
     if len(set(uids)) != len(uids) or not committed <= set(uids) or rolled_back & set(uids):
         faults.append("what was committed is not what has leaves")
-    steps = sorted((event["reason"].split("/")[0], place) for place, event in enumerate(events))
+    steps = sorted((event["reason"].split("/")[0], place) for place, event in enumerate(events) if event["reason"])
     for writer, places in groupby(steps, key=lambda step: step[0]):
         numbers = [int(events[place]["reason"].split("/")[1]) for _, place in places]
         if numbers != sorted(numbers):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ class TestAnchors:
             anchor.put(LOG.note(1), 1)
         with pytest.raises(AnchorError, match="Cannot read"):
             anchor.newest()
+
+    def test_an_older_note_that_comes_late_does_not_become_the_newest(
+        self, kind: Callable[[Path], Anchor], tmp_path: Path
+    ) -> None:
+        """Two controllers for a moment: the slower one's checkpoint is over fewer events."""
+        anchor = kind(tmp_path / "anchor")
+        anchor.put(LOG.note(9), 9)
+        with suppress(AnchorError):
+            anchor.put(LOG.note(5), 5)
+        assert anchor.newest() == LOG.note(9)
 
 
 def test_a_file_keeps_every_note_in_order(tmp_path: Path) -> None:
