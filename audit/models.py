@@ -54,10 +54,10 @@ class Event(models.Model):
             models.Index(fields=["actor_id", "-id"], name="audit_event_actor_id"),
             models.Index(fields=["target_id", "-id"], name="audit_event_target_id"),
             models.Index(fields=["outcome", "-id"], name="audit_event_outcome"),
-            models.Index(fields=["pool", "-id"], name="audit_event_pool", condition=~models.Q(pool="")),
+            models.Index(fields=["pool", "-id"], name="audit_event_pool"),
             models.Index(fields=["at"], name="audit_event_at"),
             # The event page's "same request".
-            models.Index(fields=["request_id"], name="audit_event_request", condition=~models.Q(request_id="")),
+            models.Index(fields=["request_id"], name="audit_event_request"),
         ]
 
     def __str__(self) -> str:

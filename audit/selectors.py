@@ -21,6 +21,7 @@ from audit.permissions import VIEW, require
 
 PAGE = 50
 PENDING_SHOWN = 50
+PENDING_SEARCHED = 500
 SAME_REQUEST_SHOWN = 50
 EXPORTS_SHOWN = 100
 TEXT_SEARCHED = 5_000
@@ -130,7 +131,8 @@ def matching(filters: Filters, size: int) -> QuerySet[Event]:
 def pending_events(actor: Actor, filters: Filters) -> list[Event]:
     """The newest events that have no leaf yet. Raises Denied."""
     require(actor, VIEW)
-    found = _with_text(_matching(filters), filters.q).filter(pending__isnull=False)
+    waiting = Pending.objects.order_by("-event_id").values_list("event_id", flat=True)[:PENDING_SEARCHED]
+    found = _with_text(_matching(filters).filter(id__in=list(waiting)), filters.q)
     return list(found.prefetch_related("personal").order_by("-id")[:PENDING_SHOWN])
 
 
