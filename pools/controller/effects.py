@@ -12,7 +12,8 @@ operation's row, so a controller that dies leaves nothing half-told and nothing 
 """
 
 from collections import Counter, deque
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -32,6 +33,18 @@ CHUNKS_A_TICK = 5
 PATIENCE = timedelta(hours=24)
 OPEN = ("", Effect.RUNNING)
 FROM_THE_START = -1
+
+
+class Item(NamedTuple):
+    """A requeued job; ``failed_run_at`` is when the run was enqueued with which its dead letter failed."""
+
+    pk: int
+    position: int
+    job_id: str
+    queue: str
+    effect: str
+    sent_at: datetime | None
+    failed_run_at: datetime | None
 
 
 class Effects:
@@ -67,9 +80,10 @@ class Effects:
             self._write(row, found, overdue=overdue)
         return len(items) == CHUNK
 
-    def _next_items(self, row: Operation) -> list[OperationItem]:
-        waiting = open_items(row).select_related("dead_letter").order_by("position")
-        items = list(waiting.filter(position__gt=self._reached[row.pk])[:CHUNK])
+    def _next_items(self, row: Operation) -> list[Item]:
+        waiting = open_items(row).filter(position__gt=self._reached[row.pk]).order_by("position")
+        columns = ("pk", "position", "job_id", "queue", "effect", "at", "dead_letter__enqueued_at")
+        items = [Item(*values) for values in waiting.values_list(*columns)[:CHUNK]]
         self._reached[row.pk] = items[-1].position if len(items) == CHUNK else FROM_THE_START
         return items
 
@@ -96,7 +110,7 @@ def open_items(row: Operation) -> QuerySet[OperationItem]:
     return row.items.filter(outcome=Outcome.REQUEUED, effect__in=OPEN)
 
 
-def _effects(items: list[OperationItem], alias: str) -> dict[str, list[int]]:
+def _effects(items: list[Item], alias: str) -> dict[str, list[int]]:
     """Item ids by the effect that is news."""
     ends = read_ends(get_broker(alias), [(item.job_id, item.queue) for item in items]) if items else []
     found: dict[str, list[int]] = {}
@@ -107,10 +121,9 @@ def _effects(items: list[OperationItem], alias: str) -> dict[str, list[int]]:
     return found
 
 
-def _effect(item: OperationItem, end: JobEnd) -> str:
-    enqueued_at = item.dead_letter.enqueued_at
+def _effect(item: Item, end: JobEnd) -> str:
     # The requeue wrote its own time into the job as ``enqueued_at``: a dead letter that holds it failed after it.
-    if item.at is not None and enqueued_at is not None and enqueued_at >= item.at:
+    if item.sent_at is not None and item.failed_run_at is not None and item.failed_run_at >= item.sent_at:
         return Effect.FAILED_AGAIN
     if end == JobEnd.GONE:
         return Effect.SUCCEEDED if item.effect == Effect.RUNNING else Effect.UNKNOWN
