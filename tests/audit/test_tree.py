@@ -7,7 +7,7 @@ from django.db import connection, transaction
 
 from audit import merkle, tree
 from audit.merkle import Frontier, leaf_hash
-from audit.models import Event, Leaf, Node
+from audit.models import Event, Leaf, Node, Pending
 from audit.sequencer import Sequencer
 from tests.audit.cast import happened
 from tests.audit.tampering import tamper
@@ -45,6 +45,7 @@ def grown(count: int) -> list[bytes]:
             nodes += tree.kept(completed)
     Leaf.objects.bulk_create(leaves, batch_size=5_000)
     Node.objects.bulk_create(nodes, batch_size=5_000)
+    Pending.objects.filter(event__placed__isnull=False).delete()
     return roots
 
 
