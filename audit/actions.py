@@ -93,6 +93,7 @@ ACTIONS = registry(
     Action("session.rate_limited", "clock-pause", "let {target} in", "let {target} in: too many attempts", "warning",
            personal_target=True),
     Action("token.created", "key", "created API token {target}", "create API token {target}", "notice"),
+    Action("token.revoked", "circle-minus", "revoked API token {target}", "revoke API token {target}", "notice"),
     Action("token.used", "key", "used API token {target}", "use API token {target}"),
     Action("access.role_granted", "user-check", "gave {target} the role {role}",
            "give {target} the role {role}", "notice", "give somebody a role"),

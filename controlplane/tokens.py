@@ -35,6 +35,27 @@ def create_token(*, actor: Actor, user: User, ttl: dt.timedelta, name: str = "")
     return text
 
 
+@transaction.atomic
+def revoke_token(*, actor: Actor, pk: int, reason: str) -> ApiToken:
+    """End a token now. Raises ApiToken.DoesNotExist, also for one that has ended."""
+    token = (
+        ApiToken.objects.select_for_update(of=("self",))
+        .select_related("user")
+        .get(pk=pk, expires_at__gt=timezone.now())
+    )
+    before, token.expires_at = token.expires_at, timezone.now()
+    token.save(update_fields=["expires_at"])
+    record(
+        actor=actor,
+        action="token.revoked",
+        target=_target(token),
+        before={"expires": before.isoformat(timespec="seconds")},
+        after={"expires": token.expires_at.isoformat(timespec="seconds")},
+        reason=reason,
+    )
+    return token
+
+
 def find_token(text: str) -> ApiToken | None:
     """The valid token with this text and an active user, else None."""
     if not text.startswith(PREFIX):

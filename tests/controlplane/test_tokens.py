@@ -101,3 +101,22 @@ def test_no_address_is_left_outside_the_log(token: str, client: Client) -> None:
 def test_a_refused_token_is_not_used(token: str, client: Client) -> None:
     User.objects.update(is_active=False)
     assert use(client, token, "10.0.0.1") == 401 and recorded() == []
+
+
+def test_it_is_revoked_at_once(token: str, client: Client) -> None:
+    pk = ApiToken.objects.get().pk
+    out = io.StringIO()
+    call_command("token_revoke", pk, reason=" It was seen elsewhere ", stdout=out)
+    assert out.getvalue() == "alice: command line is revoked.\n"
+    assert find_token(token) is None and use(client, token, "10.0.0.1") == 401
+    event = Event.objects.latest("pk")
+    assert (event.action, event.target_id, event.reason) == ("token.revoked", str(pk), "It was seen elsewhere")
+    with pytest.raises(CommandError, match=f"There is no valid token {pk}"):
+        call_command("token_revoke", pk, reason="Again")
+
+
+@pytest.mark.parametrize("reason", ["", " ", "x" * 2001])
+def test_a_token_is_not_revoked_without_a_reason(token: str, reason: str) -> None:
+    with pytest.raises(CommandError, match=r"^--reason: "):
+        call_command("token_revoke", ApiToken.objects.get().pk, reason=reason)
+    assert find_token(token) is not None

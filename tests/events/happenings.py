@@ -57,6 +57,7 @@ from tests.events.world import World
 from tests.events.writes import PAGES, Write, arguments
 from tests.support import factories as make
 from tests.support.cast import PASSWORD, actor, signed_in
+from tests.support.tokens import used_token
 
 type Act = Callable[[], object]
 type Happening = Callable[[World], Act]
@@ -82,6 +83,12 @@ def held_back(world: World) -> Act:
 
 def new_token(world: World) -> Act:
     return lambda: call_command("token_create", user="alice", stdout=io.StringIO())
+
+
+def token_ends(world: World) -> Act:
+    used_token(world.cast.alice)
+    pk = ApiToken.objects.get().pk
+    return lambda: call_command("token_revoke", pk, reason="It was seen elsewhere", stdout=io.StringIO())
 
 
 def first_use(world: World) -> Act:
@@ -246,6 +253,7 @@ def export_written(world: World) -> Act:
 OWN: dict[str, Happening] = {
     "session.rate_limited": held_back,
     "token.created": new_token,
+    "token.revoked": token_ends,
     "token.used": first_use,
     "access.role_extended": upgrade,
     "pool.attached": unclaimed_queue,
