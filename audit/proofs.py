@@ -11,7 +11,7 @@ from django.db.models import Max
 
 from audit import conditions, merkle, tree
 from audit.actor import Actor
-from audit.checkpoint import VerifierKey
+from audit.checkpoint import NoteError, VerifierKey
 from audit.models import Checkpoint, Condition, Leaf, Node
 from audit.permissions import VIEW, require
 
@@ -247,4 +247,8 @@ def known_keys() -> list[VerifierKey]:
     texts = [witness.partition("|")[2] for witness in settings.POOLWARDEN_WITNESSES]
     with suppress(OSError, UnicodeDecodeError):
         texts = [*(settings.POOLWARDEN_HOME / "log.vkey").read_text(encoding="utf-8").splitlines(), *texts]
-    return [VerifierKey.parse(text) for text in texts]
+    keys = []
+    for text in texts:
+        with suppress(NoteError):  # the controller says what is wrong with its own; a page goes without
+            keys.append(VerifierKey.parse(text))
+    return keys

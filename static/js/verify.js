@@ -160,8 +160,9 @@ async function parseKeys(text) {
 async function checkSignatures(note, keys, holds, open) {
   const of = (signature) => keys.find((key) => key.name === signature.name && key.id === signature.id);
   const known = note.signatures.filter(of);
-  const log = known.find((signature) => of(signature).kind === LOG && signature.name === note.origin);
-  if (!log) {
+  // More than one while the log's key is being changed.
+  const logs = known.filter((signature) => of(signature).kind === LOG && signature.name === note.origin);
+  if (!logs.length) {
     const signers = note.signatures.map(({ name, id }) => `${name}+${id}`).join(", ");
     if (keys.some(({ kind }) => kind === LOG)) {
       throw new Fails(`None of your keys signed the checkpoint of ${note.origin}. It names as signers: ${signers}.`);
@@ -169,7 +170,7 @@ async function checkSignatures(note, keys, holds, open) {
     open("Not checked: who signed the checkpoint. Paste the log's verifier key below.");
     return;
   }
-  for (const signature of [log, ...known.filter((one) => of(one).kind === WITNESS)]) {
+  for (const signature of [...logs, ...known.filter((one) => of(one).kind === WITNESS)]) {
     await checkSignature(note, signature, of(signature), holds, open);
   }
   for (const { name, id } of note.signatures.filter((one) => !of(one))) {

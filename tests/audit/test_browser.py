@@ -214,6 +214,19 @@ def test_a_key_of_the_readers_own_is_remembered(page: Page) -> None:
     expect(page.get_by_label("Keys that you trust")).to_have_value(str(KEY.verifier))
 
 
+def test_both_keys_are_checked_while_the_logs_key_changes(page: Page) -> None:
+    def both(text: str) -> str:
+        note = re.search(r'id="proof-note"[^>]*>(.*?\n)\n', text, re.DOTALL)
+        assert note
+        return text.replace(f"{note[1]}\n", f"{note[1]}\n{MALLORY.line(note[1])}")
+
+    served_otherwise(page, both)
+    page.get_by_label("Keys that you trust").fill(f"{KEY.verifier}\n{MALLORY.verifier}")
+    assert verify(page) == "Verified in this browser"
+    signed = [step for step in steps(page) if step.startswith("The log key")]
+    assert len(signed) == 2 and MALLORY.verifier.key_id.hex() in signed[0] and KEY.verifier.key_id.hex() in signed[1]
+
+
 @pytest.mark.parametrize(
     ("keys", "verdict", "says"),
     [

@@ -147,3 +147,5 @@ def test_the_known_keys_are_the_logs_and_its_witnesses(settings: Any, tmp_path: 
     assert proofs.known_keys() == [WITNESS.verifier]
     (tmp_path / "log.vkey").write_text(f"{KEY.verifier}\n")
     assert proofs.known_keys() == [KEY.verifier, WITNESS.verifier]
+    (tmp_path / "log.vkey").write_text(f"{KEY.verifier}\nnot a key\n\n")
+    assert proofs.known_keys() == [KEY.verifier, WITNESS.verifier]
