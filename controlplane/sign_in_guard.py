@@ -1,10 +1,10 @@
 """Counting failed sign-ins by account and by address, before a password is looked at."""
 
 import datetime as dt
-import hashlib
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from controlplane.models import SignInFailure
 
@@ -32,4 +32,5 @@ def forget_failures(username: str) -> None:
 
 
 def _digest(username: str) -> str:
-    return hashlib.sha256(username.casefold().encode()).hexdigest()
+    """Keyed, for what was typed may be a password."""
+    return salted_hmac("sign-in failure", username.casefold(), algorithm="sha256").hexdigest()
