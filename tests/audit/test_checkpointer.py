@@ -97,6 +97,26 @@ def test_two_controllers_make_one_history(file: FileAnchor) -> None:
     assert Stored.objects.count() == 6 and not one.stopped and not two.stopped
 
 
+def test_a_controller_that_goes_on_while_another_starts_is_no_rollback(file: FileAnchor) -> None:
+    """Found by killing controllers: the one that started read the anchor, then how much it had been given."""
+    grow(1)
+    running = checkpointer(file)
+    assert running.tick() == 1
+
+    class Busy(FileAnchor):
+        """Read just before the other controller adds to it."""
+
+        def newest(self) -> bytes | None:
+            note = super().newest()
+            grow(1)
+            assert running.tick()
+            return note
+
+    starting = checkpointer(Busy(file.path))
+    starting.tick()
+    assert not starting.stopped and not running.stopped
+
+
 def test_an_anchor_that_missed_a_checkpoint_gets_the_newest_later(file: FileAnchor, tmp_path: Path) -> None:
     away = FileAnchor(tmp_path / "mount" / "checkpoints")
     turns = checkpointer(file, away)

@@ -6,6 +6,8 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
+from audit.anchors import FileAnchor
+from audit.checkpoint import VerifierKey, open_checkpoint
 from audit.models import Event, Leaf
 from pools.broker.connection import Broker
 from pools.controller.lease import LeaderLease
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, settings: Settings, broker: Broker) -> Path:
     settings.POOLWARDEN_HOME = tmp_path
+    settings.POOLWARDEN_ANCHOR_FILE = tmp_path / "anchors" / "checkpoints"
     return tmp_path
 
 
@@ -41,6 +44,33 @@ def test_one_tick_of_everything(home: Path) -> None:
     assert Leaf.objects.count() == Event.objects.count()
     assert run_once() == 0
     assert Event.objects.filter(action="key.created").count() == 2
+
+
+def test_it_signs_the_log_and_hands_out_its_public_key(home: Path, settings: Settings) -> None:
+    assert run_once() == 0
+    key = VerifierKey.parse((home / "log.vkey").read_text())
+    assert key.name == settings.POOLWARDEN_LOG_ORIGIN == "poolwarden/test"
+    assert (home / "log.vkey").stat().st_mode & 0o777 == 0o644
+    note = FileAnchor(settings.POOLWARDEN_ANCHOR_FILE).newest()
+    assert note is not None
+    assert open_checkpoint(note, key).size == Leaf.objects.count() > 0
+    assert not Event.objects.filter(action="log.signing_stopped").exists()
+    weak = Event.objects.get(action="log.protection_weak")
+    assert "can change the log" in weak.detail["why"] or "superuser" in weak.detail["why"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("POOLWARDEN_LOG_ORIGIN", "two words", "POOLWARDEN_LOG_ORIGIN: 'two words' will not do: "),
+        ("POOLWARDEN_WITNESSES", ["https://w.example"], "POOLWARDEN_WITNESSES: expected URL|KEY"),
+    ],
+)
+def test_a_setting_of_the_log_that_cannot_be_used_stops_the_start(
+    settings: Settings, capsys: pytest.CaptureFixture[str], name: str, value: object, said: str
+) -> None:
+    setattr(settings, name, value)
+    assert refused(capsys).startswith(said)
 
 
 def test_while_another_leads_it_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
