@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from audit.actor import Actor
 from audit.exporter import target_of
-from audit.models import CheckpointRequest, Event, Export, ExportKind, Personal, SavedFilter
+from audit.models import CheckpointRequest, Event, Export, ExportKind, ExportState, Personal, SavedFilter
 from audit.permissions import ERASE, VIEW, Denied, require
 from audit.recorder import REASON_LIMIT, AuditError, record, record_denied
 from audit.selectors import Filters
@@ -21,6 +21,7 @@ from audit.target import Target
 
 LOG = Target(kind="log", id="", name="audit log")
 FILTERS_EACH = 100
+UNFINISHED_EACH = 5
 
 
 def operation[**P, R](action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -52,6 +53,9 @@ def request_export(*, actor: Actor, kind: str, filters: Filters, personal: bool,
     """
     require(actor, VIEW)
     reason = _clean_reason(reason)
+    unfinished = Export.objects.filter(state__in=(ExportState.WAITING, ExportState.RUNNING), actor__id=actor.id)
+    if unfinished.count() >= UNFINISHED_EACH:
+        raise AuditError("kind", f"{UNFINISHED_EACH} exports of yours are not done yet: wait. Nothing was changed.")
     wanted: dict[str, Any] = filters.as_dict() | ({"personal": True} if personal else {})
     export = Export.objects.create(
         kind=ExportKind(kind).value,

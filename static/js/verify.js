@@ -79,8 +79,7 @@ async function verify(page) {
       throw new Fails(`The bytes of this event hash to ${hex(hash)}, and the page says ${page.leafHash}.`);
     }
     holds(`The bytes of this event hash to leaf ${count(page.index)}.`);
-    compareFacts(page);
-    holds("The facts shown above are those of the leaf.");
+    holds(`The leaf says: ${compareFacts(page)}. The facts shown above agree.`);
     const note = parseNote(page.note);
     if (page.index >= note.size) {
       throw new Fails(`The checkpoint is of ${count(note.size)} events: it does not cover event ${count(page.index)}.`);
@@ -99,6 +98,7 @@ async function verify(page) {
   return steps;
 }
 
+// Returns what the leaf tells, in its own words; throws when the page tells another of the marked facts.
 function compareFacts({ leaf, facts }) {
   const told = JSON.parse(leaf);
   const plain = (text) => text.replace(/\r\n?/g, "\n");
@@ -106,6 +106,9 @@ function compareFacts({ leaf, facts }) {
     const kept = String(path.split(".").reduce((part, name) => part?.[name], told) ?? "");
     if (plain(kept) !== plain(shown)) throw new Fails(`The page says “${shown}” (${path}), and the leaf says “${kept}”.`);
   }
+  const { actor, action, outcome, target, at, reason } = told;
+  const why = reason.length > 120 ? `${reason.slice(0, 120)}…` : reason;
+  return `${actor.name} (${actor.kind}), ${action}, ${outcome}, ${target.kind} ${target.name}, ${at}${why && `, “${why}”`}`;
 }
 
 // RFC 6962, 2.1: the prefix keeps a leaf from passing as an inner node.

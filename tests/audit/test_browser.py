@@ -104,6 +104,7 @@ def test_an_event_is_verified(page: Page) -> None:
     page.goto(EVENT)
     assert verify(page) == "Verified in this browser"
     told = steps(page)
+    assert told[1].startswith("The leaf says: Ana Ruiz (user), pool.paused, done, pool payments, 20")
     assert len(told) == 5 and "leaf 11" in told[0] and "sibling hashes lead" in told[2] and "tree of 21" in told[2]
     assert told[3] == f"The log key {KEY.name}+{KEY.verifier.key_id.hex()} signed that root."
     assert told[4].startswith(f"The witness {WITNESS.name}+{WITNESS.verifier.key_id.hex()} cosigned it, as of 2027-")

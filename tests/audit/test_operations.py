@@ -146,6 +146,17 @@ def test_an_export_is_asked_for(auditor: Any) -> None:
     assert event.detail == {"kind": "jsonl", "personal": True, "filters": {"pool": "payments"}}
 
 
+def test_nobody_asks_for_exports_without_end(auditor: Any, eraser: Actor) -> None:
+    wanted: dict[str, Any] = {"kind": "csv", "filters": Filters(), "personal": False, "reason": "x"}
+    for _ in range(operations.UNFINISHED_EACH):
+        operations.request_export(actor=actor_for(auditor), **wanted)
+    with pytest.raises(AuditError, match="not done yet"):
+        operations.request_export(actor=actor_for(auditor), **wanted)
+    operations.request_export(actor=eraser, **wanted)
+    Export.objects.filter(actor__id=str(auditor.pk)).update(state="done")
+    operations.request_export(actor=actor_for(auditor), **wanted)
+
+
 @pytest.mark.parametrize("verb", ["request_export", "save_filter", "delete_filter", "request_checkpoint"])
 def test_an_outsider_is_refused_and_it_is_recorded(outsider: Any, verb: str) -> None:
     wanted: dict[str, dict[str, Any]] = {
