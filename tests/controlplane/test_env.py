@@ -64,6 +64,10 @@ BAD = {
     "POOLWARDEN_ENV": "my env!",
     "POOLWARDEN_SECRET_KEY_FILE": "/nowhere/at/all",
     "POOLWARDEN_HOME": "/dev/null",
+    "POOLWARDEN_ANCHOR_FILE": "/",
+    "POOLWARDEN_ANCHOR_DIR": "/dev/null",
+    "POOLWARDEN_CHECKPOINT_SECONDS": "0",
+    "POOLWARDEN_DATABASE_OWNER": "owner-without-role",
 }
 
 
