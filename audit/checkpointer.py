@@ -88,6 +88,8 @@ class Checkpointer:
         self._compare_with_stored()
         # Before anything new is signed: a witness may know of a checkpoint that everything here has forgotten.
         self._hand_out()
+        used = [conditions.of_anchor(anchor.name) for anchor in self._anchors]
+        conditions.retire([*used, *(conditions.of_witness(witness.name) for witness in self._witnesses)])
         conditions.report(conditions.SIGNING, good=True, size=self._newest.size if self._newest else 0)
         self._compared = True
         return True

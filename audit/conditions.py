@@ -1,6 +1,9 @@
 """How each part of the log is doing, as the controller last found it: kept for the pages, and no proof of anything."""
 
+from collections.abc import Collection
+
 import structlog
+from django.db.models import Q
 from django.utils import timezone
 
 from audit.models import Condition
@@ -36,6 +39,13 @@ def report(name: str, *, good: bool, detail: str = "", size: int | None = None) 
     elif news and before is not None:
         log.info("audit.condition_good_again", condition=name)
     return news
+
+
+def retire(used: Collection[str]) -> None:
+    """An anchor or a witness that is not among ``used`` any more is no trouble; how much it had stays known."""
+    others = Condition.objects.filter(Q(name__startswith="anchor:") | Q(name__startswith="witness:"), good=False)
+    for name in others.exclude(name__in=used).values_list("name", flat=True):
+        report(name, good=True, detail="Not in use any more.")
 
 
 def size_of(name: str) -> int:

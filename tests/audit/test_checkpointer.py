@@ -137,6 +137,13 @@ def test_an_anchor_that_missed_a_checkpoint_gets_the_newest_later(file: FileAnch
     assert Condition.objects.get(name=conditions.of_anchor(away.name)).good
 
 
+def test_an_anchor_that_is_no_longer_used_is_no_trouble(file: FileAnchor) -> None:
+    conditions.report(conditions.of_anchor("file /old"), good=False, detail="Cannot write.", size=7)
+    checkpointer(file).tick()
+    condition = Condition.objects.get(name="anchor:file /old")
+    assert condition.good and condition.size == 7
+
+
 def test_it_waits_at_start_for_an_anchor_that_does_not_answer(tmp_path: Path) -> None:
     (tmp_path / "mount").write_text("no folder")
     away = FileAnchor(tmp_path / "mount" / "checkpoints")
