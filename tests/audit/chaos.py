@@ -11,10 +11,12 @@ others write.
 Prints JSON: ``faults``, sentences about what does not hold, and figures. Exit 1 with a fault.
 """
 
+import atexit
 import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,7 +26,9 @@ from pathlib import Path
 from typing import Any
 
 if "POOLWARDEN_DATABASE_URL" not in os.environ:
-    os.environ["POOLWARDEN_DATABASE_URL"] = f"sqlite:///{tempfile.mkdtemp(prefix='poolwarden-chaos-')}/log.sqlite3"
+    folder = tempfile.mkdtemp(prefix="poolwarden-chaos-")
+    atexit.register(shutil.rmtree, folder)
+    os.environ["POOLWARDEN_DATABASE_URL"] = f"sqlite:///{folder}/log.sqlite3"
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "controlplane.settings")
 os.environ.setdefault("POOLWARDEN_LOG_LEVEL", "CRITICAL")
 
