@@ -35,7 +35,8 @@ def schema() -> list[tuple[str, str]]:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("statement", ON_SQLITE if connection.vendor == "sqlite" else [])
+@pytest.mark.sqlite
+@pytest.mark.parametrize("statement", ON_SQLITE)
 def test_hostile_sql_is_refused_on_sqlite(statement: str) -> None:
     hostile.prepare()
     before = contents(), schema()
