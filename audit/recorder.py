@@ -87,8 +87,19 @@ def leaf_bytes(event: Event, personal: Mapping[str, str]) -> bytes:
 
     ``personal`` maps the names of the personal fields that have a value to their commitments.
     """
-    fields = {
-        "_type": f"poolwarden.event/{event.schema_version}",
+    fields = {"_type": f"poolwarden.event/{event.schema_version}", "personal": dict(personal)}
+    try:
+        leaf = rfc8785.dumps(fields | columns_of(event))
+    except rfc8785.CanonicalizationError as error:
+        raise AuditError("event", f"Not everything in it is JSON: {error}") from error
+    if len(leaf) > LEAF_LIMIT:
+        raise AuditError("event", f"It takes {len(leaf):,} bytes; the log holds {LEAF_LIMIT:,} for one event.")
+    return leaf
+
+
+def columns_of(event: Event) -> dict[str, Any]:
+    """What the columns repeat of the leaf, as the leaf has it."""
+    return {
         "id": str(event.uid),
         "at": rfc3339(event.at),
         "actor": {"kind": event.actor_kind, "id": event.actor_id, "name": event.actor_name},
@@ -97,18 +108,10 @@ def leaf_bytes(event: Event, personal: Mapping[str, str]) -> bytes:
         "outcome": event.outcome,
         "reason": event.reason,
         "request_id": event.request_id,
-        "personal": dict(personal),
         "before": event.before,
         "after": event.after,
         "detail": event.detail,
     }
-    try:
-        leaf = rfc8785.dumps(fields)
-    except rfc8785.CanonicalizationError as error:
-        raise AuditError("event", f"Not everything in it is JSON: {error}") from error
-    if len(leaf) > LEAF_LIMIT:
-        raise AuditError("event", f"It takes {len(leaf):,} bytes; the log holds {LEAF_LIMIT:,} for one event.")
-    return leaf
 
 
 def rfc3339(at: datetime) -> str:

@@ -8,15 +8,14 @@ there, and the indexes.
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from django.db import transaction
 
 from audit import conditions
 from audit.actor import system_actor
 from audit.merkle import leaf_hash
-from audit.models import Event, Leaf
-from audit.recorder import commitment, record, rfc3339
+from audit.models import Leaf
+from audit.recorder import columns_of, commitment, record
 from audit.target import Target
 
 SLICE = 500
@@ -90,26 +89,10 @@ def altered(leaf: Leaf) -> str:
         told = json.loads(raw)
     except ValueError:
         return "its bytes are no event"
-    columns = [name for name, value in _columns(event).items() if told.get(name) != value]
+    columns = [name for name, value in columns_of(event).items() if told.get(name) != value]
     if columns:
         return f"what is shown as its {columns[0]} is not what was recorded"
     for value in event.personal.all():
         if told.get("personal", {}).get(value.field) != commitment(bytes(value.salt), value.value):
             return f"what is shown as its {value.field} is not what was recorded"
     return ""
-
-
-def _columns(event: Event) -> dict[str, Any]:
-    return {
-        "id": str(event.uid),
-        "at": rfc3339(event.at),
-        "actor": {"kind": event.actor_kind, "id": event.actor_id, "name": event.actor_name},
-        "action": event.action,
-        "target": {"kind": event.target_kind, "id": event.target_id, "name": event.target_name, "pool": event.pool},
-        "outcome": event.outcome,
-        "reason": event.reason,
-        "request_id": event.request_id,
-        "before": event.before,
-        "after": event.after,
-        "detail": event.detail,
-    }

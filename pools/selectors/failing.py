@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
@@ -66,18 +67,38 @@ def _is_rising(history: tuple[int, ...]) -> bool:
 
 def _new_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
     return Item(
-        key=f"group-{group.pk}",
         severity="bad",
         icon="flame",
         icon_label="Failing",
         title=f"New failure in {presence.pool}: {jobs(group.open_count)} with {group.title}",
-        since=group.first_seen,
         since_label="Began",
         detail=f"{_after(group, presence)}In {group.func}.",
-        spark=history,
-        spark_label=f"Failures an hour, last {HOURS} hours, now {count(history[-1])}",
-        actions=(_triage(group),),
+        **_common(group, history),
     )
+
+
+def _rising_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
+    before = sum(history[:-1]) / len(history[:-1])
+    return Item(
+        severity="warn",
+        icon="trending-up",
+        icon_label="Rising",
+        title=f"Rising in {presence.pool}: {group.title}",
+        since_label="First seen",
+        detail=f"{count(history[-1])} failures this hour, about {before:.0f} an hour before. In {group.func}.",
+        **_common(group, history),
+    )
+
+
+def _common(group: FailureGroup, history: tuple[int, ...]) -> dict[str, Any]:
+    label = f"Triage {jobs(group.open_count)}"
+    return {
+        "key": f"group-{group.pk}",
+        "since": group.first_seen,
+        "spark": history,
+        "spark_label": f"Failures an hour, last {HOURS} hours, now {count(history[-1])}",
+        "actions": (Action(label, reverse("failure-group", args=[group.pk]), primary=True),),
+    }
 
 
 def _after(group: FailureGroup, presence: Presence) -> str:
@@ -93,27 +114,6 @@ def _after(group: FailureGroup, presence: Presence) -> str:
     seconds = int((group.first_seen - told.signed_at).total_seconds())
     seconds -= seconds % 60 if seconds > 60 else 0
     return f"That was {duration(seconds)} after config v{told.number}. "
-
-
-def _rising_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
-    before = sum(history[:-1]) / len(history[:-1])
-    return Item(
-        key=f"group-{group.pk}",
-        severity="warn",
-        icon="trending-up",
-        icon_label="Rising",
-        title=f"Rising in {presence.pool}: {group.title}",
-        since=group.first_seen,
-        since_label="First seen",
-        detail=f"{count(history[-1])} failures this hour, about {before:.0f} an hour before. In {group.func}.",
-        spark=history,
-        spark_label=f"Failures an hour, last {HOURS} hours, now {count(history[-1])}",
-        actions=(_triage(group),),
-    )
-
-
-def _triage(group: FailureGroup) -> Action:
-    return Action(f"Triage {jobs(group.open_count)}", reverse("failure-group", args=[group.pk]), primary=True)
 
 
 def _more(groups: list[FailureGroup]) -> list[Item]:
