@@ -56,10 +56,7 @@ def session_digest(request: HttpRequest) -> str:
 
 
 def safe_next(request: HttpRequest, default: str) -> str:
-    """The ``next`` parameter when it stays on this host, else ``default``. Filters survive an action this way."""
+    """The ``next`` parameter when it is a path on this host, else ``default``. Filters survive an action this way."""
     target = request.POST.get("next") or request.GET.get("next") or ""
-    if target and url_has_allowed_host_and_scheme(
-        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        return target
-    return default
+    is_path = target.startswith("/") and target.isprintable()
+    return target if is_path and url_has_allowed_host_and_scheme(target, allowed_hosts=None) else default
