@@ -89,7 +89,7 @@ def test_the_auditor_finds_who_did_what_to_what_and_why(people: People, requeued
         "To": f"operation {operation} in stdlib-parse",
         "Why": WHY,
         "At": "Z",
-        "From": "127.0.0.1",
+        "Address": "127.0.0.1",
     }.items():
         expect(event.locator(f"dt:text-is('{term}') + dd")).to_contain_text(fact)
 
