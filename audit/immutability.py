@@ -46,7 +46,7 @@ def sqlite_triggers() -> dict[str, tuple[str, str]]:
     bodies["audit_pending_no_loss"] = (pending, f'BEFORE DELETE ON "{pending}" {without_leaf} {refuse}')
     bodies["audit_event_waits"] = (
         "audit_event",
-        f'AFTER INSERT ON "audit_event" BEGIN INSERT INTO "{pending}" ("event_id") VALUES (NEW."id"); END',  # noqa: S608
+        f'AFTER INSERT ON "audit_event" BEGIN INSERT OR IGNORE INTO "{pending}" ("event_id") VALUES (NEW."id"); END',  # noqa: S608
     )
     return {name: (table, f'CREATE TRIGGER "{name}" {body}') for name, (table, body) in bodies.items()}
 
@@ -67,7 +67,7 @@ def postgresql_functions(schema: str) -> dict[str, str]:
         """,
         "audit_wait": f"""
             BEGIN
-                INSERT INTO "{schema}".audit_pending (event_id) VALUES (NEW.id);
+                INSERT INTO "{schema}".audit_pending (event_id) VALUES (NEW.id) ON CONFLICT DO NOTHING;
                 RETURN NULL;
             END
         """,  # noqa: S608

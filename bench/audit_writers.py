@@ -152,14 +152,15 @@ def updating(way: str, number: int) -> Callable[[], object]:
 
 
 def sequence(stop: float) -> None:
+    """As the controller runs it."""
     from django.db import connection
 
-    from audit.sequencer import Sequencer
+    from pools.controller.log_sequencer import LogSequencer
 
-    sequencer = Sequencer()
+    loop = LogSequencer()
     while time.monotonic() < stop:
-        if not sequencer.tick():
-            time.sleep(0.05)
+        if not loop.tick():
+            time.sleep(loop.interval)
     connection.close()
 
 
