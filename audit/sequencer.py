@@ -34,19 +34,24 @@ class Sequencer:
     @transaction.atomic
     def _batch(self) -> int:
         self._lock()
-        pending = list(Pending.objects.order_by("event_id").values_list("event_id", "event__leaf")[:BATCH])
+        waiting = Pending.objects.order_by("event_id").values_list("event_id", "event__leaf", "event__placed")
+        pending = list(waiting[:BATCH])
         if not pending:
             return 0  # another sequencer was first
         edge = self._edge()
-        begin, leaves, nodes = edge.size, [], []
-        for event_id, leaf in pending:
+        leaves: list[tuple[int, int, bytes]] = []
+        nodes: list[Node] = []
+        for event_id, leaf, placed in pending:
+            if placed is not None:
+                continue  # somebody marked it again: it keeps the place that it has, and holds nothing up
             hashed = leaf_hash(bytes(leaf))
             leaves.append((edge.size, event_id, hashed))
             nodes += kept(edge.append(hashed))
-        _insert(leaves)
+        if leaves:
+            _insert(leaves)
         Node.objects.bulk_create(nodes)
-        Pending.objects.filter(event__placed__index__gte=begin).delete()
-        return len(pending)
+        Pending.objects.filter(event_id__lte=pending[-1][0], event__placed__isnull=False).delete()
+        return len(leaves)
 
     def _edge(self) -> Frontier:
         """Read anew for each batch: another sequencer may have been at work, and memory proves nothing."""

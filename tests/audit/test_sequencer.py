@@ -6,7 +6,7 @@ from django.db import connection, transaction
 from audit.merkle import leaf_hash
 from audit.models import Event, Leaf, Pending
 from audit.sequencer import BATCH, Sequencer
-from tests.audit.cast import happened
+from tests.audit.cast import happened, logged
 
 
 @pytest.mark.django_db
@@ -29,6 +29,22 @@ def test_an_idle_tick_does_nothing() -> None:
     Sequencer().tick()
     assert Sequencer().tick() == 0
     assert Leaf.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_an_event_that_is_marked_again_keeps_its_place_and_holds_nothing_up() -> None:
+    """The application's role may insert into the table, so a stolen password may do this."""
+    first = logged()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO audit_pending (event_id) VALUES (%s), (%s)", [first.pk, first.pk + 1_000_000])
+    assert Sequencer().tick() == 0
+    assert list(Pending.objects.values_list("event_id", flat=True)) == [first.pk + 1_000_000], "of no event at all"
+
+    Pending.objects.create(event=first)
+    later = happened()
+    assert Sequencer().tick() == 1
+    assert list(Leaf.objects.order_by("index").values_list("event_id", flat=True)) == [first.pk, later.pk]
+    assert not Pending.objects.filter(event_id__lte=later.pk).exists()
 
 
 @pytest.mark.django_db
