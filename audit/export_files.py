@@ -13,7 +13,18 @@ from django.db.models import Max, Min, Prefetch, QuerySet
 from django.utils import timezone
 
 from audit import proofs
-from audit.bundle import About, Disclosed, Out, SizedNote, StoredLeaf, Written, thinned, write_log, write_part
+from audit.bundle import (
+    About,
+    BundleError,
+    Disclosed,
+    Out,
+    SizedNote,
+    StoredLeaf,
+    Written,
+    thinned,
+    write_log,
+    write_part,
+)
 from audit.checkpoint import Note
 from audit.merkle import consistency_proof, inclusion_proof
 from audit.models import Checkpoint, Event, ExportKind, Leaf, Personal
@@ -54,7 +65,8 @@ class Wanted:
 
 
 def write(out: Out, wanted: Wanted, progress: Progress) -> Written:
-    """Raises BundleError (there is no checkpoint), LookupError (leaves are missing, so a proof cannot be given)."""
+    """Raises LookupError when leaves are missing, so that a proof cannot be given, and ValueError when there is no
+    checkpoint (BundleError), or when what is stored cannot be read."""
     if wanted.kind == ExportKind.CSV:
         rows = (_csv_line(_row(event, personal=wanted.personal)) for event in _events(wanted, progress))
         return _write_lines(out, _csv_line(CSV_COLUMNS), rows)
@@ -70,6 +82,8 @@ def _write_log(out: Out, wanted: Wanted, progress: Progress) -> Written:
 
 
 def _write_part(out: Out, wanted: Wanted, progress: Progress) -> Written:
+    if not wanted.size:
+        raise BundleError("There is no checkpoint yet, and without one a bundle proves nothing.")
     newest = _sized(Checkpoint.objects.prefetch_related("cosignatures").get(size=wanted.size))
     older = thinned(list(_covered(wanted.size - 1).values_list("size", flat=True)), OLDER)
     blocks = proofs.Blocks()

@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from audit import export_files, proofs
 from audit.actor import Actor, system_actor
-from audit.bundle import BundleError, Written
+from audit.bundle import Written
 from audit.export_files import Wanted
 from audit.files import sync_folder
 from audit.models import Event, Export, ExportKind, ExportState, Outcome
@@ -45,7 +45,7 @@ class Exporter:
             return False
         try:
             written = self._write(export)
-        except (BundleError, LookupError, OSError) as error:
+        except (ValueError, LookupError, OSError) as error:
             log.error("export.failed", export=export.pk, error=str(error))
             _fail(export, str(error))
             return True
@@ -77,7 +77,7 @@ class Exporter:
 
 def write_file(path: Path, wanted: Wanted, progress: Callable[[int], None]) -> Written:
     """Write an export: ``path`` is there whole, and survives a power cut, or it is not there. Readable by its owner
-    only. Raises BundleError, LookupError, OSError."""
+    only. Raises ValueError, LookupError, OSError."""
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
     try:

@@ -27,7 +27,7 @@ from audit.target import Target
 from audit.verifier import verify
 from tests.audit.cast import actor_for, happened, logged
 from tests.audit.signing import KEY, WITNESS, checkpointed
-from tests.audit.tampering import tamper
+from tests.audit.tampering import owner, tamper
 
 pytestmark = pytest.mark.django_db
 
@@ -139,14 +139,27 @@ def test_a_bundle_waits_for_a_checkpoint_over_its_request(log: None, auditor: An
     assert export.state == ExportState.DONE and export.written == 10
 
 
-def test_without_any_checkpoint_a_bundle_fails_and_says_why(auditor: Any) -> None:
-    export = asked(auditor)
+@pytest.mark.parametrize("filters", [{}, {"actor": "Bob"}])
+def test_without_any_checkpoint_a_bundle_fails_and_says_why(auditor: Any, filters: dict[str, str]) -> None:
+    export = asked(auditor, **filters)
     Export.objects.update(created_at=timezone.now() - timedelta(hours=1))
     assert Exporter().tick() is True
     export.refresh_from_db()
     assert export.state == ExportState.FAILED and "no checkpoint" in export.error
     assert Event.objects.latest("id").outcome == "failed" and not path_of(export).exists()
     assert Exporter().tick() is False
+
+
+def test_a_checkpoint_that_cannot_be_read_stops_one_export_and_not_those_after_it(log: None, auditor: Any) -> None:
+    broken, whole = asked(auditor), asked(auditor, "jsonl")
+    Sequencer().tick()
+    checkpointed()
+    with owner() as cursor:
+        cursor.execute("UPDATE audit_checkpoint SET note = %s", [b"\xff"])
+    assert Exporter().tick() is True and Exporter().tick() is True
+    broken.refresh_from_db()
+    whole.refresh_from_db()
+    assert (broken.state, whole.state) == (ExportState.FAILED, ExportState.DONE)
 
 
 def test_csv_is_neutral_to_spreadsheets(auditor: Any) -> None:

@@ -10,7 +10,6 @@ from django.http import QueryDict
 
 from audit import exporter, proofs
 from audit.actor import system_actor
-from audit.bundle import BundleError
 from audit.export_files import Wanted
 from audit.forms import FilterForm
 from audit.models import ExportKind
@@ -46,7 +45,7 @@ class Command(BaseCommand):
             record(actor=ACTOR, action="audit.export_requested", target=target, outcome="intent", detail=detail)
         try:
             written = exporter.write_file(out.absolute(), wanted, lambda events: None)
-        except (BundleError, LookupError) as error:
+        except (ValueError, LookupError) as error:
             raise CommandError(str(error)) from error
         except OSError as error:
             raise CommandError(f"--out: cannot write {out}: {error.strerror}") from error
