@@ -11,6 +11,7 @@ import os
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO, Protocol, Self
@@ -218,9 +219,11 @@ class WitnessClient:
     def _line(self, note: bytes, lines: bytes) -> str:
         try:
             for line in lines.decode().split("\n")[:-1]:
-                if self.key in Note.parse(note + f"{line}\n".encode()).signed_by([self.key]):
+                signed = Note.parse(note + f"{line}\n".encode()).signed_by([self.key])
+                if self.key in signed:
+                    datetime.fromtimestamp(signed[self.key], UTC)  # a time that there is
                     return f"{line}\n"
-        except (NoteError, UnicodeDecodeError) as error:
+        except (ValueError, OverflowError, OSError) as error:
             raise AnchorError(f"The witness {self.name} answered with a bad cosignature: {error}") from error
         raise AnchorError(f"The witness {self.name} answered without its cosignature.")
 

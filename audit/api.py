@@ -161,7 +161,7 @@ def list_events(
 def get_event(request: HttpRequest, index: int) -> dict[str, Any]:
     """One event with its leaf."""
     event = selectors.event_by_index(_actor(request), index)
-    return plain(event) | {"leaf": bytes(event.leaf).decode()}
+    return plain(event) | {"leaf": bytes(event.leaf).decode(errors="replace")}
 
 
 @router.get("/events/{int:index}/proof", response=ProofOut)

@@ -87,7 +87,9 @@ def altered(leaf: Leaf) -> str:
         return "its bytes do not have the hash that is in the log"
     try:
         told = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
         return "its bytes are no event"
     columns = [name for name, value in columns_of(event).items() if told.get(name) != value]
     if columns:

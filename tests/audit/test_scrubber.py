@@ -1,7 +1,9 @@
 """Reading the log again. What it finds in a log that was altered is in test_tamper."""
 
 import pytest
+from django.db import connection
 
+from audit.merkle import leaf_hash
 from audit.models import Condition, Event
 from audit.scrubber import Scrubber
 from audit.sequencer import Sequencer
@@ -29,6 +31,20 @@ def test_an_erased_personal_value_is_no_alarm() -> None:
     reader.tick()
     reader.tick()
     assert Condition.objects.get().good
+
+
+@pytest.mark.parametrize("leaf", [b"[]", b"7", b"{", b"[" * 50_000], ids=["list", "number", "half", "deep"])
+def test_bytes_that_are_no_event_do_not_stop_it(leaf: bytes) -> None:
+    """Their hash fits: the owner changed it, too."""
+    logged()
+    tamper(f"UPDATE audit_event SET leaf = {literal(leaf)}")
+    tamper(f"UPDATE audit_leaf SET hash = {literal(leaf_hash(leaf))}")
+    Scrubber().tick()
+    assert Condition.objects.get().detail == "Event 0 was altered: its bytes are no event."
+
+
+def literal(content: bytes) -> str:
+    return f"'\\x{content.hex()}'" if connection.vendor == "postgresql" else f"x'{content.hex()}'"
 
 
 def test_it_goes_on_as_the_log_grows_and_tells_each_thing_once() -> None:

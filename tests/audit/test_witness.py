@@ -332,6 +332,11 @@ class TestHttp:
                 peer.close()
 
 
+def cosignature(at: int) -> bytes:
+    """That of a good key, at a time of its own choice."""
+    return signer("witness.test", COSIGNATURE, 7).line(Note.parse(LOG.note(9)).text, at).encode()
+
+
 class TestClient:
     """``WitnessClient`` against the process, and against servers that misbehave."""
 
@@ -380,6 +385,7 @@ class TestClient:
             (b"HTTP/1.1 200 OK\r\n\r\n", "without its cosignature"),
             (b"HTTP/1.1 200 OK\r\n\r\nhello\n", "bad cosignature"),
             (b"HTTP/1.1 200 OK\r\n\r\n\xff\xff\n", "bad cosignature"),
+            *((b"HTTP/1.1 200 OK\r\n\r\n" + cosignature(at), "bad cosignature") for at in (10**12, 2**64 - 1)),
             (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000, "without end"),
             (b"HTTP/1.1 409 Conflict\r\nContent-Type: text/x.tlog.size\r\n\r\nmany\n", "another history"),
             (b"HTTP/1.1 500 Oops\r\n\r\n", r"refused \(500\)"),
