@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(remove, migrations.RunPython.noop),
+        migrations.RunPython(remove, install),
         migrations.AlterField(
             model_name="pending",
             name="event",
@@ -37,5 +37,5 @@ class Migration(migrations.Migration):
                 to="audit.event",
             ),
         ),
-        migrations.RunPython(install, migrations.RunPython.noop),
+        migrations.RunPython(install, remove),
     ]

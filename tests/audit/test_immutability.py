@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from django.apps import apps
+from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 
 from audit.authorizer import suspended
 from audit.models import Event, Leaf
+from audit.protection import check
 from tests.audit import hostile
 from tests.audit.cast import logged
 
@@ -57,3 +59,15 @@ def test_the_triggers_are_back_after_a_transactional_test() -> None:
         logged()
     with pytest.raises(DatabaseError), transaction.atomic():
         Event.objects.update(reason="x")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_triggers_are_there_on_the_way_back_too() -> None:
+    """A migration that rebuilds a table on SQLite loses its triggers."""
+    whole = check()
+    try:
+        call_command("migrate", "audit", "0005", verbosity=0)
+        assert check() == whole
+    finally:
+        call_command("migrate", "audit", verbosity=0)
+    assert check() == whole
