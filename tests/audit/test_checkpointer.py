@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit import conditions, tree
 from audit.anchors import DirectoryAnchor, FileAnchor
 from audit.checkpoint import Checkpoint, Note, SignerKey, open_checkpoint, sign_note
-from audit.checkpointer import Checkpointer
+from audit.checkpointer import Checkpointer, leaves
 from audit.models import Checkpoint as Stored
 from audit.models import CheckpointRequest, Condition, Event
 from audit.sequencer import Sequencer
 from tests.audit.cast import LOG_KEY as KEY
 from tests.audit.cast import logged
+from tests.audit.tampering import owner
 
 pytestmark = pytest.mark.django_db
 
@@ -95,6 +96,8 @@ def test_two_controllers_make_one_history(file: FileAnchor) -> None:
         grow(1)
         assert turns.tick()
     assert Stored.objects.count() == 6 and not one.stopped and not two.stopped
+    grow(1)
+    assert one.tick() == 7 and two.tick() == 0, "it is signed already"
 
 
 def test_a_controller_that_goes_on_while_another_starts_is_no_rollback(file: FileAnchor) -> None:
@@ -173,6 +176,32 @@ def test_it_signs_nothing_inconsistent_with_what_an_anchor_holds(file: FileAncho
     grow(3)
     assert checkpointer(file).tick() == 0
     assert "The first 2 events are not those of the checkpoint in the file" in stopped_for()
+
+
+def test_what_it_signed_is_remembered_while_it_runs(file: FileAnchor) -> None:
+    """The owner takes events and the checkpoints over them from under a running controller, and the log grows again."""
+    turns = checkpointer(file)
+    for size in (1, 3):
+        grow(size - leaves())
+        assert turns.tick() == size
+    with owner() as cursor:
+        cursor.execute("DELETE FROM audit_checkpoint WHERE size = 3")
+        cursor.execute('DELETE FROM audit_leaf WHERE "index" >= 1')
+    assert turns.tick() == 0
+    assert "what was signed before is over 3 events, and the database has 1" in stopped_for()
+
+
+def test_a_tail_that_is_put_in_place_of_another_is_not_signed(file: FileAnchor) -> None:
+    turns = checkpointer(file)
+    for size in (1, 3):
+        grow(size - leaves())
+        assert turns.tick() == size
+    with owner() as cursor:
+        cursor.execute("DELETE FROM audit_checkpoint WHERE size = 3")
+        cursor.execute('DELETE FROM audit_leaf WHERE "index" >= 1')
+    grow(4)
+    assert turns.tick() == 0
+    assert "The first 3 events are not those of the checkpoint in what was signed before" in stopped_for()
 
 
 def test_a_key_that_did_not_sign_before_does_not_go_on(file: FileAnchor) -> None:
