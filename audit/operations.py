@@ -88,12 +88,12 @@ def erase_personal(*, actor: Actor, index: int, field: str, everywhere: bool, re
     own = event.personal.filter(field=field) if field else event.personal.all()
     rows: QuerySet[Personal] = _same_values(own) if everywhere else own
     fields = sorted(set(own.values_list("field", flat=True)))
-    if not fields:
-        raise AuditError("field", "There is nothing left to erase. Nothing was changed.")
     if any(value in reason for value in own.values_list("value", flat=True)):
         raise AuditError("reason", "It holds the value itself, and reasons are never erased. Nothing was changed.")
     events = rows.values("event").distinct().count()
     erased, _ = rows.delete()
+    if not erased:
+        raise AuditError("field", "There is nothing left to erase. Nothing was changed.")
     record(
         actor=actor,
         action="audit.personal_erased",

@@ -19,7 +19,6 @@ from audit.models import PERSONAL_NAME, Event, Outcome, Personal
 from audit.target import Target
 
 SCHEMA_VERSION = 2
-LEAF_TYPE = f"poolwarden.event/{SCHEMA_VERSION}"
 REASON_LIMIT = 2_000
 NAME_LIMIT = 500
 LEAF_LIMIT = 64 * 1024

@@ -17,6 +17,7 @@ from audit.forms import EraseForm, ExportForm, FilterForm, SaveFilterForm
 from audit.models import Event, SavedFilter
 from audit.permissions import ERASE, VIEW, allowed, require, who_can_grant
 from audit.recorder import AuditError
+from audit.selectors import Filters
 from audit.views.reading import event_or_404, query_of, timeline_page
 from controlplane.actors import actor_of
 from controlplane.http import safe_next
@@ -34,16 +35,17 @@ def request_checkpoint(request: HttpRequest) -> HttpResponse:
 def new_export(request: HttpRequest) -> HttpResponse:
     """Ask for a file of what the filters in the address match."""
     actor, form, narrowed = actor_of(request), ExportForm(_posted(request)), FilterForm(request.GET)
-    if request.method != "POST" or not narrowed.is_valid():
+    readable = narrowed.is_valid()
+    filters = narrowed.filters() if readable else Filters()
+    if request.method != "POST":
         require(actor, VIEW)
-    if not narrowed.is_valid():
-        return render(request, "audit/export_new.html", {"unreadable": True}, status=400)
-    filters = narrowed.filters()
-    if request.method == "POST" and _done(
+    elif (readable or not allowed(actor, VIEW)) and _done(
         actor, VIEW, form, lambda data: operations.request_export(actor=actor, filters=filters, **data)
     ):
         messages.success(request, "The export is asked for. Its progress is shown here.")
         return redirect("audit:exports")
+    if not readable:
+        return render(request, "audit/export_new.html", {"unreadable": True}, status=400)
     context = {"form": form, "filters": filters.as_dict(), "query": query_of(request)}
     return render(request, "audit/export_new.html", context, status=422 if form.errors else 200)
 
