@@ -8,7 +8,7 @@ One thing is left alone: a config that is newer than the database's and signed b
 that was restored, and the broker holds the only copy (docs/runbooks/config-refused.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -95,10 +95,11 @@ class Repair:
             for pool in pools
             if pool.published_number or pool.generation
         }
-        envelopes = ConfigVersion.objects.filter(pool__in=pools, number=F("pool__published_number"))
+        # Of no other pools: one that was published first between two of the queries is the next look's.
+        envelopes = ConfigVersion.objects.filter(pool__uid__in=wanted, number=F("pool__published_number"))
         for uid, number, envelope in envelopes.values_list("pool__uid", "number", "envelope"):
             wanted[str(uid)] = replace(wanted[str(uid)], config=number, config_envelope=bytes(envelope or b""))
-        for command in _newest_commands(pools):
+        for command in _newest_commands(wanted):
             there = wanted[str(command.pool.uid)]
             envelope = self._run_envelope(command)
             wanted[str(command.pool.uid)] = replace(there, generation=command.generation, run_envelope=envelope)
@@ -128,8 +129,9 @@ class Repair:
         )
 
 
-def _newest_commands(pools: QuerySet[Pool]) -> QuerySet[RunCommand]:
-    return RunCommand.objects.filter(pool__in=pools, generation=F("pool__generation")).select_related("pool")
+def _newest_commands(uids: Iterable[str]) -> QuerySet[RunCommand]:
+    newest = RunCommand.objects.filter(pool__uid__in=uids, generation=F("pool__generation"))
+    return newest.select_related("pool")
 
 
 def _altered(there: Desired, desired: Desired) -> bool:
