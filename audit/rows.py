@@ -230,7 +230,7 @@ def sketch(proof: Inclusion) -> Sketch:
     x, y = 131, 20
     dots, lines = [Dot(x, y, "root", "start", True)], []
     for number, (side, _) in enumerate(steps):
-        reach = (48, 32, 28)[number]
+        reach = (34, 24, 20)[number]  # so that a label fits beside the outermost dot
         ahead, aside = (x + reach, x - reach) if side == "left" else (x - reach, x + reach)
         lines += [(x, y, aside, y + 36, False), (x, y, ahead, y + 36, True)]
         x, y = ahead, y + 36
