@@ -1,48 +1,20 @@
-"""Every write of the auditor's own, one verb a function. None of them touches an event.
+"""Every write of the auditor's own, one verb a function. None of them touches an event."""
 
-Each checks its permission and records its event in the transaction of its change; a denial is recorded in one of its
-own, after the refused change has rolled back.
-"""
-
-import functools
-from collections.abc import Callable
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from audit.actor import Actor
 from audit.exporter import target_of
 from audit.models import CheckpointRequest, Event, Export, ExportKind, ExportState, Personal, SavedFilter
-from audit.permissions import ERASE, VIEW, Denied, require
-from audit.recorder import REASON_LIMIT, AuditError, record, record_denied
+from audit.operation import operation
+from audit.permissions import ERASE, LOG, VIEW, require
+from audit.recorder import AuditError, record
 from audit.selectors import Filters
 from audit.target import Target
 
-LOG = Target(kind="log", id="", name="audit log")
 FILTERS_EACH = 100
 UNFINISHED_EACH = 5
-
-
-def operation[**P, R](action: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a verb whose event is ``action``: one transaction around it, and a denial recorded after it."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            actor = kwargs["actor"]
-            assert isinstance(actor, Actor)
-            try:
-                with transaction.atomic():
-                    return function(*args, **kwargs)
-            except Denied as denied:
-                reason = str(kwargs.get("reason", ""))[:REASON_LIMIT].replace("\x00", "")
-                record_denied(actor=actor, action=action, target=LOG, permission=denied.permission, reason=reason)
-                raise
-
-        return run
-
-    return decorate
 
 
 @operation("audit.export_requested")

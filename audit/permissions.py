@@ -4,20 +4,26 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 
 from audit.actor import Actor
+from audit.target import Target
 
 VIEW = "audit.view_event"
 ERASE = "audit.erase_personal"
 _NEEDED_FOR = {VIEW: "Reading the audit log", ERASE: "Erasing personal values"}
 
 
-class Denied(PermissionDenied):
-    """The actor lacks ``permission``. The message also says who can grant it."""
+LOG = Target(kind="log", id="", name="audit log")
 
-    def __init__(self, permission: str) -> None:
-        super().__init__(
-            f"{_NEEDED_FOR[permission]} needs the permission {permission}. {who_can_grant()} can grant it."
-        )
+
+class Denied(PermissionDenied):
+    """The actor lacks ``permission`` on ``target``. The message also says who can grant it."""
+
+    def __init__(self, permission: str, target: Target = LOG) -> None:
+        super().__init__(permission)
         self.permission = permission
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{_NEEDED_FOR[self.permission]} needs the permission {self.permission}. {who_can_grant()} can grant it."
 
 
 def allowed(actor: Actor, permission: str) -> bool:

@@ -10,10 +10,13 @@ from django.db import transaction
 from django.db.models import QuerySet
 from guardian.shortcuts import get_objects_for_user
 
+import audit.permissions
 from audit.actor import Actor, system_actor
 from audit.recorder import record
 from audit.target import Target
 from pools.models import Pool, PoolGroupPermission, Team
+
+SITE = Target(kind="site", id="", name="Poolwarden")
 
 VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
 CONTROL, SCALE = "control_pool", "scale_pool"
@@ -46,12 +49,11 @@ GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-class Denied(Exception):
+class Denied(audit.permissions.Denied):
     """The actor lacks ``permission`` on ``pool`` (None: a permission that concerns no pool)."""
 
     def __init__(self, permission: str, pool: Pool | None = None) -> None:
-        super().__init__(permission)
-        self.permission = permission
+        super().__init__(permission, pool.target if pool else SITE)
         self.pool = pool
 
     def __str__(self) -> str:

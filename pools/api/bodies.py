@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 
+from audit.recorder import REASON_LIMIT
 from pools.models import Criticality
-from pools.operations.base import MAX_REASON
 from pools.operations.dead_letters import MAX_IDS
 
 EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
@@ -25,7 +25,7 @@ def _not_yet(value: object) -> None:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Reason = Annotated[Text, Field(max_length=MAX_REASON, description="why; it goes into the audit log")]
+Reason = Annotated[Text, Field(max_length=REASON_LIMIT, description="why; it goes into the audit log")]
 Seen = Annotated[int | None, Field(ge=0)]
 NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=None), Field(description="not supported yet")]
 

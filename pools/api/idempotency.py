@@ -7,10 +7,10 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from pydantic import BaseModel
 
+from audit.operation import one_transaction
 from pools.api.auth import actor
 from pools.api.rendering import as_json
 from pools.models import IdempotencyKey
-from pools.operations.base import one_transaction
 from pools.operations.errors import Refused
 
 MAX_KEY = 200

@@ -10,11 +10,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from audit.permissions import Denied as LogDenied
+from audit.permissions import Denied
 from audit.proofs import NoSuchTree
 from audit.recorder import AuditError
 from pools.operations.errors import Conflict, Refused
-from pools.permissions import Denied
 from pools.selectors.dead_letters import FilterError
 from pools.spec import SpecError
 
@@ -64,7 +63,6 @@ def install_problems(api: NinjaAPI) -> None:
         api.add_exception_handler(kind, handler)
 
     on(Denied, lambda e: problem(403, str(e), permission=e.permission))
-    on(LogDenied, lambda e: problem(403, str(e), permission=e.permission))
     on(NoSuchTree, lambda e: field_problem(e.field, e.message))
     on(PermissionDenied, lambda e: problem(403, str(e)))
     on(Refused, _refused)

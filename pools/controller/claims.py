@@ -8,7 +8,6 @@ from django.conf import settings
 
 from audit.actor import system_actor
 from audit.recorder import record
-from audit.target import Target
 from pools.broker.console_queue import QUEUE as CONSOLE_QUEUE
 from pools.controller.lease import LeaderLease
 from pools.models import Criticality, Pool, PoolKind, Team
@@ -77,7 +76,7 @@ def _make_pool(kind: PoolKind, alias: str, lease: LeaderLease) -> None:
         record(
             actor=system_actor("controller"),
             action="pool.attached",
-            target=Target(kind="pool", id=str(pool.uid), name=pool.slug, pool=pool.slug),
+            target=pool.target,
             after={"broker": alias, "team": pool.team.slug},
         )
 

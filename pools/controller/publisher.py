@@ -16,7 +16,6 @@ from django.utils import timezone
 
 from audit.actor import system_actor
 from audit.recorder import record
-from audit.target import Target
 from pools.broker.connection import get_broker
 from pools.broker.publish import publish_config, publish_run
 from pools.controller.lease import LeaderLease
@@ -159,7 +158,7 @@ class Publisher:
         record(
             actor=system_actor("controller"),
             action="config.signed",
-            target=Target(kind="pool", id=str(pool.uid), name=pool.slug, pool=pool.slug),
+            target=pool.target,
             detail={
                 "version": version.number,
                 "payload_sha256": version.payload_sha256,

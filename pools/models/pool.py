@@ -4,6 +4,8 @@ import uuid
 
 from django.db import models
 
+from audit.target import Target
+
 
 class Team(models.Model):
     """The people who own objects. Roles are Django groups named ``<team>:<role>``."""
@@ -76,6 +78,11 @@ class Pool(models.Model):
     @property
     def is_managed(self) -> bool:
         return self.kind == PoolKind.MANAGED
+
+    @property
+    def target(self) -> Target:
+        """What an event about this pool is about."""
+        return Target(kind="pool", id=str(self.uid), name=self.slug, pool=self.slug)
 
 
 class RunCommand(models.Model):

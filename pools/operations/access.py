@@ -3,10 +3,11 @@
 from django.contrib.auth.models import User
 
 from audit.actor import Actor
+from audit.operation import operation
 from audit.recorder import record
 from audit.target import Target
 from pools.models import Team
-from pools.operations.base import clean_reason, operation
+from pools.operations.base import clean_reason
 from pools.operations.errors import Refused
 from pools.permissions import ROLE_GRANTS, require_globally, role_group
 

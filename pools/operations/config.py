@@ -3,9 +3,10 @@
 from django.utils import timezone
 
 from audit.actor import Actor
+from audit.operation import operation
 from audit.recorder import record
 from pools.models import ConfigState, ConfigVersion, Pool, PoolKind, SecretReference
-from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
+from pools.operations.base import append_outbox, clean_reason, expect, locked
 from pools.operations.errors import Refused
 from pools.permissions import CONFIG, require, visible_pools
 from pools.selectors.config import newest_spec, spec_of
@@ -59,7 +60,7 @@ def config_renew(*, actor: Actor, pool: Pool) -> ConfigVersion:
         raise Refused("", f"{pool.slug} has no config to renew.")
     message = f"Renewed: the signature of v{pool.config_number} was about to expire"
     version = add_version(actor=actor, pool=pool, spec=spec, message=message, restored_from=pool.config_number)
-    record(actor=actor, action="config.renewed", target=pool_target(pool), after={"version": version.number})
+    record(actor=actor, action="config.renewed", target=pool.target, after={"version": version.number})
     return version
 
 
@@ -90,7 +91,7 @@ def add_version(
     record(
         actor=actor,
         action="config.published",
-        target=pool_target(pool),
+        target=pool.target,
         before={change.path: change.before for change in changes} if previous else None,
         after={change.path: change.after for change in changes},
         reason=message,

@@ -9,10 +9,11 @@ from django.db.models.functions import Collate, RowNumber
 from django.utils import timezone
 
 from audit.actor import Actor
+from audit.operation import operation
 from audit.recorder import record
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.operation import TRANSITIONS
-from pools.operations.base import append_outbox, clean_reason, operation
+from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters

@@ -7,9 +7,10 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from audit.actor import Actor
+from audit.operation import operation
 from audit.recorder import record
 from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand, RunState, Team
-from pools.operations.base import append_outbox, clean_reason, expect, locked, operation, pool_target
+from pools.operations.base import append_outbox, clean_reason, expect, locked
 from pools.operations.config import add_version
 from pools.operations.errors import Refused
 from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
@@ -53,7 +54,7 @@ def pool_create(
     _validate(pool)
     pool.save()
     grant_team(pool)
-    record(actor=actor, action="pool.created", target=pool_target(pool), after=_described(pool) | {"team": team.slug})
+    record(actor=actor, action="pool.created", target=pool.target, after=_described(pool) | {"team": team.slug})
     add_version(actor=actor, pool=pool, spec=spec, message=message or "First version")
     return pool
 
@@ -81,7 +82,7 @@ def pool_change(
         return pool
     pool.revision += 1
     pool.save()
-    record(actor=actor, action="pool.changed", target=pool_target(pool), before=before, after=after)
+    record(actor=actor, action="pool.changed", target=pool.target, before=before, after=after)
     return pool
 
 
@@ -123,7 +124,7 @@ def pool_scale(
     record(
         actor=actor,
         action="pool.scaled",
-        target=pool_target(pool),
+        target=pool.target,
         before={"workers": current.workers},
         after={"workers": workers, "version": version.number},
         reason=reason,
@@ -157,7 +158,7 @@ def _command(
     record(
         actor=actor,
         action=action,
-        target=pool_target(pool),
+        target=pool.target,
         before={"run_state": before},
         after={"run_state": str(state), "generation": pool.generation},
         reason=reason,

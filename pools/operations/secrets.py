@@ -6,10 +6,11 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from audit.actor import Actor
+from audit.operation import operation
 from audit.recorder import record
 from audit.target import Target
 from pools.models import Pool, SecretReference, Team
-from pools.operations.base import clean_reason, expect, operation
+from pools.operations.base import clean_reason, expect
 from pools.operations.errors import Refused
 from pools.permissions import require_for_team
 from pools.selectors.config import newest_spec

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from django.contrib import messages
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -12,7 +12,6 @@ from django.shortcuts import redirect
 from audit.recorder import AuditError
 from controlplane.http import safe_next
 from pools.operations.errors import Conflict, Refused
-from pools.permissions import Denied
 
 
 class Page(Protocol):
@@ -41,8 +40,6 @@ def act[T](
         return otherwise(status=422)
     try:
         value = run(form.cleaned_data)
-    except Denied as denied:
-        raise PermissionDenied(str(denied)) from denied
     except ObjectDoesNotExist as gone:
         raise Http404 from gone
     except Conflict as conflict:
