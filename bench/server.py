@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from unittest.mock import patch
 
 import redis
 from redis.connection import Connection
@@ -87,7 +86,10 @@ def _sends() -> Iterator[list[int]]:
 
     def counting(self: Connection, command: object, check_health: bool = True) -> None:
         sent.append(1)
-        send(self, command, check_health)  # type: ignore[no-untyped-call]
+        send(self, command, check_health)
 
-    with patch.object(Connection, "send_packed_command", counting):
+    Connection.send_packed_command = counting
+    try:
         yield sent
+    finally:
+        Connection.send_packed_command = send
