@@ -4,10 +4,11 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST := $(BIN)/pytest -n $(WORKERS)
-# What a page looks like does not depend on the database: test_axe and test_live run once, on SQLite.
-ON_POSTGRES := $(addprefix tests/acceptance/test_,story.py pool_story.py bad_input.py kill.py up.py)
+# What touches no database is run once, with SQLite: so is how pages look, and what people type into them.
+WITHOUT_DATABASE := $(addprefix --ignore tests/,unit broker runtime demo docs)
+ON_POSTGRES := $(addprefix tests/acceptance/test_,story.py pool_story.py kill.py up.py)
 
 .PHONY: help demo test test-sqlite test-postgres check bench chaos lock
 
@@ -22,11 +23,11 @@ test: test-sqlite test-postgres ## Run every test, on SQLite and on PostgreSQL
 # Installations are started and killed in tests/acceptance: that needs the machine for itself.
 test-sqlite: $(STAMP)
 	$(PYTEST) --ignore tests/acceptance
-	$(BIN)/pytest tests/acceptance
+	$(PYTEST) tests/acceptance
 
 test-postgres: $(STAMP)
-	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance
-	$(BIN)/python -m tests.support.postgres $(BIN)/pytest $(ON_POSTGRES)
+	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance $(WITHOUT_DATABASE)
+	$(BIN)/python -m tests.support.postgres $(PYTEST) $(ON_POSTGRES)
 
 check: $(STAMP) ## The static gate: format, lint, types, layers, templates, migrations
 	$(BIN)/ruff format --check .

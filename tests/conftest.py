@@ -28,19 +28,19 @@ settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 from tests.support.valkey import ValkeyServer, free_port
 
 
-class OneHomeForAcceptance(LoadScopeScheduling):
-    """Spreads single tests over the processes, but keeps the acceptance tests, which share installations, in one.
+class OneHomeForEachFile(LoadScopeScheduling):
+    """Spreads single tests over the processes, but keeps a file of acceptance tests, which share installations, in one.
 
-    They begin first. (The plugin's own groups do not reach the scheduler under this version of pytest.)
+    (The plugin's own groups do not reach the scheduler under this version of pytest.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "acceptance" if nodeid.startswith("tests/acceptance/") else nodeid
+        return nodeid.split("::")[0] if nodeid.startswith("tests/acceptance/") else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return OneHomeForAcceptance(config, log)
+    return OneHomeForEachFile(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -85,7 +85,8 @@ def produce(feeds: list[Feed], max_waiting: int, every: float, stop: threading.E
 def main() -> None:
     parser = argparse.ArgumentParser(description="Enqueue the standard library's modules as RQ jobs.")
     parser.add_argument("--redis", default=os.environ.get("POOLWARDEN_REDIS_URL", "redis://127.0.0.1:6379/0"))
-    parser.add_argument("--max-waiting", type=int, default=400, help="never more waiting jobs than this in a queue")
+    waiting = os.environ.get("POOLWARDEN_DEMO_WAITING", "400")
+    parser.add_argument("--max-waiting", type=int, default=waiting, help="never more waiting jobs than this in a queue")
     parser.add_argument("--every", type=float, default=2.0, help="seconds between two rounds of feeding")
     options = parser.parse_args()
 

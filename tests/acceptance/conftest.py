@@ -24,9 +24,9 @@ expect.set_options(timeout=15_000)
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Tests that use it share one and leave it running: all of them run in one process (``OneHomeForAcceptance``)."""
+    """Tests that use it share one and leave it running: a file of them runs in one process."""
     home = tmp_path_factory.mktemp("demo") / "home"
-    installation = Installation(home, extra=own_database(home))
+    installation = Installation(home, extra=own_database())
     installation.start(timeout=150)
     yield installation
     assert installation.stop() == 0, installation.report()
@@ -36,7 +36,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """For what is killed, tampered with and abused. It must always recover."""
     home = tmp_path_factory.mktemp("victim") / "home"
-    installation = Installation(home, extra=own_database(home))
+    installation = Installation(home, extra=own_database())
     installation.start(timeout=150)
     yield installation
     assert installation.stop() == 0, installation.report()

@@ -79,7 +79,7 @@ def test_the_auditor_finds_who_did_what_to_what_and_why(people: People, requeued
     wanted.get_by_role("button", name="Show matching events").click()
     events = panel(page, "Timeline").locator("li")
     wait_reloading(page, lambda: events.count() == 1 and events.get_by_role("link").count() == 1, "the event's place")
-    expect(events).to_contain_text(f"{requeued.count:,} dead letters")
+    expect(events).to_contain_text(f"{requeued.count:,} dead letter")
     events.get_by_role("link").click()
     event = page.get_by_role("article")
     expect(event.get_by_role("heading", level=2)).to_contain_text("oncall")
@@ -94,7 +94,7 @@ def test_the_auditor_finds_who_did_what_to_what_and_why(people: People, requeued
         expect(event.locator(f"dt:text-is('{term}') + dd")).to_contain_text(fact)
 
     page.goto(f"/audit/?q=fixed&target=operation+{operation}&action=operation.requeue_ended")
-    expect(panel(page, "Timeline").locator("li")).to_contain_text(f"requeued {requeued.count:,} dead letters")
+    expect(panel(page, "Timeline").locator("li")).to_contain_text(f"requeued {requeued.count:,} dead letter")
 
 
 def test_on_call_needs_no_mouse(people: People) -> None:

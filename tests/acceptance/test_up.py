@@ -31,27 +31,32 @@ def refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     assert all(word in done.stderr for word in words), done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_starts_says_so_and_ends_with_its_children(tmp_path: Path, number: int) -> None:
+def test_it_starts_says_so_and_ends_with_its_children(tmp_path: Path) -> None:
+    """Twice in one home, ended by either signal: the second start keeps everything."""
     home, checkout, temporary = tmp_path / "home", tmp_path / "checkout", tmp_path / "temporary"
     for folder in ("controlplane", "pools", "audit", "templates", "static", "deploy"):
         shutil.copytree(ROOT / folder, checkout / folder)
     shutil.copy(ROOT / "manage.py", checkout)
     temporary.mkdir()
-    installation = Installation(home, root=checkout, extra=own_database(home) | {"TMPDIR": str(temporary)})
-    before = files(checkout)
-    installation.start()
-    try:
-        assert f"ready: http://127.0.0.1:{installation.port}/" in installation.lines
-        wait_for(lambda: any("oncall" in line for line in installation.lines), message="the table of accounts")
-        installation.child("pools/runtime/launch.py")
-        family = installation.descendants()
-        assert len(family) >= 8, family
-    finally:
-        assert installation.stop(number, timeout=10) == 0
-    assert {pid: command for pid, command in family.items() if still_runs(pid)} == {}
-    assert files(checkout) == before
-    assert files(temporary) == set()
+    extra = own_database() | {"TMPDIR": str(temporary)}
+    before, kept = files(checkout), []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        installation = Installation(home, root=checkout, extra=extra)
+        installation.start()
+        try:
+            assert f"ready: http://127.0.0.1:{installation.port}/" in installation.lines
+            wait_for(lambda i=installation: any("oncall" in line for line in i.lines), message="the table of accounts")
+            installation.child("pools/runtime/launch.py")
+            family = installation.descendants()
+            assert len(family) >= 8, family
+            refused(up(home, "--demo", "--port", str(free_port())), "POOLWARDEN_HOME", "another")
+        finally:
+            assert installation.stop(number, timeout=10) == 0
+        assert {pid: command for pid, command in family.items() if still_runs(pid)} == {}
+        assert files(checkout) == before
+        assert files(temporary) == set()
+        kept.append(((home / "secret-key").read_bytes(), (home / "trust-root.json").read_bytes()))
+    assert kept[0] == kept[1]
 
 
 def files(folder: Path) -> set[Path]:
@@ -60,19 +65,6 @@ def files(folder: Path) -> set[Path]:
 
 def still_runs(pid: int) -> bool:
     return Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
-
-
-def test_a_second_start_keeps_everything(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    installation = Installation(home, extra=own_database(home))
-    installation.start()
-    installation.stop()
-    key, root = (home / "secret-key").read_text(), (home / "trust-root.json").read_bytes()
-    again = Installation(home, extra=installation.extra)
-    again.start()
-    again.stop()
-    assert (home / "secret-key").read_text() == key
-    assert (home / "trust-root.json").read_bytes() == root
 
 
 def test_demo_accounts_never_meet_the_network(tmp_path: Path) -> None:
@@ -99,16 +91,6 @@ def test_a_privileged_port_is_explained(tmp_path: Path) -> None:
     command = [*(drop if os.getuid() == 0 else []), sys.executable, "manage.py", "up", "--demo", "--port", "80"]
     done = subprocess.run(command, cwd=ROOT, env=clean_environ(tmp_path), capture_output=True, text=True, timeout=60)
     refused(done, "--port", "80 needs root rights")
-
-
-def test_a_second_up_in_the_same_home_is_refused(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    first = Installation(home, extra=own_database(home))
-    first.start()
-    try:
-        refused(up(home, "--demo", "--port", str(free_port())), "POOLWARDEN_HOME", "another")
-    finally:
-        first.stop()
 
 
 def test_an_unreadable_database_is_named(tmp_path: Path) -> None:

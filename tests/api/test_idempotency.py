@@ -80,7 +80,7 @@ def test_requests_at_the_same_time_have_one_effect(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.api.race", "6"],
         cwd=ROOT,
-        env=clean_environ(home, DJANGO_SETTINGS_MODULE="controlplane.settings", **kept, **own_database(home)),
+        env=clean_environ(home, DJANGO_SETTINGS_MODULE="controlplane.settings", **kept, **own_database()),
         capture_output=True,
         text=True,
         timeout=120,

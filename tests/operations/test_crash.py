@@ -16,7 +16,7 @@ PLACE = {"requeue": "once", "discard": "deleted"}
 def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
     """One process at a time; three processes at the same operation; a discard. Finished by django-rq's own worker."""
     scenarios = ["requeue:1", "requeue:3", "discard:1"]
-    more = own_database(tmp_path) | {"POOLWARDEN_REDIS_URL": valkey.url, "POOLWARDEN_LOG_LEVEL": "ERROR"}
+    more = own_database() | {"POOLWARDEN_REDIS_URL": valkey.url, "POOLWARDEN_LOG_LEVEL": "ERROR"}
     environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **more)
     command = [sys.executable, "-m", "tests.operations.crash_run", str(JOBS), str(KILLS), "seed", *scenarios]
     run = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)

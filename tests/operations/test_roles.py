@@ -50,7 +50,7 @@ def test_only_administrators_erase_and_auditors_only_read() -> None:
 
 def test_a_database_is_migrated_step_by_step(tmp_path: Path) -> None:
     """Whatever is migrated first, the hook after ``migrate`` finds its tables or leaves them alone."""
-    environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **own_database(tmp_path))
+    environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **own_database())
     for step in (["contenttypes"], ["audit", "0001"], ["pools", "0001"], []):
         command = [sys.executable, "manage.py", "migrate", "--verbosity=0", *step]
         done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)

@@ -1,7 +1,6 @@
 """A whole installation for acceptance tests: ``manage.py up --demo`` as a user would run it, in a home of its own."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 
@@ -19,18 +19,22 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# The browser and the tests need the machine as well: a job or two a second instead of as many as the workers can take.
+GENTLE = {"POOLWARDEN_DEMO_WAITING": "2"}
+
+
 def clean_environ(home: Path, **more: str) -> dict[str, str]:
     """The environment of a person who set nothing but the home folder."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("POOLWARDEN_", "DJANGO_", "PYTEST_", "RQ_"))}
-    return kept | {"POOLWARDEN_HOME": str(home)} | more
+    return kept | {"POOLWARDEN_HOME": str(home)} | GENTLE | more
 
 
-def own_database(home: Path) -> dict[str, str]:
+def own_database() -> dict[str, str]:
     """On a run with PostgreSQL, a database for this installation alone; nothing on a run with SQLite."""
     url = os.environ.get("POOLWARDEN_DATABASE_URL")
     if not url:
         return {}
-    name = re.sub(r"\W", "_", f"up_{home.parent.name}_{home.name}").lower()[-60:]
+    name = f"up_{uuid4().hex}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
     return {"POOLWARDEN_DATABASE_URL": url.rsplit("/", 1)[0] + "/" + name}
