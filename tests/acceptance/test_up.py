@@ -20,7 +20,7 @@ pytestmark = pytest.mark.acceptance
 def up(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "up", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=clean_environ(home, **extra), capture_output=True, text=True, timeout=60
+        command, cwd=ROOT, env=clean_environ(home, **extra), capture_output=True, text=True, timeout=150
     )
 
 
@@ -89,7 +89,7 @@ def test_a_privileged_port_is_explained(tmp_path: Path) -> None:
     """Also for root: without the capability, as in a container."""
     drop = [shutil.which("setpriv") or "setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"]
     command = [*(drop if os.getuid() == 0 else []), sys.executable, "manage.py", "up", "--demo", "--port", "80"]
-    done = subprocess.run(command, cwd=ROOT, env=clean_environ(tmp_path), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=clean_environ(tmp_path), capture_output=True, text=True, timeout=150)
     refused(done, "--port", "80 needs root rights")
 
 
