@@ -20,7 +20,6 @@ from rq.registry import FailedJobRegistry
 from bench.seed import seed
 from bench.server import Measured, measured, running_server
 from pools.broker.connection import Broker
-from pools.broker.failed_jobs import failed_ids
 from pools.broker.moves import CHUNK, requeue
 from pools.broker.sampler import take_sample
 
@@ -115,7 +114,7 @@ def django_rq(client: redis.Redis, port: int) -> Callable[[], object]:
 
 def compare_requeues(broker: Broker, client: redis.Redis, count: int) -> None:
     queue = max(take_sample(broker).queues, key=lambda found: found.failed).name
-    ids = failed_ids(broker, queue, 0, 2 * count - 1)
+    ids = [job_id.decode() for job_id in client.zrange(f"rq:failed:{queue}", 0, 2 * count - 1)]
     ours, theirs = ids[: len(ids) // 2], ids[len(ids) // 2 :]
     client.config_resetstat()
     fast = timed(lambda: [requeue(broker, [(job_id, queue) for job_id in part]) for part in parts(ours)])

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,16 +11,18 @@ from typing import Any
 from pools.broker import fields
 from pools.broker.connection import Broker
 from pools.broker.payload import PAYLOAD_LIMIT, RQ_CALL, called_function
-from pools.broker.pipelines import Command, Pipelines
-from pools.broker.tracebacks import parse_traceback
+from pools.broker.pipelines import Pipelines
+from pools.broker.scripts import script
+from pools.broker.tracebacks import Frame, parse_traceback
 
 TRACEBACK_LIMIT = 1_000_000
 """Bytes to which a stored traceback is unpacked: a few kilobytes can hold gigabytes."""
-SCAN_COUNT = 2000
 READ_LIMIT = 1000
-ROW = 4
+AT_ONCE, ROOM = 250, 1_000_000
+"""Jobs, and about so many bytes of results, that a script reads in one go: the broker serves nobody else meanwhile."""
 FAILED_RESULT = b"2"
 DEAD_STATES = ("failed", "stopped", "")
+NOTHING = zlib.compress(b"")
 
 HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at", "timeout"]
 HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
@@ -30,8 +32,8 @@ HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
 class FailedJob:
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
-    ``timeout`` in seconds, ``size`` the payload's bytes as stored. ``damaged`` says what could not be read ("" when
-    all could).
+    ``timeout`` in seconds, ``size`` the payload's bytes as stored, ``score`` its place in the failed registry or None,
+    ``packed`` the traceback as UTF-8, zlib-compressed. ``damaged`` says what could not be read ("": nothing).
     """
 
     job_id: str
@@ -40,6 +42,7 @@ class FailedJob:
     exc_type: str
     message: str
     traceback: str
+    frames: tuple[Frame, ...]
     created_at: datetime | None
     enqueued_at: datetime | None
     started_at: datetime | None
@@ -50,6 +53,8 @@ class FailedJob:
     expires_at: datetime | None
     status: str
     size: int
+    score: float | None
+    packed: bytes
     damaged: str = ""
 
     @property
@@ -65,52 +70,29 @@ class Missing:
     job_id: str
 
 
-def failed_ids(broker: Broker, queue: str, start: int, stop: int) -> list[str]:
-    """Ids of a queue's failed registry by rank, soonest to expire first; ``stop`` is included, -1 is the last."""
-    with broker.use() as client:
-        return [fields.text(job_id, 500) for job_id in client.zrange(broker.rq.failed(queue), start, stop)]
+def read_failed(broker: Broker, ids: Sequence[str], queues: Mapping[str, str]) -> list[FailedJob | Missing]:
+    """The jobs in the order of ``ids``: a round trip for ``AT_ONCE`` of them, or fewer when their results are large,
+    and one more when some hide their function behind a description.
 
-
-def scan_failed(broker: Broker, queue: str) -> dict[str, float]:
-    """Every failed job of a queue that has not expired → when it will (unix seconds; -1 never). Reads in chunks.
-
-    Entries that were there all the while are in the answer; those that came or went meanwhile may be.
-    """
-    found: dict[str, float] = {}
-    with broker.use() as client:
-        now = float(client.time()[0])
-        for job_id, expires in client.zscan_iter(broker.rq.failed(queue), count=SCAN_COUNT):
-            if expires < 0 or expires > now:
-                found[fields.text(job_id, 500)] = expires
-    return found
-
-
-def read_failed(broker: Broker, ids: Sequence[str]) -> list[FailedJob | Missing]:
-    """The jobs in the order of ``ids``: one round trip, two when some hide their function behind a description.
-
-    Raises ValueError for more than ``READ_LIMIT`` ids.
+    ``queues``: in which queue's failed registry each job lies, or may lie. Raises ValueError for more than
+    ``READ_LIMIT`` ids.
     """
     if len(ids) > READ_LIMIT:
         raise ValueError(f"at most {READ_LIMIT} jobs at a time")
     with broker.use() as client:
-        pipelines = Pipelines(client)
-        (seconds, _), *answers = pipelines.run(_read_commands(broker, ids))
-        rows = [answers[at : at + ROW] for at in range(0, len(answers), ROW)]
+        rows: list[list[Any]] = []
+        seconds = 0
+        while len(rows) < len(ids):
+            rest = ids[len(rows) : len(rows) + AT_ONCE]
+            jobs = [part for job_id in rest for part in (queues[job_id], job_id)]
+            args: list[str | int] = [broker.prefix, ROOM, len(HASH_FIELDS), *HASH_FIELDS, *jobs]
+            (seconds, _), *answers = script(client, "read")(args=args)
+            rows += answers
         unnamed = [at for at, row in enumerate(rows) if _hides_function(row) and _is_small(row)]
-        found = pipelines.run(("HGET", broker.rq.job(ids[at]), "data") for at in unnamed)
+        found = Pipelines(client).run(("HGET", broker.rq.job(ids[at]), "data") for at in unnamed)
     payloads = dict(zip(unnamed, found, strict=True))
-    now = datetime.fromtimestamp(seconds, UTC)
+    now = datetime.fromtimestamp(int(seconds), UTC)
     return [_failed_job(ids[at], row, payloads.get(at), now) for at, row in enumerate(rows)]
-
-
-def _read_commands(broker: Broker, ids: Iterable[str]) -> Iterable[Command]:
-    """``ROW`` commands a job, after the time."""
-    yield ("TIME",)
-    for job_id in ids:
-        yield ("HMGET", broker.rq.job(job_id), *HASH_FIELDS)
-        yield ("XREVRANGE", broker.rq.results(job_id), "+", "-", "COUNT", 1)
-        yield ("PTTL", broker.rq.job(job_id))
-        yield ("HSTRLEN", broker.rq.job(job_id), "data")
 
 
 def _hides_function(row: list[Any]) -> bool:
@@ -123,14 +105,15 @@ def _is_small(row: list[Any]) -> bool:
 
 
 def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> FailedJob | Missing:
-    raw, results, ttl, size = row
+    raw, results, ttl, score, size = row
     values = dict(zip(HASH_FIELDS, raw if isinstance(raw, list) else [None] * len(HASH_FIELDS), strict=True))
     if raw == [None] * len(HASH_FIELDS) and not size:
         return Missing(job_id)
-    result_id, result = results[0] if isinstance(results, list) and results else (None, {})
-    traceback, torn = _traceback(result or {}, values["exc_info"])
+    result_id, parts = results[0] if isinstance(results, list) and results else (None, [])
+    result = dict(zip(parts[::2], parts[1::2], strict=True))
+    traceback, packed, torn = _traceback(result, values["exc_info"])
     raised = parse_traceback(traceback)
-    failed_at = fields.stream_moment(result_id) if (result or {}).get(b"type") == FAILED_RESULT else None
+    failed_at = fields.stream_moment(result_id) if result.get(b"type") == FAILED_RESULT else None
     expires = fields.integer(ttl)
     return FailedJob(
         job_id=job_id,
@@ -139,6 +122,7 @@ def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> Fai
         exc_type=raised.exc_type,
         message=raised.message,
         traceback=traceback,
+        frames=raised.frames,
         created_at=fields.moment(values["created_at"]),
         enqueued_at=fields.moment(values["enqueued_at"]),
         started_at=fields.moment(values["started_at"]),
@@ -149,6 +133,8 @@ def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> Fai
         expires_at=now + timedelta(milliseconds=expires) if expires is not None and expires >= 0 else None,
         status=fields.text(values["status"], 20),
         size=fields.count(size),
+        score=float(score) if score else None,
+        packed=packed,
         damaged=_damage(raw, results, size, values) or torn,
     )
 
@@ -163,24 +149,27 @@ def _damage(raw: Any, results: Any, size: Any, values: dict[str, Any]) -> str:
     return "" if isinstance(results, list) else "the results' key holds something other than results"
 
 
-def _traceback(result: dict[bytes, bytes], exc_info: Any) -> tuple[str, str]:
-    """The printed traceback and what is wrong with it: from the newest result, or the hash, where RQ < 1.12 left it."""
-    stored = result.get(b"exc_string")
+def _traceback(result: dict[bytes, bytes], exc_info: Any) -> tuple[str, bytes, str]:
+    """The printed traceback, packed as well, and what is wrong with it: from the newest result, or the hash, where
+    RQ < 1.12 left it."""
+    stored, wrong = result.get(b"exc_string"), ""
     try:
-        if stored:
-            return unpack(base64.b64decode(stored, validate=True))
-        if isinstance(exc_info, bytes) and exc_info:
-            return unpack(exc_info)
+        packed = base64.b64decode(stored, validate=True) if stored else exc_info
+        if isinstance(packed, bytes) and packed:
+            raw, rest, wrong = _unpacked(packed)
+            text = fields.text(raw, TRACEBACK_LIMIT)
+            # What came is kept as it came when it is only that: packing takes longer than all the rest.
+            return text, packed if not (wrong or rest) and text.encode() == raw else zlib.compress(text.encode()), wrong
     except (binascii.Error, zlib.error) as error:
-        return "", f"the traceback cannot be unpacked: {error}"[:200]
-    return "", ""
+        wrong = f"the traceback cannot be unpacked: {error}"[:200]
+    return "", NOTHING, wrong
 
 
-def unpack(packed: bytes) -> tuple[str, str]:
-    """The text in zlib-compressed bytes, at most ``TRACEBACK_LIMIT`` bytes of it, and a word if it was cut."""
+def _unpacked(packed: bytes) -> tuple[bytes, bytes, str]:
+    """The bytes, what followed them, and a word if they were cut. Raises zlib.error."""
     unpacker = zlib.decompressobj()
     raw = unpacker.decompress(packed, TRACEBACK_LIMIT)
     cut = "the traceback was longer than 1 MB and is cut" if unpacker.unconsumed_tail else ""
     if not unpacker.eof and not cut:
         raise zlib.error("incomplete data")
-    return fields.text(raw, TRACEBACK_LIMIT), cut
+    return raw, unpacker.unused_data, cut

@@ -1,5 +1,6 @@
 """Raw broker values made safe: any bytes in, text, times and numbers out, never an exception, never unpickled."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ from redis.exceptions import ResponseError
 
 TEXT_LIMIT = 2000
 RQ_TIMES = ("%Y-%m-%dT%H:%M:%S.%fZ", "%Y-%m-%dT%H:%M:%SZ")
+USUAL_TIME = len("2026-11-22T02:31:00.000000Z")
 
 
 def text(raw: Any, limit: int = TEXT_LIMIT) -> str:
@@ -20,6 +22,9 @@ def text(raw: Any, limit: int = TEXT_LIMIT) -> str:
 def moment(raw: Any) -> datetime | None:
     """The time that RQ wrote, in UTC; None for nothing and for what is not a time."""
     value = text(raw, 40)
+    if len(value) == USUAL_TIME and value[10] == "T" and value[-1] == "Z":
+        with suppress(ValueError):
+            return datetime.fromisoformat(value)  # in a hundredth of what strptime takes
     for shape in RQ_TIMES:
         try:
             return datetime.strptime(value, shape).replace(tzinfo=UTC)
@@ -46,6 +51,8 @@ def stream_moment(raw: Any) -> datetime | None:
 
 def integer(raw: Any, default: int | None = None) -> int | None:
     """A whole number as RQ wrote it; ``default`` for anything else."""
+    if isinstance(raw, int):
+        return raw
     try:
         return int(text(raw, 30))
     except ValueError:

@@ -8,8 +8,9 @@ those) and the way the application got there. Pure. Changing any rule means a ne
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from pools.broker.tracebacks import Frame, parse_traceback
+from pools.broker.tracebacks import Frame
 
 VERSION = 1
 TITLE_LIMIT = 200
@@ -51,11 +52,11 @@ class Fingerprint:
     title: str
 
 
-def fingerprint(func: str, exc_type: str, message: str, traceback: str) -> Fingerprint:
-    """The cause of a failure, the same for every failure that differs only in its data."""
+def fingerprint(func: str, exc_type: str, message: str, frames: tuple[Frame, ...]) -> Fingerprint:
+    """The cause of a failure, the same for every failure that differs only in its data. ``frames`` outermost first."""
     short = exc_type.rpartition(".")[2]
     cause = normalised(message, keep_names=short in CODE_TYPES)
-    frame = None if short in NO_PLACE else _innermost(parse_traceback(traceback).frames)
+    frame = None if short in NO_PLACE else _innermost(frames)
     place = f"{_module(frame.path)}:{frame.function}" if frame else ""
     parts = "\0".join((str(VERSION), func, exc_type, cause, place))
     digest = hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()
@@ -63,6 +64,7 @@ def fingerprint(func: str, exc_type: str, message: str, traceback: str) -> Finge
     return Fingerprint(VERSION, digest, title if len(title) <= TITLE_LIMIT else title[: TITLE_LIMIT - 1] + GAP)
 
 
+@lru_cache(4000)
 def normalised(message: str, *, keep_names: bool = False) -> str:
     """The message in one line without its data: numbers, ids, quoted values, addresses and paths become gaps."""
     line = re.sub(QUOTED, lambda found: _quoted(found[0], keep_names), message[:2000])
@@ -78,8 +80,7 @@ def _quoted(value: str, keep_names: bool) -> str:
 
 
 def _innermost(frames: tuple[Frame, ...]) -> Frame | None:
-    own = [frame for frame in frames if not LIBRARY.search(frame.path)]
-    return own[-1] if own else None
+    return next((frame for frame in reversed(frames) if not LIBRARY.search(frame.path)), None)
 
 
 def _module(path: str) -> str:

@@ -7,12 +7,15 @@ framed with ``|`` and ``+``, which are taken off level by level. Pure: text in, 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
 MESSAGE_LIMIT = 1000
 TYPE_LIMIT = 300
 GROUP_DEPTH = 5
+STACK_KNOWN = 8_000
 
+CHAINED = "above exception"
 CHAIN = re.compile(
     r"^(?:During handling of the above exception, another exception occurred"
     r"|The above exception was the direct cause of the following exception):$",
@@ -23,7 +26,8 @@ GROUP_HEADER = f"Exception Group {HEADER}"
 GROUP_FRAME = re.compile(r"^  (?:\| ?|\+ )?")
 GROUP_START = "+-+--"
 GROUP_NEXT = "  +--"
-FRAME = re.compile(r'^  File "(?P<path>[^"]*)", line \d+(?:, in (?P<function>.+))?$')
+FRAME = re.compile(r'^  File "(?P<path>[^"\n]*)", line \d+(?:, in (?P<function>.+))?$', re.MULTILINE)
+NOT_INDENTED = re.compile(r"^(?! )[^\S\n]*\S", re.MULTILINE)
 EXCEPTION = re.compile(r"^(?P<type>[^\W\d][\w.<>]*)(?::(?: |$)(?P<message>.*))?$", re.DOTALL)
 PLAIN_EXCEPTION = re.compile(
     r"^(?P<type>[^\W\d][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)): (?P<message>.*)$", re.DOTALL
@@ -60,7 +64,7 @@ def parse_traceback(printed: str) -> Raised:
 
 
 def _parse(printed: str, depth: int) -> Raised:
-    section = CHAIN.split(printed)[-1].strip("\n")
+    section = (CHAIN.split(printed)[-1] if CHAINED in printed else printed).strip("\n")
     lines = section.split("\n")
     if lines[0] == f"  + {GROUP_HEADER}":
         lines = [GROUP_FRAME.sub("", line) for line in lines]
@@ -73,11 +77,19 @@ def _parse(printed: str, depth: int) -> Raised:
 
 def _section(lines: list[str]) -> Raised:
     """Frames, source lines and markers are indented; the exception begins at the first line that is not."""
-    inside = list(takewhile(lambda line: not line.strip() or line.startswith(" "), lines))
-    frames = tuple(
-        Frame(found["path"], found["function"]) for line in inside if (found := FRAME.match(line)) and found["function"]
-    )
-    return _named("\n".join(lines[len(inside) :]).strip(), frames)
+    printed = "\n".join(lines)
+    own = NOT_INDENTED.search(printed)
+    stack = printed[: own.start()] if own else printed
+    frames = _known_frames(stack) if len(stack) <= STACK_KNOWN else _frames(stack)
+    return _named(printed[len(stack) :].strip(), frames)
+
+
+def _frames(stack: str) -> tuple[Frame, ...]:
+    return tuple(Frame(found["path"], found["function"]) for found in FRAME.finditer(stack) if found["function"])
+
+
+_known_frames = lru_cache(2000)(_frames)
+"""A thousand failures of one cause differ in their message and not in where they happened."""
 
 
 def _named(printed: str, frames: tuple[Frame, ...]) -> Raised:

@@ -60,7 +60,9 @@ class Ingester:
                 _say_malformed(event, error)
                 continue
             facts[body.job_id] = Facts(body.queue, body.worker[:255], body.host[:255], body.config)
-        found = read_failed(broker, list(facts)) if facts else []
+        found = (
+            read_failed(broker, list(facts), {job_id: fact.queue for job_id, fact in facts.items()}) if facts else []
+        )
         absorb(self._lease, self._alias, [job for job in found if isinstance(job, FailedJob)], facts, read_at)
 
     def _report(self, events: Sequence[Event], last_id: str) -> None:

@@ -5,20 +5,19 @@ move in the transaction that moves the dead letter's state, here and in the oper
 """
 
 import threading
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 
-from django.db.models import F
-from django.db.models.functions import Greatest, Least
+from django.db import connection
 
 from pools.broker.failed_jobs import FailedJob
 from pools.broker.fingerprint import Fingerprint, fingerprint
+from pools.controller import bulk
 from pools.controller.claims import Claims, claims_for
 from pools.controller.lease import LeaderLease
-from pools.controller.sampling.changes import upsert
 from pools.models import (
     DeadLetter,
     DeadLetterDetail,
@@ -32,10 +31,6 @@ from pools.models import (
 
 _one_at_a_time = threading.Lock()
 """Two loops absorb; one after the other, neither can insert what the other is inserting."""
-
-LETTER_FIELDS = ["pool", "group", "state", "queue", "func", "exc_type", "message", "failed_at", "created_at"]
-LETTER_FIELDS += ["enqueued_at", "started_at", "expires_at", "worker", "host", "config_number", "attempts", "damaged"]
-LETTER_FIELDS += ["closed_at"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,37 @@ class _Tally:
         self.last = max(self.last or at, at)
 
 
+@dataclass(slots=True)
+class _Row:
+    """The columns of a dead letter to be written."""
+
+    broker: str
+    job_id: str
+    pool_id: int
+    group_id: int
+    queue: str
+    func: str
+    exc_type: str
+    message: str
+    failed_at: datetime
+    created_at: datetime | None
+    enqueued_at: datetime | None
+    started_at: datetime | None
+    expires_at: datetime | None
+    score: float | None
+    worker: str
+    host: str
+    config_number: int | None
+    attempts: int
+    damaged: str
+    state: str = DeadLetterState.OPEN.value
+    closed_at: datetime | None = None
+
+
+COLUMNS = [column.name for column in fields(_Row)]
+_values_of = attrgetter(*COLUMNS)
+
+
 @dataclass
 class _Batch:
     """One chunk on its way into the tables."""
@@ -72,7 +98,8 @@ class _Batch:
     facts: Mapping[str, Facts]
     read_at: datetime
     letters: dict[str, DeadLetter] = field(default_factory=dict)
-    written: list[DeadLetter] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
+    moved: list[DeadLetter] = field(default_factory=list)
     attempts: list[FailedAttempt] = field(default_factory=list)
     tallies: dict[int, _Tally] = field(default_factory=dict)
     hours: Counter[tuple[int, datetime]] = field(default_factory=Counter)
@@ -93,7 +120,7 @@ def absorb(
     dead = {job.job_id: job for job in jobs if job.is_dead or not job.status}
     if not dead:
         return 0
-    causes = {job.job_id: fingerprint(job.func, job.exc_type, job.message, job.traceback) for job in dead.values()}
+    causes = {job.job_id: fingerprint(job.func, job.exc_type, job.message, job.frames) for job in dead.values()}
     with _one_at_a_time:
         claims = claims_for(alias, {_queue(job, facts) for job in dead.values()}, lease)
         with lease.fenced():
@@ -101,7 +128,7 @@ def absorb(
             stored = DeadLetter.objects.select_for_update().filter(broker=alias, job_id__in=dead)
             batch.letters = {letter.job_id: letter for letter in stored.order_by("pk")}
             _absorb(batch, causes, claims)
-    return len(batch.written)
+    return len(batch.rows)
 
 
 def _absorb(batch: _Batch, causes: Mapping[str, Fingerprint], claims: Claims) -> None:
@@ -109,51 +136,68 @@ def _absorb(batch: _Batch, causes: Mapping[str, Fingerprint], claims: Claims) ->
     groups = _groups(batch, causes, pools)
     workers = _workers(batch)
     for job_id, job in batch.jobs.items():
-        pool = pools[job_id]
-        if pool is not None and _is_news(batch, job):
-            _take(batch, job, pool, groups[pool.pk, causes[job_id].digest], workers)
+        pool, letter = pools[job_id], batch.letters.get(job_id)
+        if pool is not None and _is_news(letter, job, batch.read_at):
+            _take(batch, job, letter, groups[pool.pk, causes[job_id].digest], workers)
+        elif letter is not None and job.score not in (None, letter.score):
+            letter.score = job.score
+            batch.moved.append(letter)
     _write(batch)
 
 
-def _is_news(batch: _Batch, job: FailedJob) -> bool:
+def _is_news(letter: DeadLetter | None, job: FailedJob, read_at: datetime) -> bool:
     """A job we do not know, that failed again, or that is back in its registry after we closed it."""
-    letter = batch.letters.get(job.job_id)
     if letter is None:
         return True
     if job.failed_at is not None and job.failed_at != letter.failed_at:
         return job.failed_at > letter.failed_at
-    return letter.state != DeadLetterState.OPEN and (letter.closed_at is None or letter.closed_at < batch.read_at)
+    return letter.state != DeadLetterState.OPEN and (letter.closed_at is None or letter.closed_at < read_at)
 
 
 def _take(
-    batch: _Batch, job: FailedJob, pool: Pool, group: FailureGroup, workers: Mapping[str, tuple[str, int | None]]
+    batch: _Batch,
+    job: FailedJob,
+    letter: DeadLetter | None,
+    group: FailureGroup,
+    workers: Mapping[str, tuple[str, int | None]],
 ) -> None:
-    letter = batch.letters.get(job.job_id) or DeadLetter(broker=batch.alias, job_id=job.job_id, attempts=0)
-    failed_at = job.failed_at or (letter.failed_at if letter.pk else batch.read_at)
-    if letter.pk is not None and letter.state == DeadLetterState.OPEN:
+    failed_at = job.failed_at or (letter.failed_at if letter else batch.read_at)
+    attempts = letter.attempts if letter else 0
+    if letter is not None and letter.state == DeadLetterState.OPEN:
         batch.tally(letter.group_id).opened -= 1
-    if letter.pk is None or failed_at != letter.failed_at:
-        if letter.pk is not None:
+    if letter is None or failed_at != letter.failed_at:
+        if letter is not None:
             batch.attempts.append(_attempt(letter))
-        letter.attempts += 1
+        attempts += 1
         batch.tally(group.pk).failure(failed_at)
         batch.hours[group.pk, failed_at.replace(minute=0, second=0, microsecond=0)] += 1
     batch.tally(group.pk).opened += 1
     facts = batch.facts[job.job_id]
-    letter.pool, letter.group, letter.queue = pool, group, _queue(job, batch.facts)
-    letter.state, letter.closed_at, letter.failed_at = DeadLetterState.OPEN, None, failed_at
-    letter.worker = facts.worker or job.worker
-    host, config = workers.get(letter.worker, ("", None))
-    letter.host, letter.config_number = facts.host or host, facts.config or config
-    _copy(letter, job)
-    batch.written.append(letter)
-
-
-def _copy(letter: DeadLetter, job: FailedJob) -> None:
-    letter.func, letter.exc_type = job.func[:500], job.exc_type[:300]
-    letter.message, letter.damaged = job.message[:1000], job.damaged[:200]
-    letter.created_at, letter.enqueued_at, letter.started_at = job.created_at, job.enqueued_at, job.started_at
-    letter.expires_at = job.expires_at
+    worker = facts.worker or job.worker
+    host, config = workers.get(worker, ("", None))
+    batch.rows.append(
+        _Row(
+            broker=batch.alias,
+            job_id=job.job_id,
+            pool_id=group.pool_id,
+            group_id=group.pk,
+            queue=_queue(job, batch.facts),
+            func=job.func[:500],
+            exc_type=job.exc_type[:300],
+            message=job.message[:1000],
+            failed_at=failed_at,
+            created_at=job.created_at,
+            enqueued_at=job.enqueued_at,
+            started_at=job.started_at,
+            expires_at=job.expires_at,
+            score=job.score,
+            worker=worker,
+            host=facts.host or host,
+            config_number=facts.config or config,
+            attempts=attempts,
+            damaged=job.damaged[:200],
+        )
+    )
 
 
 def _attempt(letter: DeadLetter) -> FailedAttempt:
@@ -209,41 +253,32 @@ def _workers(batch: _Batch) -> dict[str, tuple[str, int | None]]:
 
 
 def _write(batch: _Batch) -> None:
-    new = [letter for letter in batch.written if letter.pk is None]
-    known = [letter for letter in batch.written if letter.pk is not None]
-    DeadLetter.objects.bulk_create(new)
-    upsert(known, ["broker", "job_id"], LETTER_FIELDS)
+    bulk.write(DeadLetter, COLUMNS, [_values_of(row) for row in batch.rows], unique=["broker", "job_id"])
+    DeadLetter.objects.bulk_update(batch.moved, ["score"])
     FailedAttempt.objects.bulk_create(batch.attempts, ignore_conflicts=True)
-    details = [
-        DeadLetterDetail(dead_letter=letter, traceback=zlib.compress(batch.jobs[letter.job_id].traceback.encode()))
-        for letter in batch.written
-    ]
-    upsert(details, ["dead_letter"], ["traceback"])
-    _write_hours(batch.hours)
-    for group_id, tally in sorted(batch.tallies.items()):
-        _write_tally(group_id, tally)
+    written = DeadLetter.objects.filter(broker=batch.alias, job_id__in=[row.job_id for row in batch.rows])
+    details = [(pk, batch.jobs[job_id].packed) for job_id, pk in written.values_list("job_id", "pk")]
+    bulk.write(DeadLetterDetail, ["dead_letter_id", "traceback"], details, unique=["dead_letter_id"])
+    hours = [(group_id, hour, count) for (group_id, hour), count in sorted(batch.hours.items())]
+    bulk.write(FailureHour, ["group_id", "hour", "count"], hours, unique=["group_id", "hour"], adding=True)
+    _write_tallies(batch.tallies)
 
 
-def _write_hours(counts: Mapping[tuple[int, datetime], int]) -> None:
-    stored = FailureHour.objects.filter(
-        group__in={group_id for group_id, _ in counts}, hour__in={hour for _, hour in counts}
-    )
-    before = {(row.group_id, row.hour): row.count for row in stored}
+def _write_tallies(tallies: Mapping[int, _Tally]) -> None:
+    """In one go, and not group by group: a thousand failures may be of a thousand causes."""
+    least, greatest = ("LEAST", "GREATEST") if connection.vendor == "postgresql" else ("MIN", "MAX")
+    adapt = connection.ops.adapt_datetimefield_value
     rows = [
-        FailureHour(group_id=group_id, hour=hour, count=before.get((group_id, hour), 0) + count)
-        for (group_id, hour), count in counts.items()
+        (tally.opened, tally.failures, adapt(tally.first), adapt(tally.last), group_id)
+        for group_id, tally in sorted(tallies.items())
     ]
-    upsert(rows, ["group", "hour"], ["count"])
-
-
-def _write_tally(group_id: int, tally: _Tally) -> None:
-    changes: dict[str, object] = {
-        "open_count": F("open_count") + tally.opened,
-        "total_count": F("total_count") + tally.failures,
-    }
-    if tally.first is not None and tally.last is not None:
-        changes |= {"first_seen": Least("first_seen", tally.first), "last_seen": Greatest("last_seen", tally.last)}
-    FailureGroup.objects.filter(pk=group_id).update(**changes)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {FailureGroup._meta.db_table} SET open_count = open_count + %s, total_count = total_count + %s,"  # noqa: S608
+            f" first_seen = {least}(first_seen, COALESCE(%s, first_seen)),"
+            f" last_seen = {greatest}(last_seen, COALESCE(%s, last_seen)) WHERE id = %s",
+            rows,
+        )
 
 
 def _queue(job: FailedJob, facts: Mapping[str, Facts]) -> str:

@@ -1,122 +1,135 @@
 """Reconciles dead letters with RQ's failed registries: they are the truth, and hold stock workers' failures too."""
 
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import batched
-from typing import NamedTuple
 
-from django.db.models import Count
+from django.db.models import Q
 from django.utils import timezone
 
+from pools.broker import failed_registry
 from pools.broker.connection import Broker, get_broker
-from pools.broker.failed_jobs import FailedJob, Missing, read_failed, scan_failed
+from pools.broker.failed_registry import Sign, Span
+from pools.controller.books import CHUNK, Books, Letter
+from pools.controller.differences import differences
 from pools.controller.lease import LeaderLease
-from pools.controller.read_model import Facts, absorb
-from pools.models import BrokerState, DeadLetter, DeadLetterState, QueueState
+from pools.models import BrokerState, QueueState
 
-CHUNK = 1000
+TURN = 20_000
+"""Jobs that are indexed in one tick, about: then the queues and the clock are looked at anew."""
 FULL_EVERY = 60.0
-
-type Counts = tuple[int, int]
-
-
-class Letter(NamedTuple):
-    """An open dead letter."""
-
-    pk: int
-    failed_at: datetime
 
 
 @dataclass
 class Look:
-    """The last look at a queue: when, the counts after it, and each job's score, which changes when it fails again."""
+    """The last whole look at a queue: when it began, and the registry's sign then."""
 
     at: float
-    counts: Counts
-    scores: dict[str, float]
+    sign: Sign | None
 
 
 class Scanner:
-    """Looks at a queue when the count of its registry and that of its open dead letters differ in a new way, or when
-    the last look is a minute old.
+    """Looks for differences in a queue when its registry shows a new sign, or when the last look is a minute old.
+
+    Beside that each tick compares a thousand entries and a thousand letters, in turn, for what left the counts equal.
     """
 
     name = "scanner"
-    interval = 5.0
+    interval = 2.0
 
     def __init__(self, lease: LeaderLease, alias: str = "default") -> None:
         self._lease = lease
         self._alias = alias
         self._looks: dict[str, Look] = {}
+        self._queues: list[str] = []
+        self._queues_at = -FULL_EVERY
+        self._entries: Iterator[tuple[str, list[str]]] = iter(())
+        self._letters_at = 0
 
     def tick(self) -> bool:
         broker = get_broker(self._alias)
-        for queue, counts in self._counts().items():
-            if self._is_due(queue, counts):
-                scores = self._reconcile(broker, queue)
-                self._looks[queue] = Look(time.monotonic(), self._counts(queue).get(queue, (0, 0)), scores)
+        books = Books(self._lease, broker)
+        queues = self._known_queues(books)
+        signs = failed_registry.signs(broker, queues)
+        room = TURN
+        for queue in queues:
+            began = time.monotonic()
+            if self._is_due(queue, signs.get(queue)):
+                room = self._look(broker, books, queue, room)
+                if room <= 0:
+                    return True
+                self._looks[queue] = Look(began, signs.get(queue))
+        self._compare_entries(broker, books, list(signs))
+        self._compare_letters(broker, books)
         BrokerState.objects.filter(alias=self._alias).update(scanned_at=timezone.now())
         return False
 
-    def _is_due(self, queue: str, counts: Counts) -> bool:
+    def _known_queues(self, books: Books) -> list[str]:
+        """Those that the sampler saw, and those with open letters, which are asked for once a minute."""
+        if time.monotonic() - self._queues_at >= FULL_EVERY:
+            self._queues = list(books.open().order_by().values_list("queue", flat=True).distinct())
+            self._queues_at = time.monotonic()
+        sampled = QueueState.objects.filter(broker=self._alias).values_list("name", flat=True)
+        return sorted({*self._queues, *sampled})
+
+    def _is_due(self, queue: str, sign: Sign | None) -> bool:
         last = self._looks.get(queue)
-        if counts == (0, 0):
-            return False
-        if last is None or time.monotonic() - last.at > FULL_EVERY:
-            return True
-        # Counts that differ and stay: entries without a record, which RQ itself will sweep.
-        return counts[0] != counts[1] and counts != last.counts
+        return last is None or sign != last.sign or time.monotonic() - last.at >= FULL_EVERY
 
-    def _counts(self, queue: str | None = None) -> dict[str, Counts]:
-        """Queue → jobs that the sampler saw in its registry, and open dead letters."""
-        only = {"name": queue} if queue else {}
-        failed = dict(QueueState.objects.filter(broker=self._alias, **only).values_list("name", "failed"))
-        letters = DeadLetter.objects.filter(broker=self._alias, state=DeadLetterState.OPEN)
-        if queue:
-            letters = letters.filter(queue=queue)
-        known = dict(letters.values_list("queue").annotate(Count("pk")).order_by())
-        return {name: (failed.get(name, 0), known.get(name, 0)) for name in failed.keys() | known.keys()}
+    def _look(self, broker: Broker, books: Books, queue: str, room: int) -> int:
+        """Enter what the broker has more, then close what it has no longer. Returns what is left of ``room``: nothing,
+        when it did not come to its end."""
+        now = failed_registry.now(broker)
+        letters, gone = books.open(queue=queue), dict[str, Letter]()
+        live = failed_registry.live_spans(now)
+        for span, entries, count in differences(broker, queue, live, lambda span: letters.filter(_in(span)).count()):
+            known = books.letters(letters.filter(_in(span))) if count else {}
+            for offset in range(0, entries, CHUNK):
+                found = failed_registry.entries_in(broker, queue, span, offset, CHUNK)
+                new = _unknown(found, known)
+                books.enter(queue, new)
+                room -= len(new)
+                if room <= 0:
+                    return 0
+            gone |= known
+        expired_or_unplaced = Q(score__gte=0, score__lte=now) | Q(score=None)
+        gone |= books.letters(letters.filter(expired_or_unplaced)[:TURN])
+        books.settle(queue, gone)
+        return room
 
-    def _reconcile(self, broker: Broker, queue: str) -> dict[str, float]:
-        # The open letters first: one that is opened while we scan must not look as if it had vanished.
-        known = self._open_letters(queue)
-        scores = scan_failed(broker, queue)
-        before = self._looks[queue].scores if queue in self._looks else {}
-        again = {
-            job_id for job_id in known.keys() & scores.keys() if scores[job_id] != before.get(job_id, scores[job_id])
-        }
-        for chunk in batched((scores.keys() - known.keys()) | again, CHUNK):
-            read_at = timezone.now()
-            self._absorb(queue, read_failed(broker, chunk), read_at)
-        for chunk in batched(known.keys() - scores.keys(), CHUNK):
-            read_at = timezone.now()
-            self._close(queue, {job_id: known[job_id] for job_id in chunk}, read_failed(broker, chunk), read_at)
-        return scores
+    def _compare_entries(self, broker: Broker, books: Books, queues: Sequence[str]) -> None:
+        """Whether the next entries of the registries, one registry after the other, are open letters."""
+        queue, ids = next(self._entries, ("", []))
+        if not ids:
+            self._entries = ((queue, ids) for queue in queues for ids in failed_registry.ids(broker, queue, CHUNK))
+            return
+        known = set(books.open(queue=queue, job_id__in=ids).values_list("job_id", flat=True))
+        books.enter(queue, [job_id for job_id in ids if job_id not in known])
 
-    def _open_letters(self, queue: str) -> dict[str, Letter]:
-        letters = DeadLetter.objects.filter(broker=self._alias, queue=queue, state=DeadLetterState.OPEN)
-        return {
-            job_id: Letter(pk, failed_at) for job_id, pk, failed_at in letters.values_list("job_id", "pk", "failed_at")
-        }
+    def _compare_letters(self, broker: Broker, books: Books) -> None:
+        """Whether the next open letters are entries."""
+        page = books.open(pk__gt=self._letters_at).order_by("pk")[:CHUNK]
+        rows = list(page.values_list("queue", "job_id", "pk", "failed_at", "score"))
+        self._letters_at = rows[-1][2] if len(rows) == CHUNK else 0
+        scores = failed_registry.scores_of(broker, [row[:2] for row in rows])
+        lost: dict[str, dict[str, Letter]] = defaultdict(dict)
+        for (queue, job_id, pk, failed_at, score), there in zip(rows, scores, strict=True):
+            if there is None:
+                lost[queue][job_id] = Letter(pk, failed_at, score)
+        for queue, letters in lost.items():
+            books.settle(queue, letters)
 
-    def _absorb(self, queue: str, found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
-        jobs = [job for job in found if isinstance(job, FailedJob)]
-        absorb(self._lease, self._alias, jobs, {job.job_id: Facts(queue) for job in jobs}, read_at)
 
-    def _close(
-        self, queue: str, letters: dict[str, Letter], found: Iterable[FailedJob | Missing], read_at: datetime
-    ) -> None:
-        """These left the registry: requeued, when the job lives on in another state; failed again since; or gone."""
-        jobs = [job for job in found if isinstance(job, FailedJob)]
-        lives = {job.job_id for job in jobs if job.status and not job.is_dead}
-        failed_again = [
-            job for job in jobs if job.is_dead and job.failed_at and job.failed_at > letters[job.job_id].failed_at
-        ]
-        self._absorb(queue, failed_again, read_at)
-        gone = letters.keys() - lives - {job.job_id for job in failed_again}
-        for ids, state in ((lives, DeadLetterState.REQUEUED), (gone, DeadLetterState.GONE)):
-            if ids:
-                with self._lease.fenced():
-                    DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
+def _unknown(found: Mapping[str, float], known: dict[str, Letter]) -> list[str]:
+    """Entries without a letter, or with one that says another score: they failed again. All others leave ``known``."""
+    unknown = []
+    for job_id, score in found.items():
+        letter = known.pop(job_id, None)
+        if letter is None or letter.score != score:
+            unknown.append(job_id)
+    return unknown
+
+
+def _in(span: Span) -> Q:
+    return Q(score__gte=span.low, score__lte=span.high)

@@ -60,8 +60,9 @@ class DeadLetter(models.Model):
 
     broker = models.CharField(max_length=50, default="default")
     job_id = models.CharField(max_length=500)
-    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="dead_letters")
-    group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="dead_letters")
+    # Each has an index below that begins with it.
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
+    group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
     state = models.CharField(max_length=10, choices=DeadLetterState, default=DeadLetterState.OPEN)
     queue = models.CharField(max_length=255)
     func = models.CharField(max_length=500)
@@ -78,6 +79,8 @@ class DeadLetter(models.Model):
     attempts = models.PositiveIntegerField(default=1)
     damaged = models.CharField(max_length=200, blank=True)
     closed_at = models.DateTimeField(null=True)
+    # Its place in RQ's failed registry: when it expires there, in unix seconds; -1 never; null not known yet.
+    score = models.FloatField(null=True)
 
     objects = DeadLetterQuerySet.as_manager()
 
@@ -89,7 +92,9 @@ class DeadLetter(models.Model):
             models.Index(fields=["group", "state", "-failed_at", "-id"], name="dead_letter_group"),
             models.Index(fields=["pool", "state", "-failed_at", "-id"], name="dead_letter_pool"),
             # The scanner's comparison with one failed registry.
-            models.Index(fields=["broker", "queue", "state"], name="dead_letter_queue"),
+            models.Index(
+                fields=["broker", "queue", "score"], condition=models.Q(state="open"), name="dead_letter_registry"
+            ),
         ]
 
     def __str__(self) -> str:

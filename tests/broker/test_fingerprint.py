@@ -63,7 +63,7 @@ def test_data_becomes_a_gap(message: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_titles(exc_type: str, message: str, title: str) -> None:
-    assert fingerprint("shop.run", exc_type, message, "").title == title
+    assert fingerprint("shop.run", exc_type, message, ()).title == title
 
 
 def printed(frames: list[tuple[str, int, str]], last: str = "ValueError: x") -> str:
@@ -78,7 +78,7 @@ LIBRARY = ("/srv/venv/lib/python3.13/site-packages/psycopg/cursor.py", 90, "exec
 def digest(
     func: str = "shop.run", exc_type: str = "ValueError", message: str = "x 1", *frames: tuple[str, int, str]
 ) -> str:
-    return fingerprint(func, exc_type, message, printed(list(frames or (OWN, LIBRARY)))).digest
+    return fingerprint(func, exc_type, message, parse_traceback(printed(list(frames or (OWN, LIBRARY)))).frames).digest
 
 
 def test_what_is_the_same_cause() -> None:
@@ -108,7 +108,10 @@ def test_what_is_another_cause() -> None:
 def test_a_timeout_is_one_cause_wherever_it_strikes() -> None:
     found = {
         fingerprint(
-            "shop.run", "rq.timeouts.JobTimeoutException", "Task exceeded (180 seconds)", printed([frame])
+            "shop.run",
+            "rq.timeouts.JobTimeoutException",
+            "Task exceeded (180 seconds)",
+            parse_traceback(printed([frame])).frames,
         ).digest
         for frame in (OWN, ("/srv/app/shop/mail.py", 1, "send"))
     }
@@ -116,19 +119,21 @@ def test_a_timeout_is_one_cause_wherever_it_strikes() -> None:
 
 
 def test_parts_cannot_be_shifted_into_each_other() -> None:
-    assert fingerprint("ab", "c", "", "").digest != fingerprint("a", "bc", "", "").digest
+    assert fingerprint("ab", "c", "", ()).digest != fingerprint("a", "bc", "", ()).digest
 
 
 def test_version_1_stays_what_it_is() -> None:
     """Stored groups carry these digests: a rule that changes one needs a new version."""
-    found = fingerprint("shop.orders.parse", "ValueError", "invalid literal: 'ord_1'", printed([OWN, LIBRARY]))
+    found = fingerprint(
+        "shop.orders.parse", "ValueError", "invalid literal: 'ord_1'", parse_traceback(printed([OWN, LIBRARY])).frames
+    )
     digest = "3d2fb2034652edcf4ae3fcea605765babd2cbd3dd95400f1da634d0dfc391450"
     assert found == Fingerprint(1, digest, "ValueError: invalid literal: '…'")
 
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_any_text_has_a_one_line_title(func: str, exc_type: str, message: str, traceback: str) -> None:
-    found = fingerprint(func, exc_type, message, traceback)
+    found = fingerprint(func, exc_type, message, parse_traceback(traceback).frames)
     assert 0 < len(found.title) <= 200
     assert len(found.digest) == 64
     assert "\n" not in found.title
@@ -155,7 +160,7 @@ def test_the_seed_of_20_causes_gives_at_most_30_groups() -> None:
             text = seed.traceback_for(cause, rng)
             raised = parse_traceback(text)
             assert raised.exc_type == cause[0]
-            found = fingerprint(cause[1], raised.exc_type, raised.message, text)
+            found = fingerprint(cause[1], raised.exc_type, raised.message, raised.frames)
             groups[found.digest, found.title] += 1
     assert 20 <= len(groups) <= 30
     assert set(groups.values()) == {200}, "a group is a cause"

@@ -1,0 +1,81 @@
+"""Our open dead letters beside what a broker's failed registries hold: entered from there, and closed."""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from itertools import batched
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from pools.broker.connection import Broker
+from pools.broker.failed_jobs import FailedJob, Missing, read_failed
+from pools.controller.lease import LeaderLease
+from pools.controller.read_model import Facts, absorb
+from pools.models import DeadLetter, DeadLetterState
+
+CHUNK = 1000
+
+
+class Letter(NamedTuple):
+    """An open dead letter. ``score``: where it lay in the registry, as far as we know."""
+
+    pk: int
+    failed_at: datetime
+    score: float | None
+
+
+class Books:
+    """Those of one broker."""
+
+    def __init__(self, lease: LeaderLease, broker: Broker) -> None:
+        self._lease = lease
+        self._broker = broker
+
+    def open(self, **wanted: object) -> QuerySet[DeadLetter]:
+        return DeadLetter.objects.filter(broker=self._broker.alias, state=DeadLetterState.OPEN, **wanted)
+
+    def letters(self, found: QuerySet[DeadLetter]) -> dict[str, Letter]:
+        """By job id."""
+        rows = found.values_list("job_id", "pk", "failed_at", "score")
+        return {job_id: Letter(pk, failed_at, score) for job_id, pk, failed_at, score in rows}
+
+    def enter(self, queue: str, ids: Collection[str]) -> None:
+        """Index jobs that lie in the queue's failed registry."""
+        for chunk in batched(ids, CHUNK):
+            read_at = timezone.now()
+            self._absorb(queue, self._read(queue, chunk), read_at)
+
+    def settle(self, queue: str, letters: Mapping[str, Letter]) -> None:
+        """Close letters whose jobs left the registry: requeued, when the job lives on in another state; failed again
+        since; or gone. What is in the registry after all stays open."""
+        for chunk in batched(letters, CHUNK):
+            read_at = timezone.now()
+            self._settle(queue, {job_id: letters[job_id] for job_id in chunk}, self._read(queue, chunk), read_at)
+
+    def _settle(
+        self, queue: str, letters: Mapping[str, Letter], found: Iterable[FailedJob | Missing], read_at: datetime
+    ) -> None:
+        jobs = [job for job in found if isinstance(job, FailedJob)]
+        lives = {job.job_id for job in jobs if job.status and not job.is_dead}
+        dead = [job for job in jobs if job.job_id not in lives and _is_news(job, letters[job.job_id], read_at)]
+        self._absorb(queue, dead, read_at)
+        gone = letters.keys() - lives - {job.job_id for job in dead}
+        for ids, state in ((lives, DeadLetterState.REQUEUED), (gone, DeadLetterState.GONE)):
+            if ids:
+                with self._lease.fenced():
+                    DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
+
+    def _read(self, queue: str, ids: tuple[str, ...]) -> list[FailedJob | Missing]:
+        return read_failed(self._broker, ids, dict.fromkeys(ids, queue))
+
+    def _absorb(self, queue: str, found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
+        jobs = [job for job in found if isinstance(job, FailedJob)]
+        absorb(self._lease, self._broker.alias, jobs, {job.job_id: Facts(queue) for job in jobs}, read_at)
+
+
+def _is_news(job: FailedJob, letter: Letter, read_at: datetime) -> bool:
+    """It failed since, or it is in the registry: at another place than the letter says."""
+    if job.score is not None and not 0 <= job.score <= read_at.timestamp():
+        return True
+    return job.failed_at is not None and job.failed_at > letter.failed_at
