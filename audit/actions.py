@@ -145,6 +145,11 @@ ACTIONS = registry(
            denied="resume " + _AN_OPERATION),
     Action("operation.cancelled", "player-stop", "cancelled {target}", "cancel {target}", "notice",
            "cancel " + _AN_OPERATION),
+    # Payloads of jobs
+    Action("payload.revealed", "eye", "revealed the payload of job {target}{in_pool} for {minutes:minute}",
+           "reveal the payload of job {target}{in_pool}", "notice"),
+    Action("payload.hidden", "eye-off", "hid the payload of job {target}{in_pool}",
+           "hide the payload of job {target}{in_pool}"),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),

@@ -18,6 +18,7 @@ from pools.api.fleet import router as fleet_router
 from pools.api.openapi import Api
 from pools.api.operations import router as operations_router
 from pools.api.parsing import BodyParser
+from pools.api.payloads import router as payloads_router
 from pools.api.pools import router as pools_router
 from pools.api.problems import install_problems, not_allowed, problem
 from pools.api.rendering import Renderer
@@ -39,6 +40,7 @@ api = Api(
 api.add_router("/pools", pools_router, tags=["pools"])
 api.add_router("/", fleet_router, tags=["fleet"])
 api.add_router("/", dead_letters_router, tags=["dead letters"])
+api.add_router("/jobs", payloads_router, tags=["jobs"])
 api.add_router("/operations", operations_router, tags=["operations"])
 api.add_router("/audit", audit_router, tags=["audit"])
 install_problems(api)

@@ -21,15 +21,16 @@ SITE = Target(kind="site", id="", name="Poolwarden")
 VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
 CONTROL, SCALE = "control_pool", "scale_pool"
 REQUEUE, DISCARD = "requeue_dead_letters", "discard_dead_letters"
+REVEAL = "reveal_payload"
 
 # What each role may do with the pools of its team.
 ROLE_GRANTS: dict[str, tuple[str, ...]] = {
     "viewer": (VIEW,),
-    "oncall": (VIEW, REQUEUE, DISCARD, CONTROL),
-    "operator": (VIEW, REQUEUE, DISCARD, CONTROL, SCALE, CONFIG),
+    "oncall": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL),
+    "operator": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL, SCALE, CONFIG),
     "approver": (VIEW, APPROVE),
     "auditor": (VIEW,),
-    "admin": (VIEW, REQUEUE, DISCARD, CONTROL, SCALE, CONFIG, APPROVE),
+    "admin": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL, SCALE, CONFIG, APPROVE),
 }
 
 # What each role may do that concerns no single pool, as ``app.codename``.
@@ -50,10 +51,13 @@ GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
 
 
 class Denied(audit.permissions.Denied):
-    """The actor lacks ``permission`` on ``pool`` (None: a permission that concerns no pool)."""
+    """The actor lacks ``permission`` on ``pool`` (None: a permission that concerns no pool).
 
-    def __init__(self, permission: str, pool: Pool | None = None) -> None:
-        super().__init__(permission, pool.target if pool else SITE)
+    ``target``: what of the pool it was asked for, when that is not the pool itself.
+    """
+
+    def __init__(self, permission: str, pool: Pool | None = None, target: Target | None = None) -> None:
+        super().__init__(permission, target or (pool.target if pool else SITE))
         self.pool = pool
 
     def __str__(self) -> str:
@@ -72,7 +76,7 @@ def role_group(team: Team, role: str) -> Group:
 
 @transaction.atomic
 def extend_roles() -> None:
-    """Give the roles of every team what ``GLOBAL_GRANTS`` names since they were made. Runs after each ``migrate``."""
+    """Give the roles of every team what the grants above name since they were made. Runs after each ``migrate``."""
     grants = {role: _global_grants(role) for role, names in GLOBAL_GRANTS.items() if names}
     for group in Group.objects.order_by("pk").prefetch_related("permissions__content_type"):
         known = grants.get(group.name.partition(":")[2], {})
@@ -80,14 +84,36 @@ def extend_roles() -> None:
         missing = sorted(known.keys() - held)
         if missing:
             group.permissions.add(*(known[name] for name in missing))
-            record(
-                actor=system_actor("upgrade"),
-                action="access.role_extended",
-                target=Target(kind="role", id=str(group.pk), name=group.name),
-                before={"permissions": sorted(held)},
-                after={"permissions": sorted(held.union(missing))},
-                detail={"permissions": ", ".join(missing)},
-            )
+            _record_extension(group, held, missing)
+        _extend_on_pools(group)
+
+
+def _extend_on_pools(group: Group) -> None:
+    """The same for what the role may do with the pools of its team. Reads no more columns than the oldest table has."""
+    team, _, role = group.name.partition(":")
+    wanted = Permission.objects.filter(content_type__app_label="pools", codename__in=ROLE_GRANTS.get(role, ()))
+    on_pools = PoolGroupPermission.objects.filter(group=group).values_list("content_object", "permission")
+    held, named = set(on_pools), {row.pk: row.codename for row in wanted}
+    pools = Pool.objects.filter(team__slug=team).order_by("pk").values_list("pk", flat=True)
+    missing = [(pool, row) for pool in pools for row in named if (pool, row) not in held]
+    if missing:
+        PoolGroupPermission.objects.bulk_create(
+            [PoolGroupPermission(content_object_id=pool, group=group, permission_id=row) for pool, row in missing]
+        )
+        before = {named[row] for _, row in held if row in named}
+        _record_extension(group, before, sorted({named[row] for _, row in missing}), len({pool for pool, _ in missing}))
+
+
+def _record_extension(group: Group, held: set[str], missing: list[str], pools: int = 0) -> None:
+    """``pools``: on how many of the team's pools; 0 for permissions that concern none."""
+    record(
+        actor=system_actor("upgrade"),
+        action="access.role_extended",
+        target=Target(kind="role", id=str(group.pk), name=group.name),
+        before={"permissions": sorted(held)},
+        after={"permissions": sorted(held.union(missing))},
+        detail={"permissions": ", ".join(missing)} | ({"pools": pools} if pools else {}),
+    )
 
 
 def _global_grants(role: str) -> dict[str, Permission]:

@@ -128,6 +128,13 @@ class OperationIn(Body):
     canary: NotYet = None
 
 
+class RevealIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Which order does it fail for?"}]})
+
+    reason: Reason
+    broker: Text = Field("default", max_length=50, description="the alias of the job's broker")
+
+
 class MoveIn(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The gateway fails again"}]})
 

@@ -24,7 +24,7 @@ def write(request: HttpRequest, status: int, work: Callable[[], BaseModel]) -> H
     """
     key = request.headers.get("Idempotency-Key", "").strip()
     if not key:
-        return _answer(status, as_json(work()))
+        return answer(status, as_json(work()))
     if len(key) > MAX_KEY:
         raise Refused("Idempotency-Key", f"At most {MAX_KEY} characters. Nothing was changed.")
     digest = hashlib.sha256(f"{request.method} {request.get_full_path()}\n".encode() + request.body).hexdigest()
@@ -37,11 +37,12 @@ def write(request: HttpRequest, status: int, work: Callable[[], BaseModel]) -> H
             row.save(update_fields=["body"])
         elif row.request_sha256 != digest:
             raise Refused("Idempotency-Key", "This key was used for another request. Nothing was changed.")
-    response = _answer(row.status, row.body)
+    response = answer(row.status, row.body)
     if not is_new:
         response["Idempotent-Replayed"] = "true"
     return response
 
 
-def _answer(status: int, body: dict[str, Any]) -> JsonResponse:
+def answer(status: int, body: dict[str, Any]) -> JsonResponse:
+    """``body`` as ``as_json`` makes it."""
     return JsonResponse(body, status=status, content_type="application/json; charset=utf-8")

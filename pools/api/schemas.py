@@ -7,6 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
+from pools.broker.payload_reveal import Payload
 from pools.models import (
     Agent,
     AgentPool,
@@ -225,6 +226,7 @@ class DeadLetterOut(Schema):
     broker: str
     state: str
     task: str
+    arguments: str = Field(description="their names and number, every value masked; empty when unknown")
     error: str
     message: str
     group: int
@@ -286,6 +288,58 @@ class OperationItemOut(Schema):
     outcome: str
     at: datetime | None
     effect: str = Field(description="of a requeued job: running, succeeded, failed_again, unknown; else empty")
+
+
+class ValueOut(Schema):
+    path: str = Field(description="where it stands, such as kwargs.order.0")
+    type: str
+    text: str = Field(description="what cannot be seen is spelt out: ⟨U+202E⟩")
+
+
+class ImportOut(Schema):
+    name: str
+    plain: bool = Field(description="false: code, which a worker runs when it loads the payload")
+
+
+class PayloadOut(Schema):
+    """Read and never loaded."""
+
+    problem: str = Field(description="why there is nothing to show, else empty")
+    serializer: str = Field(description="json, pickle or unknown")
+    size: int = Field(description="bytes as stored")
+    task: str
+    values: list[ValueOut] = Field(description="texts, numbers and other single values in their order")
+    imports: list[ImportOut] = Field(description="of a pickle: what loading it would import")
+    opcodes: int | None = Field(description="of a pickle: how many were read")
+    text: str = Field(description="of a JSON payload: the payload itself")
+    head: str = Field(description="of an unknown payload: its first bytes in hex")
+    notes: list[str] = Field(description="what is cut or damaged")
+
+    @classmethod
+    def of(cls, payload: Payload) -> "PayloadOut":
+        return cls(
+            problem=payload.problem,
+            serializer=payload.serializer,
+            size=payload.size,
+            task=payload.task,
+            values=[
+                ValueOut(path=line.path, type=line.type, text=line.text)
+                for line in payload.lines
+                if line.step == "leaf"
+            ],
+            imports=[ImportOut(name=one.name, plain=one.plain) for one in payload.imports],
+            opcodes=payload.opcodes,
+            text=payload.text,
+            head=payload.head,
+            notes=payload.notes,
+        )
+
+
+class RevealOut(Schema):
+    job_id: str
+    broker: str
+    open_until: datetime = Field(description="until then the job's page shows it to you as well")
+    payload: PayloadOut | None = Field(description="null when the request is sent again")
 
 
 def group_out(group: FailureGroup, count: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from pools.broker import fields
 from pools.broker.connection import Broker
 from pools.broker.payload import PAYLOAD_LIMIT, RQ_CALL, called_function
+from pools.broker.payload_mask import masked_arguments
 from pools.broker.pipelines import Pipelines
 from pools.broker.scripts import script
 from pools.broker.tracebacks import Frame, parse_traceback
@@ -32,8 +33,9 @@ HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
 class FailedJob:
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
-    ``timeout`` in seconds, ``size`` the payload's bytes as stored, ``score`` its place in the failed registry or None,
-    ``packed`` the traceback as UTF-8, zlib-compressed. ``damaged`` says what could not be read ("": nothing).
+    ``arguments`` is their shape, every value masked. ``timeout`` in seconds, ``size`` the payload's bytes as stored,
+    ``score`` its place in the failed registry or None, ``packed`` the traceback as UTF-8, zlib-compressed. ``damaged``
+    says what could not be read ("": nothing).
     """
 
     job_id: str
@@ -55,6 +57,7 @@ class FailedJob:
     size: int
     score: float | None
     packed: bytes
+    arguments: str = ""
     damaged: str = ""
 
     @property
@@ -135,6 +138,7 @@ def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> Fai
         size=fields.count(size),
         score=float(score) if score else None,
         packed=packed,
+        arguments=masked_arguments(values["description"]),
         damaged=_damage(raw, results, size, values) or torn,
     )
 

@@ -75,8 +75,3 @@ def seconds(raw: Any) -> float:
 def listed(raw: Any) -> list[Any]:
     """The answer to a command that returns several things; empty for a key of another type."""
     return [] if raw is None or isinstance(raw, ResponseError) else list(raw)
-
-
-def called(description: Any) -> str:
-    """The function's name in RQ's description of a call, ``module.function(arguments)``; the arguments are dropped."""
-    return text(description, 500).split("(", 1)[0].strip()

@@ -17,16 +17,23 @@ PEEK_BYTES = 4096
 PEEK_OPCODES = 12
 FUNCTION_LIMIT = 500
 
+SERIALIZERS = {b"\x80": "pickle", b"(": "pickle", b"[": "json"}
+"""By the first byte of what RQ packs. Pickles of protocol 0 and 1 begin with a mark, a bracket."""
+
 RQ_CALL = re.compile(r"^[^\W\d][\w.<>]*\(")
 """How RQ describes a call: a function's dotted name and a bracket."""
 FUNCTION = re.compile(r"[^\W\d][\w.<>]*")
 
 
 def called_function(description: Any, payload: Any = None) -> str:
-    """The function a job calls, without arguments: from RQ's description, else from the payload, else as described."""
-    if RQ_CALL.match(fields.text(description)):
-        return fields.called(description)
-    return function_in(payload) or fields.called(description)
+    """The function a job calls, without arguments: from RQ's description, else from the payload, else "".
+
+    A producer's own description is never shown: whatever it tells of the job may be an argument.
+    """
+    described = fields.text(description)
+    if RQ_CALL.match(described):
+        return described.partition("(")[0][:FUNCTION_LIMIT]
+    return function_in(payload)
 
 
 def function_in(payload: Any) -> str:
@@ -43,7 +50,7 @@ def function_in(payload: Any) -> str:
 
 def serializer_of(payload: Any) -> str:
     """``pickle``, ``json`` or "unknown", by the payload's first byte."""
-    return {b"\x80": "pickle", b"[": "json"}.get(_head(payload)[:1], "unknown")
+    return SERIALIZERS.get(_head(payload)[:1], "unknown")
 
 
 def _head(payload: Any) -> bytes:

@@ -14,6 +14,7 @@ from pools.broker import fields
 from pools.broker.connection import Broker
 from pools.broker.heartbeats import parse_heartbeats
 from pools.broker.liveness import Liveness
+from pools.broker.payload import called_function
 from pools.broker.pipelines import Pipelines
 
 WORKER_FIELDS = ["hostname", "pid", "queues", "state", "birth", "last_heartbeat", "version", "python_version"]
@@ -197,7 +198,7 @@ def _worker(
         queues=[queue for queue in fields.text(values["queues"], 20_000).split(",") if queue],
         state=fields.text(values["state"], 20),
         current_job_id=_job_id(composite) or None,
-        current_func=fields.called(description) or None,
+        current_func=called_function(description) or None,
         current_started_at=fields.unix_moment(execution_started) if composite else None,
         birth=birth,
         last_heartbeat=fields.moment(values["last_heartbeat"]),

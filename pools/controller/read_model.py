@@ -80,6 +80,7 @@ class _Row:
     host: str
     config_number: int | None
     attempts: int
+    arguments: str
     damaged: str
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
@@ -195,6 +196,7 @@ def _take(
             host=facts.host or host,
             config_number=facts.config or config,
             attempts=attempts,
+            arguments=job.arguments,
             damaged=job.damaged[:200],
         )
     )

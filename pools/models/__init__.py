@@ -7,6 +7,7 @@ from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, 
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
 from pools.models.operation import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
+from pools.models.reveal import PayloadReveal
 from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Worker
 from pools.models.secret import SecretReference
 
@@ -32,6 +33,7 @@ __all__ = [
     "OperationState",
     "OutboxMessage",
     "Outcome",
+    "PayloadReveal",
     "Pool",
     "PoolGroupPermission",
     "PoolKind",

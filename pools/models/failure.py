@@ -66,6 +66,8 @@ class DeadLetter(models.Model):
     state = models.CharField(max_length=10, choices=DeadLetterState, default=DeadLetterState.OPEN)
     queue = models.CharField(max_length=255)
     func = models.CharField(max_length=500)
+    # Their shape, every value masked.
+    arguments = models.CharField(max_length=300, blank=True)
     exc_type = models.CharField(max_length=300)
     message = models.CharField(max_length=1000)
     failed_at = models.DateTimeField()

@@ -70,6 +70,7 @@ class Pool(models.Model):
             ("scale_pool", "Can change the number of workers"),
             ("requeue_dead_letters", "Can requeue dead letters"),
             ("discard_dead_letters", "Can discard dead letters"),
+            ("reveal_payload", "Can reveal payloads of jobs"),
         ]
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from pools.operations.dead_letters import (
     operation_start,
     requeue_create,
 )
+from pools.operations.payloads import payload_hide, payload_reveal
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
@@ -26,6 +27,8 @@ __all__ = [
     "operation_pause",
     "operation_resume",
     "operation_start",
+    "payload_hide",
+    "payload_reveal",
     "pool_change",
     "pool_create",
     "pool_drain",

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils import timezone
+
 from audit.actor import Actor
-from pools.models import DeadLetter, DeadLetterState, OperationItem, Outcome, Worker
-from pools.permissions import visible_pools
+from audit.recorder import NAME_LIMIT
+from audit.target import Target
+from pools.models import DeadLetter, DeadLetterState, OperationItem, Outcome, PayloadReveal, Pool, Worker
+from pools.permissions import REVEAL, can, visible_pools
 from pools.selectors.dead_letters import traceback_of
 from pools.selectors.operations import visible_operations
 
@@ -32,34 +36,73 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class JobStory:
+class KnownJob:
     """``letter`` is None for a job that is only known as the current one of ``worker``."""
 
     job_id: str
+    broker: str
+    pool: Pool
     letter: DeadLetter | None
     worker: Worker | None
+
+    @property
+    def func(self) -> str:
+        return self.letter.func if self.letter else self.worker.current_func if self.worker else ""
+
+    @property
+    def arguments(self) -> str:
+        """Their shape, every value masked; where it is unknown, not even that."""
+        return (self.letter.arguments if self.letter else "") or "(…)"
+
+    @property
+    def target(self) -> Target:
+        """What an event about this job is about."""
+        return Target(kind="job", id=self.job_id, name=self.job_id[:NAME_LIMIT], pool=self.pool.slug)
+
+
+@dataclass(frozen=True)
+class JobStory:
+    """A job with all that is known of it, oldest first."""
+
+    job: KnownJob
     moments: list[Moment]
     traceback: str
     state: tuple[str, str, str]
 
 
-def job_story(actor: Actor, job_id: str, broker: str = "default") -> JobStory | None:
-    """None for a job that the console does not know or that is in a pool the actor may not see."""
+def find_job(actor: Actor, job_id: str, broker: str = "default") -> KnownJob:
+    """Raises ``DeadLetter.DoesNotExist`` for a job that nobody knows, or in a pool that the actor may not see."""
     if "\x00" in job_id + broker:
-        return None
+        raise DeadLetter.DoesNotExist
     pools = visible_pools(actor)
     found = DeadLetter.objects.filter(job_id=job_id, broker=broker, pool__in=pools)
     letter = found.select_related("pool", "group", "detail").first()
     workers = Worker.objects.filter(current_job_id=job_id, broker=broker, pool__in=pools, gone_at=None)
     worker = workers.select_related("pool").first()
-    if letter is None and worker is None:
+    owner = letter or worker
+    if owner is None:
+        raise DeadLetter.DoesNotExist
+    return KnownJob(job_id, broker, owner.pool, letter, worker)
+
+
+def open_reveal(actor: Actor, job: KnownJob) -> PayloadReveal | None:
+    """The actor's own reveal of the job's payload while it is open, and while they have the right to it."""
+    if not can(actor, REVEAL, job.pool):
         return None
+    mine = PayloadReveal.objects.filter(user=actor.user, broker=job.broker, job_id=job.job_id)
+    return mine.filter(expires_at__gt=timezone.now()).first()
+
+
+def job_story(actor: Actor, job_id: str, broker: str = "default") -> JobStory:
+    """Raises as ``find_job`` does."""
+    job = find_job(actor, job_id, broker)
+    letter, worker = job.letter, job.worker
     moments = _running(worker) if worker else []
     if letter is not None:
         moments += _failures(letter) + _operations(actor, letter) + _ends(letter)
     state = ("run", "Running", "player-play") if worker or not letter else STATES[DeadLetterState(letter.state)]
     text = traceback_of(letter) if letter else ""
-    return JobStory(job_id, letter, worker, sorted(moments, key=lambda moment: moment.at), text, state)
+    return JobStory(job, sorted(moments, key=lambda moment: moment.at), text, state)
 
 
 def _running(worker: Worker) -> list[Moment]:

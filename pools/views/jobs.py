@@ -1,16 +1,26 @@
-"""One job."""
+"""One job, and its payload: masked, or open to this visitor for a while."""
 
+from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django import forms
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from audit.actor import Actor
 from controlplane.actors import actor_of
-from pools.models import DeadLetterState
-from pools.permissions import DISCARD, REQUEUE
-from pools.selectors.jobs import job_story
+from pools.broker.connection import get_broker
+from pools.broker.payload_reveal import revealed
+from pools.forms.verbs import ReasonForm
+from pools.models import DeadLetter, DeadLetterState
+from pools.operations import payload_hide, payload_reveal
+from pools.permissions import DISCARD, REQUEUE, REVEAL
+from pools.selectors.jobs import KnownJob, find_job, job_story, open_reveal
 from pools.selectors.rights import pool_rights
+from pools.views._acting import act
 from pools.views.handling import offers
 
 
@@ -28,12 +38,74 @@ class JobIdConverter:
 
 @require_safe
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
-    """A job's story. Without JavaScript or Redis: everything comes from the read model."""
+    """A job's story, from the read model. Redis is asked only for a payload that is open to the visitor."""
     actor = actor_of(request)
-    story = job_story(actor, job_id, request.GET.get("broker", "default"))
-    if story is None:
+    try:
+        story = job_story(actor, job_id, request.GET.get("broker", "default"))
+    except DeadLetter.DoesNotExist:
         return render(request, "jobs/unknown.html", {"job_id": job_id}, status=404)
-    context: dict[str, Any] = {"story": story, "letter": story.letter, "worker": story.worker}
-    if story.letter and story.letter.state == DeadLetterState.OPEN:
-        context["offers"] = offers(pool_rights(actor, story.letter.pool, REQUEUE, DISCARD))
-    return render(request, "jobs/job.html", context)
+    letter, pool = story.job.letter, story.job.pool
+    rights = pool_rights(actor, pool, REQUEUE, DISCARD, REVEAL)
+    reveal = open_reveal(actor, story.job)
+    context = _about(request, story.job) | {"story": story, "right": rights[REVEAL], "open": reveal}
+    if reveal:
+        context["payload"] = revealed(get_broker(story.job.broker), job_id)
+    if letter and letter.state == DeadLetterState.OPEN:
+        context["offers"] = offers(rights)
+    response = render(request, "jobs/job.html", context)
+    if reveal:
+        add_never_cache_headers(response)
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def reveal_payload(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Open the payload to the visitor, with a reason."""
+    actor = actor_of(request)
+    found = _find(actor, request, job_id)
+    form = ReasonForm(request.POST or None)
+    page = _about(request, found) | {"form": form, "right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
+    show = partial(render, request, "jobs/reveal.html", page)
+    if request.method != "POST":
+        return show()
+    return act(
+        request,
+        form,
+        lambda data: payload_reveal(actor=actor, job_id=job_id, broker=found.broker, reason=data["reason"]),
+        done=lambda row: f"The payload is open to you until {row.expires_at:%H:%M:%S} UTC.",
+        to=lambda row: page["job_url"] + "#payload",
+        otherwise=show,
+    )
+
+
+@require_POST
+def hide_payload(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Close it again before its time."""
+    actor = actor_of(request)
+    found = _find(actor, request, job_id)
+    page = _about(request, found) | {"right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
+    return act(
+        request,
+        forms.Form(request.POST),
+        lambda data: payload_hide(actor=actor, job_id=job_id, broker=found.broker),
+        done=lambda was_open: "The payload is hidden." if was_open else "The payload was hidden already.",
+        to=lambda was_open: page["job_url"],
+        otherwise=partial(render, request, "jobs/reveal.html", page),
+    )
+
+
+def _find(actor: Actor, request: HttpRequest, job_id: str) -> KnownJob:
+    try:
+        return find_job(actor, job_id, request.GET.get("broker", "default"))
+    except DeadLetter.DoesNotExist as missing:
+        raise Http404 from missing
+
+
+def _about(request: HttpRequest, found: KnownJob) -> dict[str, Any]:
+    """The job, and where its pages are."""
+    query = "?" + request.GET.urlencode() if "broker" in request.GET else ""
+    urls = {f"{name.replace('-', '_')}_url": reverse(name, args=[found.job_id]) + query for name in PAGES}
+    return {"job": found, "letter": found.letter, "worker": found.worker} | urls
+
+
+PAGES = ("job", "payload-reveal", "payload-hide")

@@ -11,7 +11,16 @@ from django.test import Client
 
 from audit.models import Event
 from controlplane.api import api
-from pools.models import ConfigVersion, DeadLetter, Operation, OperationItem, OutboxMessage, Pool, RunCommand
+from pools.models import (
+    ConfigVersion,
+    DeadLetter,
+    Operation,
+    OperationItem,
+    OutboxMessage,
+    PayloadReveal,
+    Pool,
+    RunCommand,
+)
 from tests.api.calling import BASE, Caller, problem
 from tests.support import factories as make
 from tests.support.cast import Cast
@@ -52,6 +61,7 @@ WRITES = {
     "pause_pool": Write("pools/payments/pause", WHY, "control_pool", "pool.paused"),
     "resume_pool": Write("pools/payments/resume", WHY, "control_pool", "pool.resumed"),
     "drain_pool": Write("pools/payments/drain", WHY, "control_pool", "pool.drained"),
+    "reveal_payload": Write("jobs/job-0/reveal", WHY, "reveal_payload", "payload.revealed", target="job"),
     "create_operation": Write(
         "operations",
         {"kind": "requeue", "ids": ["job-0"]} | WHY,
@@ -95,7 +105,7 @@ def everything() -> list[Any]:
     return [list(model.objects.order_by("pk").values()) for model in MODELS]
 
 
-MODELS = (Pool, ConfigVersion, RunCommand, Operation, OperationItem, DeadLetter, OutboxMessage)
+MODELS = (Pool, ConfigVersion, RunCommand, Operation, OperationItem, DeadLetter, OutboxMessage, PayloadReveal)
 
 
 def test_every_write_of_the_document_is_here() -> None:
@@ -109,7 +119,7 @@ def test_without_a_token_nothing_is_answered(cast: Cast, subtests: pytest.Subtes
     nobody.client.force_login(cast.alice)
     for name, (method, path) in operations_of_the_document().items():
         with subtests.test(name):
-            path = path.format(slug="payments", id=1, number=1, index=0)
+            path = path.format(slug="payments", id=1, number=1, index=0, job_id="job-0")
             response = nobody.get(path) if method == "get" else nobody.post(path, WHY)
             problem(response, 401)
             assert response["WWW-Authenticate"] == "Bearer"

@@ -20,6 +20,7 @@ def test_a_dead_letter_is_given_whole(alice: Caller, letters: list[DeadLetter]) 
         "broker": "default",
         "state": "open",
         "task": "shop.payments.capture",
+        "arguments": "",
         "error": "TimeoutError",
         "message": "TimeoutError connect to eu2.cardgate.example:443",
         "group": letters[2].group_id,

@@ -60,7 +60,7 @@ def test_errors_are_problem_documents(document: Any) -> None:
         assert media == "application/problem+json"
 
 
-@pytest.mark.parametrize("name", ["PoolIn", "ReasonIn", "ScaleIn", "ConfigIn", "OperationIn", "MoveIn"])
+@pytest.mark.parametrize("name", ["PoolIn", "ReasonIn", "ScaleIn", "ConfigIn", "OperationIn", "RevealIn", "MoveIn"])
 def test_examples_are_good_and_unknown_fields_are_not(document: Any, name: str) -> None:
     schema, body = document["components"]["schemas"][name], getattr(bodies, name)
     assert schema["additionalProperties"] is False

@@ -16,7 +16,7 @@ from pools.controller.lease import LeaderLease
 from pools.controller.relay import Relay
 from pools.controller.sampler import Sampler
 from pools.controller.sweeper import Resumer, Sweeper
-from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, Pool, Team, Worker
+from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, PayloadReveal, Pool, Team, Worker
 from tests.controller.beats import FakeAgent
 from tests.controller.conftest import Tick
 from tests.support import factories
@@ -62,6 +62,8 @@ def test_rows_go_by_their_age(lease: LeaderLease, broker: Broker, tick: Tick, po
         IdempotencyKey.objects.filter(pk=key.pk).update(created_at=old)
         failure = SignInFailure.objects.create(username_sha256="", address="")
         SignInFailure.objects.filter(pk=failure.pk).update(at=old)
+    for minutes in (-1, 1):
+        PayloadReveal.objects.create(user=user, job_id=str(minutes), expires_at=factories.ago(minutes=minutes))
     factories.worker(pool, "alive")
     for days in (6.9, 7.1):
         OutboxMessage.objects.create(kind="config", key=str(days), published_at=factories.ago(days=days))
@@ -71,6 +73,7 @@ def test_rows_go_by_their_age(lease: LeaderLease, broker: Broker, tick: Tick, po
     assert set(Worker.objects.values_list("name", flat=True)) == {"w0.9", "alive"}
     assert list(IdempotencyKey.objects.values_list("key", flat=True)) == ["0.9"]
     assert SignInFailure.objects.count() == 1
+    assert list(PayloadReveal.objects.values_list("job_id", flat=True)) == ["-1"]
     assert set(OutboxMessage.objects.values_list("key", flat=True)) == {"6.9", "waiting"}
 
 

@@ -13,7 +13,7 @@ from audit.target import Target
 from pools.broker.connection import Broker
 from pools.controller.lease import LeaderLease
 from pools.models import DeadLetter, Operation, Pool, RunState, SecretReference
-from pools.operations import Selection, operation_pause, requeue_create
+from pools.operations import Selection, operation_pause, payload_reveal, requeue_create
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
 from tests.support import factories as make
@@ -25,7 +25,8 @@ JOBS = ("job-1", "job-2", "job-3")
 @dataclass
 class World:
     """``payments`` runs and has two versions and three dead letters, which three operations of Bob's are about;
-    ``refunds`` is paused. ``filter`` is Otto's. The log's event 0 holds an address."""
+    the payload of ``job-2`` is open to him. ``refunds`` is paused. ``filter`` is Otto's. The log's event 0 holds an
+    address."""
 
     cast: Cast
     payments: Pool
@@ -65,6 +66,7 @@ def make_world(broker: Broker) -> World:
         for start in (False, True, True)
     )
     paused = operation_pause(actor=bob, operation=waits)
+    payload_reveal(actor=bob, job_id="job-2", reason="Which order is it?")
     Sequencer().tick()
     lease = LeaderLease()
     assert lease.renew()

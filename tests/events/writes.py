@@ -108,6 +108,8 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", letters, [("operation.discard_started", "intent")]),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
+    "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
+    "payload-hide": [Write("bob", {}, done("payload.hidden"), {"job_id": "job-2"})],
     "operation-start": [Write("bob", {}, done("operation.started"), {"pk": "frozen"})],
     "operation-pause": [Write("bob", {}, done("operation.paused"), {"pk": "running"})],
     "operation-resume": [Write("bob", {}, done("operation.resumed"), {"pk": "paused"})],
@@ -204,6 +206,16 @@ API: dict[str, list[Write]] = {
             PAYMENTS,
             status=200,
             same=lambda a, w: verbs.pool_drain(actor=a, pool=w.payments, **WHY),
+        )
+    ],
+    "POST jobs/{job_id}/reveal": [
+        Write(
+            "bob",
+            WHY,
+            done("payload.revealed"),
+            {"job_id": "job-1"},
+            status=200,
+            same=lambda a, w: verbs.payload_reveal(actor=a, job_id="job-1", **WHY),
         )
     ],
     "POST operations": [

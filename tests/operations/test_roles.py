@@ -10,8 +10,10 @@ from django.core.management import call_command
 
 from audit.models import Event
 from audit.sentences import sentence
-from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS, VIEW, extend_roles
-from tests.support.cast import Cast
+from pools.models import PoolGroupPermission
+from pools.permissions import GLOBAL_GRANTS, REVEAL, ROLE_GRANTS, VIEW, can, extend_roles
+from tests.support import factories as make
+from tests.support.cast import Cast, actor
 from tests.support.installation import ROOT, clean_environ, own_database
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +36,28 @@ def test_migrate_gives_roles_what_a_new_version_adds(cast: Cast) -> None:
     assert sentence(event) == "Upgrade gave the role payments:admin the permission audit.erase_personal"
     extend_roles()
     assert Event.objects.count() == 1, "once"
+
+
+def test_migrate_gives_roles_what_a_new_version_adds_on_pools(cast: Cast) -> None:
+    """As a team that is there before ``reveal_payload`` is: on each of its pools, and on nobody else's."""
+    payments, refunds = make.pool(cast.payments), make.pool(cast.payments, "refunds")
+    make.pool(cast.elsewhere, "hidden")
+    PoolGroupPermission.objects.filter(permission__codename=REVEAL, group__name__startswith="payments:").delete()
+    before = PoolGroupPermission.objects.count()
+    call_command("migrate", verbosity=0)
+    may = {
+        user.username
+        for user in (cast.alice, cast.bob, cast.vera, cast.otto, cast.ada)
+        if can(actor(user), REVEAL, refunds)
+    }
+    assert may == {"alice", "bob", "ada"} and can(actor(cast.bob), REVEAL, payments)
+    assert not can(actor(cast.charlie), REVEAL, payments)
+    assert PoolGroupPermission.objects.count() == before + 2 * 3
+    said = {event.target_name: (sentence(event), event.detail["pools"]) for event in Event.objects.all()}
+    assert said.keys() == {"payments:oncall", "payments:operator", "payments:admin"}
+    assert said["payments:oncall"] == ("Upgrade gave the role payments:oncall the permission reveal_payload", 2)
+    extend_roles()
+    assert Event.objects.count() == 3, "once"
 
 
 def test_groups_that_are_no_roles_are_left_alone(cast: Cast) -> None:

@@ -1,0 +1,35 @@
+"""Revealing the payload of a job."""
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from pools.api.auth import actor
+from pools.api.bodies import RevealIn
+from pools.api.idempotency import answer, write
+from pools.api.rendering import as_json
+from pools.api.schemas import PayloadOut, RevealOut
+from pools.broker.connection import get_broker
+from pools.broker.payload_reveal import revealed
+from pools.models import PayloadReveal
+from pools.operations import payload_reveal
+
+router = Router()
+
+
+@router.post("{path:job_id}/reveal", response=RevealOut)
+def reveal_payload(request: HttpRequest, job_id: str, data: RevealIn) -> HttpResponse:
+    """Open the payload of a job to yourself, and get it once: not again when the request is sent again."""
+    opened: list[PayloadReveal] = []
+
+    def work() -> RevealOut:
+        opened.append(payload_reveal(actor=actor(request), job_id=job_id, broker=data.broker, reason=data.reason))
+        return RevealOut(job_id=job_id, broker=data.broker, open_until=opened[0].expires_at, payload=None)
+
+    without = write(request, 200, work)
+    if not opened:
+        return without
+    payload = PayloadOut.of(revealed(get_broker(data.broker), job_id))
+    whole = RevealOut(job_id=job_id, broker=data.broker, open_until=opened[0].expires_at, payload=payload)
+    response = answer(200, as_json(whole))
+    response["Cache-Control"] = "no-store"
+    return response
