@@ -8,7 +8,6 @@ from pools.api.bodies import RevealIn
 from pools.api.idempotency import answer, write
 from pools.api.rendering import as_json
 from pools.api.schemas import PayloadOut, RevealOut
-from pools.broker.connection import get_broker
 from pools.broker.payload_reveal import revealed
 from pools.models import PayloadReveal
 from pools.operations import payload_reveal
@@ -28,7 +27,7 @@ def reveal_payload(request: HttpRequest, job_id: str, data: RevealIn) -> HttpRes
     without = write(request, 200, work)
     if not opened:
         return without
-    payload = PayloadOut.of(revealed(get_broker(data.broker), job_id))
+    payload = PayloadOut.of(revealed(data.broker, job_id))
     whole = RevealOut(job_id=job_id, broker=data.broker, open_until=opened[0].expires_at, payload=payload)
     response = answer(200, as_json(whole))
     response["Cache-Control"] = "no-store"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from redis import ResponseError
 
 from pools.broker import fields
-from pools.broker.connection import Broker, BrokerUnavailable
+from pools.broker.connection import Broker, BrokerUnavailable, get_broker
 from pools.broker.payload import SERIALIZERS
 from pools.broker.payload_json import json_tree
 from pools.broker.payload_pickle import PLAIN, disassemble
@@ -56,15 +56,20 @@ class Payload:
         return [one for one in self.imports if not one.plain]
 
 
-def revealed(broker: Broker, job_id: str) -> Payload:
-    """The payload of a job, in two round trips. Never raises for what the broker holds, or when it is away."""
+def revealed(alias: str, job_id: str) -> Payload:
+    """The payload of a job on the broker of this name; when that is away, a problem."""
     try:
-        stored = _stored(broker, job_id)
+        return read_payload(get_broker(alias), job_id)
     except BrokerUnavailable as away:
         return Payload(problem=f"The payload cannot be read now: {away.why}.")
+
+
+def read_payload(broker: Broker, job_id: str) -> Payload:
+    """The payload of a job, in two round trips, whatever its key holds. Raises BrokerUnavailable."""
+    try:
+        return readable(_stored(broker, job_id))
     except Unreadable as nothing:
         return Payload(problem=str(nothing))
-    return readable(stored)
 
 
 def _stored(broker: Broker, job_id: str) -> bytes:

@@ -59,7 +59,7 @@ class Outline:
             text = f"{node.size:,} more, nested too deep to show" if too_deep else node.text
             self._line("leaf", name, path, node.kind, text)
             return
-        self._line("open", name, path, node.kind, node.text or f"{node.size:,} in it")
+        self._line("open", name, path, node.kind, node.text or f"{node.size:,} value{'s' * (node.size != 1)}")
         for name_inside, inside in node.items:
             if len(self.lines) >= LINE_LIMIT or self.characters >= CHARACTER_LIMIT:
                 self.cut = True

@@ -16,6 +16,7 @@ MEANINGS = {
     "view_pool": "see a pool and all that belongs to it",
     "requeue_dead_letters": "requeue dead letters",
     "discard_dead_letters": "discard dead letters",
+    "reveal_payload": "see what a job was called with, for a while and with a reason",
     "control_pool": "pause, resume and drain",
     "scale_pool": "change the number of workers",
     "change_config": "change a pool and publish config versions",
@@ -23,6 +24,7 @@ MEANINGS = {
     "pools.add_pool": "make pools",
     "pools.change_secretreference": "edit secret references",
     "audit.view_event": "read the audit log",
+    "audit.erase_personal": "erase personal values from the audit log",
     "auth.change_group": "give and take roles",
 }
 
@@ -32,6 +34,7 @@ IN_SHORT = {
     "view_pool": "see",
     "requeue_dead_letters": "requeue",
     "discard_dead_letters": "discard",
+    "reveal_payload": "reveal",
     "control_pool": "pause, resume, drain",
     "scale_pool": "scale",
     "change_config": "change config",

@@ -12,7 +12,7 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import FilterForm
 from pools.models import DeadLetterState, FailureGroup
-from pools.permissions import DISCARD, REQUEUE, visible_pools
+from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
 from pools.selectors.dead_letters import (
     GROUPS_SHOWN,
     DeadLetterFilter,
@@ -115,7 +115,7 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
     preview = preview_of(letters_of(actor, wanted))
     sample = newest(group)
     facets = where(group)
-    rights = pool_rights(actor, group.pool, REQUEUE, DISCARD)
+    rights = pool_rights(actor, group.pool, REQUEUE, DISCARD, REVEAL)
     return {
         "group": group,
         "pool": group.pool,
@@ -125,6 +125,7 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
         "facets": facets,
         "claim": claim(facets),
         "preview": preview,
+        "may_reveal": rights[REVEAL].allowed,
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
         "button": f"{VERBS['requeue'].name} {jobs(preview.count)}",
         "warnings": warnings(VERBS["requeue"], preview),

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
-from pools.broker.connection import get_broker
 from pools.broker.payload_reveal import revealed
 from pools.forms.verbs import ReasonForm
 from pools.models import DeadLetter, DeadLetterState
@@ -49,7 +48,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     reveal = open_reveal(actor, story.job)
     context = _about(request, story.job) | {"story": story, "right": rights[REVEAL], "open": reveal}
     if reveal:
-        context["payload"] = revealed(get_broker(story.job.broker), job_id)
+        context["payload"] = revealed(story.job.broker, job_id)
     if letter and letter.state == DeadLetterState.OPEN:
         context["offers"] = offers(rights)
     response = render(request, "jobs/job.html", context)

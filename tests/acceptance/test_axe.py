@@ -18,6 +18,7 @@ def kind_of(path: str) -> str:
     """``/pools/stdlib-parse/config/3/`` and ``/pools/stdlib-compress/config/1/`` are one kind of page."""
     path = re.sub(r"^/pools/(?!new/)[^/]+/", "/pools/_/", path)
     path = re.sub(r"^/jobs/[^/]+/", "/jobs/_/", path)
+    path = re.sub(r"^/payloads/.*/reveal/", "/payloads/_/reveal/", path)
     path = re.sub(r"^/secrets/(?!new/)[^/]+/", "/secrets/_/", path)
     return re.sub(r"/\d+/", "/_/", path)
 
@@ -56,6 +57,7 @@ def test_every_page_that_an_administrator_reaches(people: People) -> None:
         "/dead-letters/",
         "/dead-letters/groups/_/",
         "/jobs/_/",
+        "/payloads/_/reveal/",
         "/operations/",
         "/operations/_/",
         "/agents/",
@@ -167,3 +169,19 @@ def test_the_page_of_a_job_that_runs_or_failed(people: People) -> None:
     with findings_of(page) as findings:
         page.goto(a_job(page))
         inspect(page, findings)
+
+
+def test_a_payload_that_is_open(people: People) -> None:
+    page = people("oncall", reduced_motion="reduce")
+    add_axe(page.context)
+    with findings_of(page) as findings:
+        page.goto(a_job(page))
+        page.get_by_role("link", name="Reveal the payload…").click()
+        dialog = page.get_by_role("dialog", name="Reveal the payload?")
+        inspect(page, findings, "dialog reveal")
+        dialog.get_by_label("Reason").fill("Which module is it?")
+        dialog.get_by_role("button", name="Reveal for 10 minutes").click()
+        expect(page.locator("#payload")).to_contain_text("Open to you until")
+        inspect(page, findings, "revealed")
+        page.get_by_role("button", name="Hide now").click()
+        expect(page.locator("#payload")).to_contain_text("••••••••")

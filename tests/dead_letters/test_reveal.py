@@ -20,7 +20,7 @@ from audit.actor import system_actor
 from audit.models import Event
 from audit.sentences import sentence
 from pools.broker.payload_mask import MASK
-from pools.models import DeadLetterState, FailureGroup, PayloadReveal, Pool
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, PayloadReveal, Pool
 from pools.operations import payload_hide, payload_reveal
 from pools.permissions import REVEAL, Denied, role_group
 from tests.api.calling import Caller, problem
@@ -86,6 +86,12 @@ def test_masked_until_somebody_asks(cast: Cast, job: str, valkey: ValkeyServer) 
     assert (PayloadReveal.objects.count(), Event.objects.count()) == before
     (item,) = Caller(cast.bob).items("dead-letters")
     assert item["arguments"] == f"({MASK}, order={MASK})" and SECRET not in json.dumps(item)
+
+
+def test_a_group_leads_there_whom_it_lets(cast: Cast, job: str) -> None:
+    group, link = lists()[1], f'href="/payloads/a%20b:c/reveal/" aria-label="Reveal the arguments of job {job}"'
+    assert link in signed_in(cast.bob).get(group).content.decode()
+    assert "/payloads/" not in signed_in(cast.vera).get(group).content.decode()
 
 
 def test_a_reason_opens_it_for_ten_minutes(cast: Cast, job: str, client: redis.Redis) -> None:
@@ -298,3 +304,12 @@ def test_without_the_broker_the_page_stands(
     response = signed_in(cast.bob).get(url("a"))
     assert response.status_code == 200 and "The payload cannot be read now" in text(response.content)
     assert "cannot be read now" in Caller(cast.bob).post("jobs/a/reveal", WHY).json()["payload"]["problem"]
+
+
+def test_a_broker_that_the_settings_do_not_name_any_more(cast: Cast, job: str) -> None:
+    DeadLetter.objects.update(broker="old")
+    payload_reveal(actor=actor(cast.bob), job_id=job, broker="old", **WHY)
+    response = signed_in(cast.bob).get(url(job) + "?broker=old")
+    assert response.status_code == 200 and "no broker has this name" in text(response.content)
+    assert signed_in(cast.bob).post(at(job, "hide") + "?broker=old").status_code == 302
+    assert not PayloadReveal.objects.exists()

@@ -4,6 +4,8 @@ import pytest
 
 from audit.models import Event
 from pools.models import Pool
+from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
+from pools.selectors.access import IN_SHORT, MEANINGS
 from tests.support.cast import Cast, signed_in
 
 GRANT = {"user": "vera", "team": "payments", "role": "oncall", "reason": "She joins the rota"}
@@ -110,3 +112,9 @@ def test_other_methods_are_not_answered(cast: Cast, path: str, method: str) -> N
 def test_reading_only(cast: Cast) -> None:
     assert signed_in(cast.ada).post("/access/").status_code == 405
     assert not Event.objects.exists()
+
+
+def test_every_permission_has_its_words() -> None:
+    on_pools = {name for names in ROLE_GRANTS.values() for name in names}
+    assert IN_SHORT.keys() == on_pools
+    assert MEANINGS.keys() == on_pools | {name for names in GLOBAL_GRANTS.values() for name in names}
