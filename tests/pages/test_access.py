@@ -79,7 +79,7 @@ def test_the_last_administrator_stays(cast: Cast) -> None:
 
 def test_everybody_sees_their_own_and_what_roles_hold(cast: Cast, payments: Pool) -> None:
     content = signed_in(cast.bob).get("/access/").content.decode()
-    assert "You are oncall of payments" in content and "see, requeue, discard, pause, resume, drain" in content
+    assert "You are oncall of payments" in content and "see, requeue, discard, reveal, pause, resume, drain" in content
     assert "requeue_dead_letters" in content and "ada can grant it" in content
 
 
