@@ -85,6 +85,8 @@ def test_revealing_in_the_dialog_and_hiding(visit: Any, cast: Cast) -> None:  # 
     page.keyboard.press("Enter")
     payload = page.locator("#payload")
     expect(payload).to_contain_text("ord_1")
+    expect(page.get_by_role("status").filter(has_text="The payload is open to you until")).to_be_visible()
+    assert Axe().run(page).response["violations"] == []
     order = payload.locator("summary", has_text="order")
     order.press("Enter")
     expect(payload.get_by_text("ord_1")).not_to_be_visible()
