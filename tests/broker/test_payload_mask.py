@@ -9,6 +9,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 from rq import Queue
+from rq.utils import get_call_string
 
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, read_failed
@@ -38,8 +39,6 @@ def test_names_and_number_of_a_call_as_rq_describes_it(broker: Broker, client: r
 
 @given(st.lists(VALUES, max_size=4), st.dictionaries(NAMES, VALUES, max_size=4))
 def test_whatever_the_values_only_names_and_masks_are_left(args: list[Any], kwargs: dict[str, Any]) -> None:
-    from rq.utils import get_call_string
-
     described = get_call_string("shop.f", args, kwargs, max_length=75)
     shown = masked_arguments((described or "").encode("utf-8", "replace"))
     whole = [MASK for _ in args] + sorted(f"{name}={MASK}" for name in kwargs)
