@@ -164,7 +164,8 @@ class _Machine:
     def stack_name(self, _: Any) -> None:
         name, module = self._pop(), self._pop()
         known = name.kind == module.kind == "text"
-        self._import(f"{module.text}.{name.text}" if known else "a name that is made up while it loads")
+        dotted = f"{module.text[:TEXT_LIMIT]}.{name.text[:TEXT_LIMIT]}"
+        self._import(dotted if known else "a name that is made up while it loads")
 
     def _import(self, name: str) -> None:
         name = name[:TEXT_LIMIT]

@@ -141,6 +141,13 @@ def called_again_and_again() -> bytes:
     return b"\x80\x04(" + b"K\x01" * 20_000 + b"t\x940(" + b"cbuiltins\nset\nh\x00R" * 7000 + b"l."
 
 
+def named_again_and_again() -> bytes:
+    """A long text, as the name of many imports."""
+    return (
+        b"\x80\x04X" + struct.pack("<I", 1_900_000) + b"x" * 1_900_000 + b"\x94(" + b"h\x00h\x00\x93" * 16_000 + b"l."
+    )
+
+
 STRANGE: dict[str, bytes] = {
     "empty pack": zlib.compress(b""),
     "cut pack": zlib.compress(b'["f",null,[1],{}]' * 500)[:-9],
@@ -155,6 +162,7 @@ STRANGE: dict[str, bytes] = {
     "laughs": laughs(200),
     "its own tail": own_tail(),
     "called again": called_again_and_again(),
+    "named again": named_again_and_again(),
     "bidi": json.dumps(["f\u202e", None, ["\u202eevil\u2066", "\ud800"], {"\u202ename\n": "\x00\x1b[2J"}]).encode(),
     "bidi pickle": pickle.dumps(("f", None, ("\u202eevil", "\ud800"), {"\u202ename": "\u200bx"})),
     "HTML and SQL": json.dumps(
