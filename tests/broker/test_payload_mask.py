@@ -31,7 +31,7 @@ def test_names_and_number_of_a_call_as_rq_describes_it(broker: Broker, client: r
         jobs.fails, 4711, "hunter2", order="ord_1", to=["bob@example.org"], job_id="one"
     )
     work()
-    (found,) = read_failed(broker, ["one"])
+    (found,) = read_failed(broker, ["one"], {"one": "mail"})
     assert isinstance(found, FailedJob)
     assert found.arguments == f"({MASK}, {MASK}, order={MASK}, to={MASK})"
     assert found.func == "tests.broker.jobs.fails"
