@@ -17,6 +17,8 @@ CUT = "..."
 SHOWN_LIMIT = 25
 SHAPE_LIMIT = 300
 NAME = re.compile(r"([^\W\d]\w{0,39})=")
+PLAIN = re.compile(r"(?:'[^'\\]{0,70}'|\"[^\"\\]{0,70}\"|[\w.+-]{1,70})(?=[,)])")
+"""A text or a number with nothing in it that needs a closer look: most values."""
 CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
@@ -52,6 +54,12 @@ def _joined(shown: list[str]) -> str:
 
 def _value_end(text: str, start: int) -> int | None:
     """Where the ``repr`` that begins at ``start`` ends; None when that cannot be told."""
+    if plain := PLAIN.match(text, start):
+        return plain.end()
+    return _looked_through(text, start)
+
+
+def _looked_through(text: str, start: int) -> int | None:
     expected: list[str] = []
     quote, at = "", start
     while at < len(text) and at - start < REPR_LIMIT:

@@ -14,7 +14,7 @@ from rq.utils import get_call_string
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, read_failed
 from pools.broker.payload import called_function
-from pools.broker.payload_mask import MASK, SHAPE_LIMIT, masked_arguments
+from pools.broker.payload_mask import MASK, PLAIN, SHAPE_LIMIT, _looked_through, masked_arguments
 from tests.broker import jobs
 from tests.broker.conftest import Work
 
@@ -91,3 +91,9 @@ def test_random_cuts_of_a_description_never_show_a_value() -> None:
     for _ in range(2000):
         begin, end = sorted(rng.sample(range(len("shop.f("), len(whole) + 1), 2))
         assert secret not in masked_arguments("shop.f(" + whole[begin:end])
+
+
+@given(st.text(alphabet="'\"\\,()[]ab1. -+", min_size=1, max_size=90))
+def test_the_short_way_says_what_the_long_way_says(text: str) -> None:
+    plain = PLAIN.match(text)
+    assert plain is None or plain.end() == _looked_through(text, 0)
