@@ -83,6 +83,8 @@ _VERSION = "v{version} of {pool}"
 _REFERENCE = "secret {target}{in_pool}"
 _SOME_LETTERS = "dead letters{in_pool}"
 _AN_OPERATION = "an operation{in_pool}"
+_GROUP = "{target}{in_pool}"
+_SOME_GROUP = "a failure group{in_pool}"
 
 # fmt: off
 ACTIONS = registry(
@@ -150,6 +152,24 @@ ACTIONS = registry(
            "reveal the payload of job {target}{in_pool}", "notice"),
     Action("payload.hidden", "eye-off", "hid the payload of job {target}{in_pool}",
            "hide the payload of job {target}{in_pool}"),
+    Action("failure_group.acknowledged", "check", "acknowledged " + _GROUP, "acknowledge " + _GROUP,
+           denied="acknowledge " + _SOME_GROUP),
+    Action("failure_group.snoozed", "zzz", f"snoozed {_GROUP} {{until}}", "snooze " + _GROUP,
+           denied="snooze " + _SOME_GROUP),
+    Action("failure_group.unsnoozed", "alarm", "ended the snooze of " + _GROUP, "end the snooze of " + _GROUP,
+           denied="end the snooze of " + _SOME_GROUP),
+    Action("failure_group.resolved", "circle-check", "resolved " + _GROUP, "resolve " + _GROUP, "notice",
+           "resolve " + _SOME_GROUP),
+    Action("failure_group.reopened", "arrow-back-up", "reopened " + _GROUP, "reopen " + _GROUP,
+           denied="reopen " + _SOME_GROUP),
+    Action("failure_group.assigned", "user-check", f"gave {_GROUP} to {{owner}}", "give somebody " + _GROUP,
+           denied="give somebody " + _SOME_GROUP),
+    Action("failure_group.noted", "note", "added a note to " + _GROUP, "add a note to " + _GROUP,
+           denied="add a note to " + _SOME_GROUP),
+    Action("failure_group.runbook_set", "book", "changed the runbook of " + _GROUP, "change the runbook of " + _GROUP,
+           denied="change the runbook of " + _SOME_GROUP),
+    Action("failure_group.regressed", "rotate-clockwise", f"saw {_GROUP} fail again after it was resolved",
+           f"see {_GROUP} fail again", "warning"),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),

@@ -5,10 +5,12 @@ a check asks for the permission on the object. Permissions that concern no singl
 ``GLOBAL_GRANTS``.
 """
 
-from django.contrib.auth.models import Group, Permission
+from typing import Any
+
+from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.db.models import QuerySet
-from guardian.shortcuts import get_objects_for_user
+from guardian.shortcuts import get_objects_for_user, get_users_with_perms
 
 import audit.permissions
 from audit.actor import Actor, system_actor
@@ -191,6 +193,13 @@ def pools_with(actor: Actor, permission: str) -> QuerySet[Pool]:
         actor.user, permission, klass=Pool.objects.all(), accept_global_perms=False
     )
     return pools
+
+
+def people_who_see(pool: Pool) -> QuerySet[User]:
+    """The active accounts that may see the pool, by name."""
+    found: Any = get_users_with_perms(pool, only_with_perms_in=[VIEW])
+    people: QuerySet[User] = found.filter(is_active=True).order_by("username")
+    return people
 
 
 def who_can_grant() -> str:

@@ -7,6 +7,7 @@ from pools.views import (
     agents,
     config,
     dead_letters,
+    groups,
     handling,
     jobs,
     operations,
@@ -35,6 +36,10 @@ urlpatterns = [
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
     path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
     path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
+    *(
+        path(f"dead-letters/groups/{verb}/", groups.decide, {"verb": verb}, name=f"failure-groups-{verb}")
+        for verb in groups.VERBS
+    ),
     path("jobs/<job_id:job_id>/", jobs.job, name="job"),
     path("payloads/<job_id:job_id>/reveal/", jobs.reveal_payload, name="payload-reveal"),
     path("payloads/<job_id:job_id>/hide/", jobs.hide_payload, name="payload-hide"),

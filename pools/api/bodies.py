@@ -89,6 +89,10 @@ class FilterFields(BaseModel):
     task: Text = Field("", description="a function's dotted name")
     error: Text = Field("", description="an exception's name, with or without its module")
     group: Text = Field("", description="the id of a failure group, or several with commas between")
+    group_state: Text = Field(
+        "", description="new, acknowledged, snoozed, resolved or regressed, several with commas between"
+    )
+    owner: Text = Field("", description="of the failure group: a username, `me` or `none`")
     q: Text = Field("", description="part of the message, or a job id")
     since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
     until: Text = Field("", description="failed before then")

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from pools.api.auth import actor
 from pools.api.bodies import FilterFields
+from pools.api.group_schemas import GroupOut, group_out
 from pools.api.paging import Cursor, Limit, PageOut
-from pools.api.schemas import DeadLetterOut, GroupOut, group_out
+from pools.api.schemas import DeadLetterOut
 from pools.models import DeadLetterState, FailureGroup
 from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, dead_letters
 
@@ -32,7 +33,7 @@ def list_groups(
         found = found.filter(group__lt=cursor)
     counts = list(found.values_list("group").annotate(count=Count("pk"))[: limit + 1])
     page = counts[:limit]
-    groups = FailureGroup.objects.select_related("pool").in_bulk([pk for pk, _ in page])
+    groups = FailureGroup.objects.select_related("pool", "owner").in_bulk([pk for pk, _ in page])
     items = [group_out(groups[pk], count) for pk, count in page]
     return {"items": items, "next": str(page[-1][0]) if len(counts) > limit else None}
 

@@ -14,7 +14,6 @@ from pools.models import (
     ConfigVersion,
     DeadLetter,
     Effect,
-    FailureGroup,
     Operation,
     Pool,
     QueueState,
@@ -206,18 +205,6 @@ class AgentOut(Schema):
         return list(row.seen_pools)  # type: ignore[attr-defined]
 
 
-class GroupOut(Schema):
-    id: int
-    pool: str
-    title: str
-    task: str
-    error: str
-    count: int = Field(description="dead letters of the group that match the filter")
-    total_count: int
-    first_seen: datetime
-    last_seen: datetime
-
-
 class DeadLetterOut(Schema):
     id: int
     job_id: str
@@ -340,20 +327,6 @@ class RevealOut(Schema):
     broker: str
     open_until: datetime = Field(description="until then the job's page shows it to you as well")
     payload: PayloadOut | None = Field(description="null when the request is sent again")
-
-
-def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
-    return {
-        "id": group.pk,
-        "pool": group.pool.slug,
-        "title": group.title,
-        "task": group.func,
-        "error": group.exc_type,
-        "count": count,
-        "total_count": group.total_count,
-        "first_seen": group.first_seen,
-        "last_seen": group.last_seen,
-    }
 
 
 def operation_out(row: Operation, progress: Progress) -> OperationOut:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
+from typing import NamedTuple
 
 from django.db import connection
 
@@ -18,6 +19,7 @@ from pools.broker.fingerprint import Fingerprint, fingerprint
 from pools.controller import bulk
 from pools.controller.claims import Claims, claims_for
 from pools.controller.lease import LeaderLease
+from pools.controller.regressions import regress
 from pools.models import (
     DeadLetter,
     DeadLetterDetail,
@@ -41,6 +43,15 @@ class Facts:
     worker: str = ""
     host: str = ""
     config: int | None = None
+
+
+class _Ran(NamedTuple):
+    """What is known of the worker that ran a job."""
+
+    host: str = ""
+    config: int | None = None
+    rq: str = ""
+    python: str = ""
 
 
 @dataclass
@@ -79,6 +90,8 @@ class _Row:
     worker: str
     host: str
     config_number: int | None
+    rq_version: str
+    python_version: str
     attempts: int
     arguments: str
     damaged: str
@@ -160,7 +173,7 @@ def _take(
     job: FailedJob,
     letter: DeadLetter | None,
     group: FailureGroup,
-    workers: Mapping[str, tuple[str, int | None]],
+    workers: Mapping[str, _Ran],
 ) -> None:
     failed_at = job.failed_at or (letter.failed_at if letter else batch.read_at)
     attempts = letter.attempts if letter else 0
@@ -175,7 +188,7 @@ def _take(
     batch.tally(group.pk).opened += 1
     facts = batch.facts[job.job_id]
     worker = facts.worker or job.worker
-    host, config = workers.get(worker, ("", None))
+    ran = workers.get(worker, _Ran())
     batch.rows.append(
         _Row(
             broker=batch.alias,
@@ -193,8 +206,10 @@ def _take(
             expires_at=job.expires_at,
             score=job.score,
             worker=worker,
-            host=facts.host or host,
-            config_number=facts.config or config,
+            host=facts.host or ran.host,
+            config_number=facts.config or ran.config,
+            rq_version=ran.rq,
+            python_version=ran.python,
             attempts=attempts,
             arguments=job.arguments,
             damaged=job.damaged[:200],
@@ -247,11 +262,12 @@ def _new_group(pool: Pool, cause: Fingerprint, job: FailedJob, at: datetime) -> 
     )
 
 
-def _workers(batch: _Batch) -> dict[str, tuple[str, int | None]]:
-    """Host and config version of the workers that the jobs name: what is known of those no event speaks of."""
-    names = {job.worker for job in batch.jobs.values() if job.worker}
-    rows = Worker.objects.filter(broker=batch.alias, name__in=names).values_list("name", "host", "config_number")
-    return {name: (host, config) for name, host, config in rows}
+def _workers(batch: _Batch) -> dict[str, _Ran]:
+    """What is known of the workers that the jobs or their reports name."""
+    names = {batch.facts[job.job_id].worker or job.worker for job in batch.jobs.values()}
+    rows = Worker.objects.filter(broker=batch.alias, name__in=names)
+    found = rows.values_list("name", "host", "config_number", "rq_version", "python_version")
+    return {name: _Ran(host, config, rq, python) for name, host, config, rq, python in found}
 
 
 def _write(batch: _Batch) -> None:
@@ -264,6 +280,7 @@ def _write(batch: _Batch) -> None:
     hours = [(group_id, hour, count) for (group_id, hour), count in sorted(batch.hours.items())]
     bulk.write(FailureHour, ["group_id", "hour", "count"], hours, unique=["group_id", "hour"], adding=True)
     _write_tallies(batch.tallies)
+    regress(group_id for group_id, tally in batch.tallies.items() if tally.failures)
 
 
 def _write_tallies(tallies: Mapping[int, _Tally]) -> None:

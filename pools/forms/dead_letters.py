@@ -3,7 +3,9 @@
 from django import forms
 
 from pools.forms.verbs import WHY
+from pools.selectors.group_life import SHOWN_STATES
 
+GROUP_STATES = [("", "All"), *((state, state.capitalize()) for state in SHOWN_STATES)]
 LONGEST_NUMBER = 18  # digits of a row's number
 
 
@@ -15,6 +17,8 @@ class FilterForm(forms.Form):
     queue = forms.CharField(required=False)
     task = forms.CharField(required=False, help_text="The function's dotted name.")
     error = forms.CharField(required=False, help_text="An exception's name, with or without its module.")
+    group_state = forms.ChoiceField(required=False, label="State of the group", choices=GROUP_STATES)
+    owner = forms.CharField(required=False, help_text="Of the group: a username, me or none.")
     since = forms.CharField(required=False, help_text="UTC, such as 2026-11-22 02:00, or so long ago: 15m, 24h, 7d.")
     until = forms.CharField(required=False)
 

@@ -3,7 +3,8 @@
 from pools.models.agent import Agent, AgentPool
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
-from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt, FailureGroup, FailureHour
+from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
+from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
 from pools.models.operation import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
@@ -26,6 +27,8 @@ __all__ = [
     "FailedAttempt",
     "FailureGroup",
     "FailureHour",
+    "GroupNote",
+    "GroupState",
     "IdempotencyKey",
     "Operation",
     "OperationItem",

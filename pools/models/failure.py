@@ -5,32 +5,8 @@ from datetime import datetime
 
 from django.db import models, transaction
 
+from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
-
-
-class FailureGroup(models.Model):
-    """One cause in one pool. ``open_count`` is kept in the transaction that changes a dead letter's state."""
-
-    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="failure_groups")
-    digest = models.CharField(max_length=64)
-    digest_version = models.PositiveSmallIntegerField(default=1)
-    title = models.CharField(max_length=300)
-    func = models.CharField(max_length=500)
-    exc_type = models.CharField(max_length=300)
-    first_seen = models.DateTimeField()
-    last_seen = models.DateTimeField()
-    open_count = models.IntegerField(default=0)
-    total_count = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["pool", "digest"], name="failure_group_digest")]
-        indexes = [
-            # The inbox: groups with open dead letters, newest failure first.
-            models.Index(fields=["-last_seen", "-id"], condition=models.Q(open_count__gt=0), name="failure_group_inbox")
-        ]
-
-    def __str__(self) -> str:
-        return self.title
 
 
 class DeadLetterState(models.TextChoices):
@@ -78,6 +54,8 @@ class DeadLetter(models.Model):
     worker = models.CharField(max_length=255, blank=True)
     host = models.CharField(max_length=255, blank=True)
     config_number = models.PositiveIntegerField(null=True)
+    rq_version = models.CharField(max_length=50, blank=True)
+    python_version = models.CharField(max_length=50, blank=True)
     attempts = models.PositiveIntegerField(default=1)
     damaged = models.CharField(max_length=200, blank=True)
     closed_at = models.DateTimeField(null=True)
@@ -93,6 +71,12 @@ class DeadLetter(models.Model):
             models.Index(fields=["state", "-failed_at", "-id"], name="dead_letter_newest"),
             models.Index(fields=["group", "state", "-failed_at", "-id"], name="dead_letter_group"),
             models.Index(fields=["pool", "state", "-failed_at", "-id"], name="dead_letter_pool"),
+            # Where the open ones of a group happen: counted from the index alone, in its order.
+            models.Index(
+                fields=["group", "state", "config_number", "host", "queue", "python_version", "rq_version"],
+                condition=models.Q(state="open"),
+                name="dead_letter_where",
+            ),
             # The scanner's comparison with one failed registry.
             models.Index(
                 fields=["broker", "queue", "score"], condition=models.Q(state="open"), name="dead_letter_registry"
@@ -140,17 +124,3 @@ class FailedAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dead_letter} attempt {self.number}"
-
-
-class FailureHour(models.Model):
-    """Failures of a group in one hour, for its sparkline."""
-
-    group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="hours")
-    hour = models.DateTimeField()
-    count = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["group", "hour"], name="failure_hour")]
-
-    def __str__(self) -> str:
-        return f"{self.group} {self.hour}"

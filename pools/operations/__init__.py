@@ -11,6 +11,16 @@ from pools.operations.dead_letters import (
     operation_start,
     requeue_create,
 )
+from pools.operations.failure_groups import (
+    group_acknowledge,
+    group_assign,
+    group_note,
+    group_reopen,
+    group_resolve,
+    group_set_runbook,
+    group_snooze,
+    group_unsnooze,
+)
 from pools.operations.payloads import payload_hide, payload_reveal
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
 from pools.operations.secrets import secret_change, secret_register, secret_remove
@@ -23,6 +33,14 @@ __all__ = [
     "config_renew",
     "config_restore",
     "discard_create",
+    "group_acknowledge",
+    "group_assign",
+    "group_note",
+    "group_reopen",
+    "group_resolve",
+    "group_set_runbook",
+    "group_snooze",
+    "group_unsnooze",
     "operation_cancel",
     "operation_pause",
     "operation_resume",

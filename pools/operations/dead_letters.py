@@ -30,8 +30,8 @@ class Selection:
     ids: tuple[int, ...] = ()
     filter: DeadLetterFilter | None = None
 
-    def as_json(self) -> dict[str, object]:
-        return {"filter": self.filter.as_query()} if self.filter else {"ids": len(self.ids)}
+    def as_json(self, actor: Actor) -> dict[str, object]:
+        return {"filter": self.filter.seen_by(actor).as_query()} if self.filter else {"ids": len(self.ids)}
 
 
 def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
@@ -113,7 +113,7 @@ def _create(
         kind=kind,
         state=OperationState.RUNNING if start else OperationState.FROZEN,
         broker=touched[0].broker,
-        selection=selection.as_json(),
+        selection=selection.as_json(actor),
         reason=reason,
         created_by=actor.user,
         actor_kind=actor.kind,

@@ -10,18 +10,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from audit.actor import Actor
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, FailureHour
+from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.permissions import visible_pools
+from pools.selectors.group_life import SHOWN_STATES, in_states, owned_by
 
 PAGE_SIZE = 50
-GROUPS_SHOWN = 100
 VALUE_LIMIT = 2000
-NEW = timedelta(hours=2)  # how long a group counts as new
+ME = "me"
 GROUP_NUMBERS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 LONG_AGO = re.compile(r"([0-9]{1,4})(m|h|d)")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -42,7 +42,8 @@ class DeadLetterFilter:
 
     ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``). ``q`` searches
     messages and job ids; ``error`` is the name of an exception with or without its module; ``group`` the number of a
-    failure group, or several with commas between.
+    failure group, or several with commas between. ``group_state``: what failure groups show, several with commas
+    between; ``owner``: the username of their owner, ``me`` or ``none``.
     """
 
     pool: str = ""
@@ -50,6 +51,8 @@ class DeadLetterFilter:
     task: str = ""
     error: str = ""
     group: str = ""
+    group_state: str = ""
+    owner: str = ""
     q: str = ""
     since: str = ""
     until: str = ""
@@ -81,6 +84,7 @@ class DeadLetterFilter:
                 where &= Q(**{column: value})
         if self.group:
             where &= Q(group_id__in=self.groups())
+        where &= self._decided("group__")
         if self.error:
             where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
         if self.q:
@@ -97,6 +101,34 @@ class DeadLetterFilter:
             raise FilterError("group", f"expected numbers of failure groups, not {self.group!r}")
         return [int(number) for number in self.group.split(",")]
 
+    def group_conditions(self) -> Q:
+        """The conditions on whole groups, for a query of groups. Raises ``FilterError``."""
+        where = Q(open_count__gt=0)
+        if self.pool:
+            where &= Q(pool__slug=self.pool)
+        if self.task:
+            where &= Q(func=self.task)
+        if self.error:
+            where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
+        if self.group:
+            where &= Q(pk__in=self.groups())
+        return where & self._decided("")
+
+    def _decided(self, prefix: str) -> Q:
+        """What people decided about the group. Raises ``FilterError``."""
+        where = Q()
+        if self.group_state:
+            states = self.group_state.split(",")
+            if not set(states) <= set(SHOWN_STATES):
+                message = f"expected {', '.join(SHOWN_STATES)}, several with commas between, not {self.group_state!r}"
+                raise FilterError("group_state", message)
+            where &= in_states(states, prefix)
+        return where & owned_by(self.owner, prefix) if self.owner else where
+
+    def seen_by(self, actor: Actor) -> "DeadLetterFilter":
+        """The same filter with the actor's name in place of ``me``."""
+        return replace(self, owner=actor.user.get_username()) if self.owner == ME and actor.user else self
+
     def at_moment(self, newest: datetime | None = None) -> "DeadLetterFilter":
         """The same filter with times that stand still; with ``newest``, nothing that fails after it matches."""
         since = self.since and as_text(_time("since", self.since))
@@ -110,35 +142,6 @@ class DeadLetterFilter:
 
 
 @dataclass(frozen=True)
-class GroupRow:
-    """A failure group with the number of dead letters that match the filter, and when these failed."""
-
-    group: FailureGroup
-    count: int
-    first_seen: datetime
-    last_seen: datetime
-    spark: list[int]
-
-    @property
-    def error(self) -> str:
-        """The exception's name without its module."""
-        return self.group.exc_type.rpartition(".")[2] or self.group.title
-
-    @property
-    def cause(self) -> str:
-        """The rest of the group's title."""
-        return self.group.title.removeprefix(self.error).lstrip(": ")
-
-    @property
-    def is_new(self) -> bool:
-        return self.group.first_seen > timezone.now() - NEW
-
-    @property
-    def spark_label(self) -> str:
-        return f"{self.error} in {self.group.func}: failures an hour over the last 24 hours, now {self.spark[-1]:,}"
-
-
-@dataclass(frozen=True)
 class Page[T]:
     """One page of a list read by key, never by offset. ``next``: the cursor of the following page, "" at the end."""
 
@@ -148,7 +151,7 @@ class Page[T]:
 
 def dead_letters(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[DeadLetter]:
     """Those that match, newest failure first."""
-    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).filter(wanted.conditions())
+    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).filter(wanted.seen_by(actor).conditions())
     return visible.select_related("pool", "group").order_by("-failed_at", "-pk")
 
 
@@ -165,25 +168,6 @@ def dead_letter_page(
     return Page(rows[:size], _cursor(more.failed_at, more.pk) if more else "")
 
 
-def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = GROUPS_SHOWN) -> list[GroupRow]:
-    """Groups with at least one match, most dead letters first."""
-    if wanted.whole_groups:
-        found = matching_groups(actor, wanted).order_by("-open_count", "-last_seen")[:limit]
-        rows = [GroupRow(group, group.open_count, group.first_seen, group.last_seen, []) for group in found]
-    else:
-        counts = (
-            dead_letters(actor, wanted)
-            .order_by()
-            .values("group_id")
-            .annotate(count=Count("pk"), first=Min("failed_at"), last=Max("failed_at"))
-            .order_by("-count")[:limit]
-        )
-        by_id = FailureGroup.objects.select_related("pool").in_bulk([row["group_id"] for row in counts])
-        rows = [GroupRow(by_id[row["group_id"]], row["count"], row["first"], row["last"], []) for row in counts]
-    sparks = _sparks([row.group.pk for row in rows])
-    return [GroupRow(r.group, r.count, r.first_seen, r.last_seen, sparks[r.group.pk]) for r in rows]
-
-
 def group_totals(actor: Actor, wanted: DeadLetterFilter) -> tuple[int, int]:
     """How many dead letters in how many groups match."""
     if wanted.whole_groups:
@@ -195,7 +179,7 @@ def group_totals(actor: Actor, wanted: DeadLetterFilter) -> tuple[int, int]:
 
 def find_group(actor: Actor, pk: int) -> FailureGroup:
     """Raises ``FailureGroup.DoesNotExist`` also for a group in a pool that the actor may not see."""
-    return FailureGroup.objects.select_related("pool").get(pk=pk, pool__in=visible_pools(actor))
+    return FailureGroup.objects.select_related("pool", "owner").get(pk=pk, pool__in=visible_pools(actor))
 
 
 def find_dead_letter(actor: Actor, job_id: str, broker: str = "default") -> DeadLetter:
@@ -221,28 +205,8 @@ def traceback_of(dead_letter: DeadLetter) -> str:
 
 def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
     """Groups with open dead letters, for a filter that takes whole groups."""
-    where = Q(open_count__gt=0, pool__in=visible_pools(actor))
-    if wanted.pool:
-        where &= Q(pool__slug=wanted.pool)
-    if wanted.task:
-        where &= Q(func=wanted.task)
-    if wanted.error:
-        where &= Q(exc_type=wanted.error) | Q(exc_type__endswith=f".{wanted.error}")
-    if wanted.group:
-        where &= Q(pk__in=wanted.groups())
-    return FailureGroup.objects.filter(where).select_related("pool")
-
-
-def _sparks(groups: list[int]) -> dict[int, list[int]]:
-    """Failures an hour over the last 24 hours, oldest first."""
-    now = timezone.now().replace(minute=0, second=0, microsecond=0)
-    sparks = {group: [0] * 24 for group in groups}
-    recent = FailureHour.objects.filter(group__in=groups, hour__gt=now - timedelta(hours=24))
-    for group, hour, count in recent.values_list("group_id", "hour", "count"):
-        age = int((now - hour).total_seconds() // 3600)
-        if 0 <= age < 24:
-            sparks[group][23 - age] = count
-    return sparks
+    found = FailureGroup.objects.filter(wanted.seen_by(actor).group_conditions(), pool__in=visible_pools(actor))
+    return found.select_related("pool", "owner")
 
 
 def as_text(moment: datetime) -> str:

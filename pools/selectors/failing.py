@@ -1,4 +1,7 @@
-"""Failures that began lately, or rise: for the overview. Reads groups and hours, never dead letters."""
+"""Failures that began lately, came back, or rise: for the overview. Reads groups and hours, never dead letters.
+
+What is snoozed or resolved awaits nobody and is left out.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from controlplane.wording import count, duration
-from pools.models import FailureGroup, FailureHour
+from pools.models import FailureGroup, FailureHour, GroupState
+from pools.models.failure_group import is_snoozed
 from pools.selectors.attention import Action, Item
 from pools.selectors.fleet import Presence
 from pools.selectors.phrases import jobs
@@ -25,23 +29,31 @@ BLAMED = timedelta(minutes=15)  # a config version published so shortly before i
 
 
 def failing(presences: list[Presence]) -> list[Item]:
-    """New and rising failure groups of these pools, at most ``SHOWN`` of each; two queries."""
+    """New, regressed and rising failure groups of these pools, at most ``SHOWN`` of each; two queries."""
     pools = {presence.pool.pk: presence for presence in presences}
     groups = list(_candidates(pools))
-    new = [group for group in groups if group.first_seen >= timezone.now() - NEW]
-    busy = [group for group in groups if group not in new]
-    history = _history([group.pk for group in new[:SHOWN] + busy])
+    new = [group for group in groups if _is_new(group)]
+    regressed = [group for group in groups if group.state == GroupState.REGRESSED]
+    busy = [group for group in groups if group not in new and group not in regressed]
+    history = _history([group.pk for group in new[:SHOWN] + regressed[:SHOWN] + busy])
     items = [_new_item(group, pools[group.pool_id], history[group.pk]) for group in new[:SHOWN]]
+    items += [_regressed_item(group, pools[group.pool_id], history[group.pk]) for group in regressed[:SHOWN]]
     rising = [group for group in busy if _is_rising(history[group.pk])]
     items += [_rising_item(group, pools[group.pool_id], history[group.pk]) for group in rising[:SHOWN]]
-    return items + _more(new[SHOWN:])
+    return items + _more("new", new[SHOWN:]) + _more("regressed", regressed[SHOWN:])
 
 
 def _candidates(pools: Iterable[int]) -> Iterable[FailureGroup]:
-    """Open groups that are new, or that failed often in this hour; the largest first."""
+    """Open groups that are new, that came back, or that failed often in this hour; the largest first."""
     this_hour = FailureHour.objects.filter(group=OuterRef("pk"), hour=_hours()[-1], count__gte=RISING_FROM)
-    wanted = Q(first_seen__gte=timezone.now() - NEW) | Q(Exists(this_hour))
-    return FailureGroup.objects.filter(wanted, pool__in=pools, open_count__gt=0).order_by("-open_count", "-pk")[:MOST]
+    began = Q(state=GroupState.NEW, first_seen__gte=timezone.now() - NEW)
+    wanted = began | Q(state=GroupState.REGRESSED) | Q(Exists(this_hour))
+    found = FailureGroup.objects.filter(wanted, ~is_snoozed(), pool__in=pools, open_count__gt=0)
+    return found.exclude(state=GroupState.RESOLVED).order_by("-open_count", "-pk")[:MOST]
+
+
+def _is_new(group: FailureGroup) -> bool:
+    return group.state == GroupState.NEW and group.first_seen >= timezone.now() - NEW
 
 
 def _hours() -> list[datetime]:
@@ -74,6 +86,18 @@ def _new_item(group: FailureGroup, presence: Presence, history: tuple[int, ...])
         since_label="Began",
         detail=f"{_after(group, presence)}In {group.func}.",
         **_common(group, history),
+    )
+
+
+def _regressed_item(group: FailureGroup, presence: Presence, history: tuple[int, ...]) -> Item:
+    return Item(
+        severity="warn",
+        icon="rotate-clockwise",
+        icon_label="Regressed",
+        title=f"Regressed in {presence.pool}: {group.title}",
+        since_label="Failed again",
+        detail=f"It was resolved before. {jobs(group.open_count).capitalize()}. In {group.func}.",
+        **_common(group, history) | {"since": group.state_at},
     )
 
 
@@ -116,17 +140,19 @@ def _after(group: FailureGroup, presence: Presence) -> str:
     return f"That was {duration(seconds)} after config v{told.number}. "
 
 
-def _more(groups: list[FailureGroup]) -> list[Item]:
+def _more(kind: str, groups: list[FailureGroup]) -> list[Item]:
     if not groups:
         return []
     total = sum(group.open_count for group in groups)
+    noun = "group" if len(groups) == 1 else "groups"
+    url = reverse("dead-letters") + f"?group_state={kind}"
     return [
         Item(
-            key="more-groups",
+            key=f"more-{kind}",
             severity="info",
             icon="mailbox",
-            icon_label="New failures",
-            title=f"{len(groups)} more new failure {'group' if len(groups) == 1 else 'groups'}, {jobs(total)}",
-            actions=(Action("See all of them", reverse("dead-letters")),),
+            icon_label=f"{kind.capitalize()} failures",
+            title=f"{len(groups)} more {kind} failure {noun}, {jobs(total)}",
+            actions=(Action("See all of them", url),),
         )
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from pools.models import ConfigVersion, DeadLetter, DeadLetterState, FailureGroup, FailureHour
@@ -13,6 +13,16 @@ from pools.selectors.triage import Tally
 
 HOURS = 24
 UNKNOWN = "not known"
+BEFORE = timedelta(days=1)
+CONFIG = "Config version"
+# In the order of the index that answers it.
+FACETS = {
+    CONFIG: "config_number",
+    "Host": "host",
+    "Queue": "queue",
+    "Python": "python_version",
+    "rq": "rq_version",
+}
 
 
 @dataclass(frozen=True)
@@ -45,16 +55,19 @@ def history(group: FailureGroup) -> History:
     return History({"times": [int(hour.timestamp()) for hour in hours], "series": series, "marks": marks}, label)
 
 
-def where(group: FailureGroup) -> list[Facet]:
-    """Config versions, hosts, queues and workers of the open dead letters, in one query."""
+def counted(group: FailureGroup) -> QuerySet[DeadLetter, tuple[Any, ...]]:
+    """The values of ``FACETS`` with the number of open dead letters that have them, from one index alone."""
     found = DeadLetter.objects.filter(group=group, state=DeadLetterState.OPEN).order_by()
-    rows = found.values_list("config_number", "host", "queue", "worker").annotate(n=Count("pk"))
-    facets: dict[str, Counter[str]] = {name: Counter() for name in ("Config version", "Host", "Queue", "Worker")}
-    for config, host, queue, worker, count in rows:
-        values = (f"v{config}" if config else UNKNOWN, host or UNKNOWN, queue, worker or UNKNOWN)
-        for counter, value in zip(facets.values(), values, strict=True):
-            counter[value] += count
-    return [Facet(name, Tally.of(counter), _only(counter)) for name, counter in facets.items()]
+    return found.values_list(*FACETS.values()).annotate(n=Count("group"))
+
+
+def where(group: FailureGroup) -> list[Facet]:
+    """What the open dead letters ran on."""
+    counters: list[Counter[str]] = [Counter() for _ in FACETS]
+    for *values, count in counted(group):
+        for counter, value in zip(counters, values, strict=True):
+            counter[f"v{value}" if isinstance(value, int) else value or UNKNOWN] += count
+    return [Facet(name, Tally.of(counter), _only(counter)) for name, counter in zip(FACETS, counters, strict=True)]
 
 
 def newest(group: FailureGroup) -> DeadLetter | None:
@@ -64,17 +77,30 @@ def newest(group: FailureGroup) -> DeadLetter | None:
     return latest or found.order_by("-failed_at", "-pk").first()
 
 
-def claim(facets: list[Facet]) -> str:
-    """What all of them share, as a sentence; empty when they share nothing that is known."""
-    by_name = {facet.name: facet.only for facet in facets}
+def claim(group: FailureGroup, facets: list[Facet]) -> str:
+    """What all of them share, as a sentence; empty when they share nothing that tells them from other jobs."""
+    only = {facet.name: facet.only for facet in facets}
     shared = []
-    if by_name["Config version"]:
-        shared.append(f"workers that run config {by_name['Config version']}")
-    if by_name["Host"]:
-        shared.append(f"host {by_name['Host']}")
-    if by_name["Queue"] and not shared:
-        shared.append(f"queue {by_name['Queue']}")
+    if only[CONFIG] and _others_ran(group, only[CONFIG]):
+        shared.append(only[CONFIG])
+    if only["Host"]:
+        shared.append(f"host {only['Host']}")
+    if only["Queue"] and not shared and len(group.pool.queues) > 1:
+        shared.append(f"queue {only['Queue']}")
     return f"Only on {' and '.join(shared)}" if shared else ""
+
+
+def _others_ran(group: FailureGroup, version: str) -> bool:
+    """Whether the pool ran another config version than ``v41`` between a day before the first failure and the last."""
+    end: datetime | None = None
+    signed = ConfigVersion.objects.filter(pool=group.pool_id, signed_at__lte=group.last_seen).order_by("-number")
+    for number, signed_at in signed.values_list("number", "signed_at"):
+        if end is not None and end < group.first_seen - BEFORE:
+            return False
+        if f"v{number}" != version:
+            return True
+        end = signed_at
+    return False
 
 
 def _only(counter: Counter[str]) -> str:

@@ -14,12 +14,10 @@ from pools.forms.dead_letters import FilterForm
 from pools.models import DeadLetterState, FailureGroup
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
 from pools.selectors.dead_letters import (
-    GROUPS_SHOWN,
     DeadLetterFilter,
     FilterError,
     dead_letter_page,
     find_group,
-    group_rows,
     group_totals,
     traceback_of,
 )
@@ -27,14 +25,20 @@ from pools.selectors.dead_letters import (
     dead_letters as letters_of,
 )
 from pools.selectors.failure_group import claim, history, newest, where
+from pools.selectors.group_life import badge, notes_of
+from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
+from pools.selectors.inbox import GROUPS_SHOWN, group_rows, owner_counts
 from pools.selectors.phrases import jobs
 from pools.selectors.rights import pool_rights
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
+from pools.views.groups import group_offers
 from pools.views.handling import VERBS, offers, warnings
 
+OWNERS = (("", "All"), ("me", "Mine"), ("none", "Nobody's"))
 RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("", "All"))
 JOBS_SHOWN = 20  # on a group's page
 WORDS = {"since": "failed since", "until": "failed before", "q": "text"}
+NAMES = WORDS | {"group_state": "group state"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
         "wanted": wanted,
         "tokens": tokens(wanted, {"show": show} if show == "jobs" else {}),
         "ranges": RANGES,
+        "owners": OWNERS,
         "form": FilterForm(request.GET.dict() if status == 400 else wanted.as_query(), pools=slugs),
     }
     return render(request, "dead_letters/dead_letters.html", context, status=status)
@@ -75,11 +80,14 @@ def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> d
         shown["page"] = dead_letter_page(actor, wanted, cursor)
     else:
         shown["rows"], shown["limit"] = group_rows(actor, wanted), GROUPS_SHOWN
+    shown["owned"] = owner_counts(actor, wanted)
     if not total:
         shown["unfiltered"] = group_totals(actor, DeadLetterFilter())[0] if wanted != DeadLetterFilter() else 0
     if wanted.state == DeadLetterState.OPEN:
         query = urlencode(wanted.as_query())
-        shown["offers"] = offers({verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}, query)
+        rights = {verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}
+        shown["offers"] = offers(rights, query)
+        shown["decisions"] = group_offers(FOR_SEVERAL, query) if rights[REQUEUE].allowed else []
     return shown
 
 
@@ -88,7 +96,7 @@ def tokens(wanted: DeadLetterFilter, keep: dict[str, str]) -> list[Token]:
     query = wanted.as_query()
     return [
         Token(
-            WORDS.get(name, name),
+            NAMES.get(name, name),
             f"{value} ago" if name in WORDS and value[-1:] in "mhd" and name != "q" else value,
             "?" + urlencode(keep | {key: text for key, text in query.items() if key != name}),
         )
@@ -119,11 +127,16 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
     return {
         "group": group,
         "pool": group.pool,
+        "badge": badge(group),
+        "notes": notes_of(group),
+        "may_decide": rights[REQUEUE],
+        "decisions": group_offers(OFFERED[group.shown_state] if rights[REQUEUE].allowed else ()),
+        "runbook": group_offers(["runbook"]),
         "history": history(group),
         "sample": sample,
         "traceback": traceback_of(sample) if sample else "",
         "facets": facets,
-        "claim": claim(facets),
+        "claim": claim(group, facets),
         "preview": preview,
         "may_reveal": rights[REVEAL].allowed,
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),

@@ -14,6 +14,8 @@ from controlplane.api import api
 from pools.models import (
     ConfigVersion,
     DeadLetter,
+    FailureGroup,
+    GroupNote,
     Operation,
     OperationItem,
     OutboxMessage,
@@ -76,6 +78,21 @@ WRITES = {
     "cancel_operation": Write(
         "operations/{id}/cancel", WHY, "requeue_dead_letters", "operation.cancelled", state="running"
     ),
+    **{
+        name: Write(
+            f"failure-groups/{{id}}/{verb}", body, "requeue_dead_letters", f"failure_group.{event}", state="group"
+        )
+        for name, verb, body, event in (
+            ("acknowledge_group", "acknowledge", WHY, "acknowledged"),
+            ("snooze_group", "snooze", WHY | {"failures": 10}, "snoozed"),
+            ("unsnooze_group", "unsnooze", WHY, "unsnoozed"),
+            ("resolve_group", "resolve", WHY, "resolved"),
+            ("reopen_group", "reopen", WHY, "reopened"),
+            ("assign_group", "assign", WHY | {"owner": "bob"}, "assigned"),
+            ("add_note", "notes", {"text": "Because"}, "noted"),
+            ("set_runbook", "runbook", WHY | {"url": "https://runbooks.example/"}, "runbook_set"),
+        )
+    },
 }
 # Hidden things are missing, not forbidden. These two name what they touch in the body, where it is an input error.
 BY_BODY = {"create_pool": "team", "create_operation": "ids"}
@@ -94,9 +111,12 @@ def operations_of_the_document() -> dict[str, tuple[str, str]]:
 def write(
     request: pytest.FixtureRequest, letters: list[DeadLetter], operation_in: Callable[[str], Operation]
 ) -> tuple[str, Write, str]:
-    """A route's id, the route, and its path with the id of an operation that is in the right state."""
+    """A route's id, the route, and its path with the id of an operation that is in the right state, or of a group."""
     route = WRITES[request.param]
-    number = operation_in(route.state).pk if route.state else 0
+    if route.state == "group":
+        number = letters[0].group_id
+    else:
+        number = operation_in(route.state).pk if route.state else 0
     return request.param, route, route.path.format(id=number)
 
 
@@ -105,7 +125,10 @@ def everything() -> list[Any]:
     return [list(model.objects.order_by("pk").values()) for model in MODELS]
 
 
-MODELS = (Pool, ConfigVersion, RunCommand, Operation, OperationItem, DeadLetter, OutboxMessage, PayloadReveal)
+MODELS = (
+    *(Pool, ConfigVersion, RunCommand, Operation, OperationItem),
+    *(DeadLetter, FailureGroup, GroupNote, OutboxMessage, PayloadReveal),
+)
 
 
 def test_every_write_of_the_document_is_here() -> None:

@@ -46,6 +46,11 @@ def test_a_group_is_given_whole(alice: Caller, letters: list[DeadLetter]) -> Non
         "error": "TimeoutError",
         "count": 3,
         "total_count": 3,
+        "state": "new",
+        "owner": None,
+        "snooze": None,
+        "runbook_url": "",
+        "revision": 1,
     }
     (group,) = alice.items("failure-groups", q="job-1")
     assert group["count"] == 1

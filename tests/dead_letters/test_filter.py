@@ -11,9 +11,9 @@ from pools.selectors.dead_letters import (
     FilterError,
     dead_letter_page,
     dead_letters,
-    group_rows,
     group_totals,
 )
+from pools.selectors.inbox import group_rows
 from tests.dead_letters.letters import failed, numbered
 from tests.support.cast import Cast, actor
 

@@ -27,7 +27,7 @@ def test_it_says_what_where_and_how_often(cast: Cast, payments: Pool) -> None:
     words = text(page.encode())
     assert "TimeoutError: connect timed out" in words and "3 jobs" in words
     assert "shop/payments/gateway.py:41 in charge" in words
-    assert "Only on workers that run config v1" in words
+    assert "Only on queue payments" in words and "Only on v1" not in words, "the pool ran nothing else"
     assert re.search(r"pay-01 2 pay-02 1", words)
     assert "7 in all, at most 4 an hour" in page
     assert 'href="https://runbooks.example/payments"' in page

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audit.actions import ACTIONS
-from pools.models import config_version, operation
+from pools.models import config_version, failure_group, operation
 from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
 from pools.runtime import reconciler
 from pools.runtime.keys import Keys
@@ -102,6 +102,8 @@ def diagram(title: str) -> set[tuple[str, str]]:
 def test_the_diagrams_show_the_states_of_the_code() -> None:
     operations = {(a, b) for a, verbs in operation.TRANSITIONS.items() for b in verbs.values()}
     assert diagram("operation") == operations
+    groups = {(a, b) for a, verbs in failure_group.TRANSITIONS.items() for b in verbs.values()}
+    assert diagram("failure group") == groups
     assert diagram("config version") == {(a, b) for a, after in config_version.TRANSITIONS.items() for b in after}
     assert diagram("worker") == {(a, b) for a, after in reconciler.TRANSITIONS.items() for b in after}
 

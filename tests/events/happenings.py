@@ -32,6 +32,7 @@ from audit.scrubber import Scrubber
 from audit.sequencer import Sequencer
 from controlplane.models import ApiToken
 from controlplane.sign_in_guard import note_failure
+from pools.broker.failed_jobs import FailedJob, read_failed
 from pools.broker.sampler import take_sample
 from pools.controller.claims import claims_for
 from pools.controller.effects import Effects
@@ -39,18 +40,20 @@ from pools.controller.ingester import Ingester
 from pools.controller.keyring import open_keyring, rotate_log_key
 from pools.controller.lease import LeaderLease
 from pools.controller.publisher import Publisher
+from pools.controller.read_model import Facts, absorb
 from pools.controller.repair import Repair
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
 from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
-from pools.models import ControllerLease, Operation, OutboxMessage
+from pools.models import ControllerLease, FailureGroup, GroupState, Operation, OutboxMessage
 from pools.operations import Selection, config_publish, config_renew, discard_create, pool_pause
 from pools.operations.execute import _next_chunk, _send, _settle, run_operation
 from pools.permissions import extend_roles, role_group
 from pools.signing.keys import CryptoSigner, new_signer
 from tests.api.calling import Caller
+from tests.broker.records import write_failed
 from tests.controller.beats import FakeAgent
 from tests.controller.pools import ACTOR
 from tests.events.world import World
@@ -250,6 +253,19 @@ def export_written(world: World) -> Act:
     return Exporter().tick
 
 
+def regression(world: World) -> Act:
+    """One job of a cause failed and was resolved; now another fails."""
+
+    def fails(job_id: str) -> Act:
+        write_failed(world.client, job_id, queue="refunds")
+        jobs = [job for job in read_failed(world.broker, [job_id]) if isinstance(job, FailedJob)]
+        return lambda: absorb(world.lease, "default", jobs, {job_id: Facts("refunds")}, timezone.now())
+
+    fails("before")()
+    FailureGroup.objects.filter(pool=world.refunds).update(state=GroupState.RESOLVED)
+    return fails("after")
+
+
 OWN: dict[str, Happening] = {
     "session.rate_limited": held_back,
     "token.created": new_token,
@@ -266,6 +282,7 @@ OWN: dict[str, Happening] = {
     "operation.requeue_ended": requeue_ends,
     "operation.requeue_followed": requeue_followed,
     "operation.discard_ended": discard_ends,
+    "failure_group.regressed": regression,
     "agent.seen_first": lambda world: agents(world, beats=True),
     "agent.lost": agent_falls_silent,
     "agent.returned": agent_returns,

@@ -43,8 +43,7 @@ def routes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def address(name: str, names: dict[str, Any], world: World) -> str:
     row = world.filter if name.startswith("audit:") else world.frozen
-    group = world.letters[0].group
-    found = SOMEWHERE | {"pk": group.pk if name == "failure-group" else row.pk}
+    found = SOMEWHERE | {"pk": world.group.pk if name == "failure-group" else row.pk}
     return reverse(name, kwargs={part: found[part] for part in names})
 
 

@@ -12,7 +12,7 @@ from audit.sequencer import Sequencer
 from audit.target import Target
 from pools.broker.connection import Broker
 from pools.controller.lease import LeaderLease
-from pools.models import DeadLetter, Operation, Pool, RunState, SecretReference
+from pools.models import DeadLetter, FailureGroup, GroupState, Operation, Pool, RunState, SecretReference
 from pools.operations import Selection, operation_pause, payload_reveal, requeue_create
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
@@ -25,13 +25,16 @@ JOBS = ("job-1", "job-2", "job-3")
 @dataclass
 class World:
     """``payments`` runs and has two versions and three dead letters, which three operations of Bob's are about;
-    the payload of ``job-2`` is open to him. ``refunds`` is paused. ``filter`` is Otto's. The log's event 0 holds an
-    address."""
+    the payload of ``job-2`` is open to him. ``refunds`` is paused. Their ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is
+    Otto's. The log's event 0 holds an address."""
 
     cast: Cast
     payments: Pool
     refunds: Pool
     letters: list[DeadLetter]
+    group: FailureGroup
+    snoozed: FailureGroup
+    resolved: FailureGroup
     frozen: Operation
     running: Operation
     paused: Operation
@@ -75,6 +78,9 @@ def make_world(broker: Broker) -> World:
         payments=payments,
         refunds=refunds,
         letters=letters,
+        group=letters[0].group,
+        snoozed=make.failure_group(payments, "KeyError: 'vat'", snoozed_total=100),
+        resolved=make.failure_group(payments, "ValueError: no", state=GroupState.RESOLVED),
         frozen=frozen,
         running=running,
         paused=paused,

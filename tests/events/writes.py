@@ -73,6 +73,11 @@ def letters(world: World) -> Data:
     return WHY | {"id": [letter.pk for letter in world.letters], "expected_count": len(world.letters)}
 
 
+def about(name: str, **more: str) -> Callable[[World], Data]:
+    """A form about one of the scene's failure groups."""
+    return lambda world: {"group": [getattr(world, name).pk], "do": "1"} | more
+
+
 # Route's name → the good requests.
 PAGES: dict[str, list[Write]] = {
     "sign-in": [
@@ -110,6 +115,22 @@ PAGES: dict[str, list[Write]] = {
     ],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
     "payload-hide": [Write("bob", {}, done("payload.hidden"), {"job_id": "job-2"})],
+    "failure-groups-acknowledge": [
+        Write("bob", about("group"), done("failure_group.acknowledged")),
+        Write("bob", lambda world: {"group": [world.group.pk]}, [], status=200),
+    ],
+    "failure-groups-snooze": [
+        Write("bob", about("group", end="failures", failures="50", **WHY), done("failure_group.snoozed")),
+        Write("bob", lambda world: {"group": [world.group.pk]}, [], status=200),
+    ],
+    "failure-groups-unsnooze": [Write("bob", about("snoozed"), done("failure_group.unsnoozed"))],
+    "failure-groups-resolve": [Write("bob", about("group", **WHY), done("failure_group.resolved"))],
+    "failure-groups-reopen": [Write("bob", about("resolved"), done("failure_group.reopened"))],
+    "failure-groups-assign": [Write("bob", about("group", owner="alice"), done("failure_group.assigned"))],
+    "failure-groups-note": [Write("bob", about("group", text="Until the morning"), done("failure_group.noted"))],
+    "failure-groups-runbook": [
+        Write("bob", about("group", url="https://runbooks.example/"), done("failure_group.runbook_set"))
+    ],
     "operation-start": [Write("bob", {}, done("operation.started"), {"pk": "frozen"})],
     "operation-pause": [Write("bob", {}, done("operation.paused"), {"pk": "running"})],
     "operation-resume": [Write("bob", {}, done("operation.resumed"), {"pk": "paused"})],
@@ -275,6 +296,30 @@ API: dict[str, list[Write]] = {
         )
     ],
 }
+
+
+def decided(
+    verb: str, action: str, run: Callable[..., object], group: str, status: int = 200, **body: object
+) -> dict[str, list[Write]]:
+    """The write of the API that decides about a failure group of the scene."""
+
+    def same(actor: Actor, world: World) -> object:
+        return run(actor=actor, ids=[getattr(world, group).pk], **body)
+
+    write = Write("bob", body, done(f"failure_group.{action}"), {"id": group}, status=status, same=same)
+    return {f"POST failure-groups/{{id}}/{verb}": [write]}
+
+
+API |= (
+    decided("acknowledge", "acknowledged", verbs.group_acknowledge, "group", **WHY)
+    | decided("snooze", "snoozed", verbs.group_snooze, "group", next_version=True, **WHY)
+    | decided("unsnooze", "unsnoozed", verbs.group_unsnooze, "snoozed", **WHY)
+    | decided("resolve", "resolved", verbs.group_resolve, "group", **WHY)
+    | decided("reopen", "reopened", verbs.group_reopen, "resolved", **WHY)
+    | decided("assign", "assigned", verbs.group_assign, "group", owner="alice")
+    | decided("notes", "noted", verbs.group_note, "group", status=201, text="Until the morning")
+    | decided("runbook", "runbook_set", verbs.group_set_runbook, "group", url="https://runbooks.example/")
+)
 
 
 def arguments(write: Write, world: World) -> Data:

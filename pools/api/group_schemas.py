@@ -1,0 +1,73 @@
+"""What the API gives of failure groups. Field names are part of the public surface."""
+
+from datetime import datetime
+from typing import Any
+
+from ninja import Schema
+from pydantic import Field
+
+from pools.models import FailureGroup, GroupNote
+
+
+class SnoozeOut(Schema):
+    """One of them ends it."""
+
+    until: datetime | None
+    total_count: int | None = Field(description="over when the group's own has reached it")
+    config_version: int | None = Field(description="over when this one is published")
+
+
+class GroupOut(Schema):
+    id: int
+    pool: str
+    title: str
+    task: str
+    error: str
+    count: int = Field(description="dead letters of the group that match the filter")
+    total_count: int
+    first_seen: datetime
+    last_seen: datetime
+    state: str = Field(description="new, acknowledged, snoozed, resolved or regressed")
+    owner: str | None
+    snooze: SnoozeOut | None
+    runbook_url: str = Field(description="its own, or its pool's")
+    revision: int
+
+
+class NoteOut(Schema):
+    at: datetime
+    author_name: str
+    did: str = Field(description="what was decided; empty for a mere note")
+    text: str
+
+
+class GroupDetail(GroupOut):
+    notes: list[NoteOut] = Field(description="newest first")
+
+
+def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
+    snooze = {
+        "until": group.snoozed_until,
+        "total_count": group.snoozed_total,
+        "config_version": group.snoozed_version,
+    }
+    return {
+        "id": group.pk,
+        "pool": group.pool.slug,
+        "title": group.title,
+        "task": group.func,
+        "error": group.exc_type,
+        "count": count,
+        "total_count": group.total_count,
+        "first_seen": group.first_seen,
+        "last_seen": group.last_seen,
+        "state": group.shown_state,
+        "owner": group.owner.get_username() if group.owner else None,
+        "snooze": snooze if group.is_snoozed else None,
+        "runbook_url": group.runbook,
+        "revision": group.revision,
+    }
+
+
+def group_detail(group: FailureGroup, notes: list[GroupNote]) -> dict[str, Any]:
+    return group_out(group, group.open_count) | {"notes": [NoteOut.from_orm(note) for note in notes]}
