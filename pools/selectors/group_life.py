@@ -40,15 +40,14 @@ def badge(group: FailureGroup) -> Badge:
 
 
 def snooze_end(group: FailureGroup) -> str:
-    """``until v6``, ``until 09:00 UTC``, ``until 24 Nov 09:00 UTC``, ``for 12 more failures``."""
+    """``until v6``, ``until 09:00`` (UTC, today), ``until 24 Nov``, ``for 12 more``. Its note says it in full."""
     if group.snoozed_version is not None:
         return f"until v{group.snoozed_version}"
     if group.snoozed_total is not None:
-        more = group.snoozed_total - group.total_count
-        return f"for {more:,} more failure{'' if more == 1 else 's'}"
+        return f"for {group.snoozed_total - group.total_count:,} more"
     assert group.snoozed_until is not None
     end = group.snoozed_until.astimezone(UTC)
-    return f"until {end:%H:%M} UTC" if end.date() == timezone.now().date() else f"until {end:%-d %b %H:%M} UTC"
+    return f"until {end:%H:%M}" if end.date() == timezone.now().date() else f"until {end.day} {end:%b}"
 
 
 def in_states(states: Iterable[str], prefix: str = "") -> Q:

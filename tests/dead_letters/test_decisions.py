@@ -234,7 +234,7 @@ def test_a_snooze_ends_with_so_many_more_failures(cast: Cast, group: FailureGrou
     FailureGroup.objects.update(total_count=7)
     verbs.group_snooze(actor=actor(cast.bob), ids=[group.pk], failures=2, **WHY)
     FailureGroup.objects.update(total_count=8)
-    assert shown(cast, group) == SNOOZED and badge(fresh(group)).text == "Snoozed for 1 more failure"
+    assert shown(cast, group) == SNOOZED and badge(fresh(group)).text == "Snoozed for 1 more"
     FailureGroup.objects.update(total_count=9)
     assert shown(cast, group) == GroupState.NEW
 

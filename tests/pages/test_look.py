@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
 
 from pools.models import Pool, PoolNow, RunState, SecretReference
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
 from tests.support import factories as make
-from tests.support.cast import Cast, make_cast, signed_in
+from tests.support.cast import Cast, make_cast
 from tests.support.flush import allow_flush
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.django_db(transaction=True), pytest.mark.xdist_group("look")]
@@ -68,29 +68,6 @@ def busy_fleet(cast: Cast) -> None:
         make.pool(cast.payments, "legacy", versions=0, kind="attached", now={"workers": 1}), "stock", config_number=None
     )
     SecretReference.objects.create(name="gateway-key", uri="env://POOLWARDEN_SECRET_GATEWAY", team=cast.payments)
-
-
-@pytest.fixture
-def visit(browser: Browser, live_server: Any, cast: Cast) -> Iterator[Any]:
-    """``visit(person, path, **context options)`` is a page in a context of its own; its complaints are errors."""
-    contexts, complaints = [], []
-
-    def go(person: Any, path: str, *, theme: str = "light", **options: Any) -> Page:
-        context = browser.new_context(base_url=live_server.url, **options)
-        contexts.append(context)
-        session = signed_in(person).cookies["session"].value
-        cookies = {"session": session, "pw_theme": theme}
-        context.add_cookies([{"name": name, "value": value, "url": live_server.url} for name, value in cookies.items()])
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.goto(path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])

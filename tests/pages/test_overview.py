@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from pools.models import Agent, ControllerLease, DeadLetter, Pool, PoolKind, RunState, Worker
+from pools.models import Agent, ControllerLease, DeadLetter, GroupState, Pool, PoolKind, RunState, Worker
 from pools.selectors.attention import attention
 from pools.selectors.fleet import presences
 from tests.support import factories as make
@@ -170,6 +170,46 @@ def test_an_old_failure_that_rises(cast: Cast, payments: Pool) -> None:
     make.failure_hours(rising, *[2] * 11, 60)
     assert titles(cast) == ["Rising in payments: MemoryError"]
     assert "60 failures this hour, about 2 an hour before" in shown(cast)
+
+
+def test_a_regressed_failure_is_said_however_old_it_is(cast: Cast, payments: Pool) -> None:
+    old = {"first_seen": make.ago(days=30), "state": GroupState.REGRESSED, "state_at": make.ago(minutes=12)}
+    make.failure_group(payments, "KeyError vat", open_count=7, **old)
+    assert titles(cast) == ["Regressed in payments: KeyError vat"]
+    assert "Failed again" in shown(cast) and "It was resolved before. 7 jobs." in shown(cast)
+    for number in range(4):
+        make.failure_group(payments, f"Error {number}", open_count=1, **old)
+    seen = signed_in(cast.alice).get("/").context["seen"]
+    assert [item.title for item in seen.quiet] == ["2 more regressed failure groups, 2 jobs"]
+    assert seen.quiet[0].actions[0].url == "/dead-letters/?group_state=regressed"
+
+
+@pytest.mark.parametrize(
+    "decided",
+    [
+        {"state": GroupState.RESOLVED},
+        {"snoozed_total": 1000},
+        {"snoozed_version": 3},
+        {"snoozed_until": make.ago(hours=-1)},
+        {"state": GroupState.REGRESSED, "snoozed_total": 1000},
+    ],
+)
+def test_what_is_snoozed_or_resolved_awaits_nobody(cast: Cast, payments: Pool, decided: dict[str, Any]) -> None:
+    group = make.failure_group(payments, open_count=90, **decided)
+    make.failure_hours(group, *[2] * 11, 60)
+    assert titles(cast) == []
+
+
+def test_an_acknowledged_failure_is_new_no_more_but_may_rise(cast: Cast, payments: Pool) -> None:
+    group = make.failure_group(payments, "MemoryError", state=GroupState.ACKNOWLEDGED)
+    assert titles(cast) == []
+    make.failure_hours(group, *[2] * 11, 60)
+    assert titles(cast) == ["Rising in payments: MemoryError"]
+
+
+def test_a_snooze_that_is_over_is_none(cast: Cast, payments: Pool) -> None:
+    make.failure_group(payments, "MemoryError", snoozed_until=make.ago(seconds=1))
+    assert titles(cast) == ["New failure in payments: 1 job with MemoryError"]
 
 
 def test_many_new_failures_are_summed_up(cast: Cast, payments: Pool) -> None:
