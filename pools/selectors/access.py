@@ -14,7 +14,7 @@ MANAGE = "auth.change_group"
 # What each permission lets somebody do, in the order of the table.
 MEANINGS = {
     "view_pool": "see a pool and all that belongs to it",
-    "requeue_dead_letters": "requeue dead letters",
+    "requeue_dead_letters": "requeue dead letters, decide about failure groups",
     "discard_dead_letters": "discard dead letters",
     "reveal_payload": "see what a job was called with, for a while and with a reason",
     "control_pool": "pause, resume and drain",

@@ -1,7 +1,8 @@
 """Deciding about failure groups, one or several: acknowledge, snooze, resolve, assign, write down.
 
 Only by POST. ``group`` are their numbers, or ``all_matching`` takes those of the filter in the query string. Without
-``do`` nothing is done: the answer is the verb's form, a page or what a dialog shows of it.
+``do`` nothing is done: the answer is the verb's form, a page or what a dialog shows of it. So it is for all that
+match, whose number the visitor has not seen beside this verb; the form then names each.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -104,7 +105,7 @@ def decide(request: HttpRequest, verb: str) -> HttpResponse:
         return render(request, template, {"verb": doing, "problem": problem.message}, status=422)
     except FailureGroup.DoesNotExist as missing:
         raise Http404 from missing
-    asked = "do" in request.POST
+    asked = "do" in request.POST and "all_matching" not in request.POST
     form = doing.form(request.POST if asked else None, owners=owners_of(groups), initial=_initial(actor, groups))
     show = partial(render, request, template, _context(request, actor, doing, groups, form, back))
     if not asked:

@@ -165,6 +165,13 @@ def test_all_that_match_are_taken_and_no_more(cast: Cast, groups: dict[str, Fail
     }
 
 
+def test_all_that_match_are_shown_before_anything_is_done(cast: Cast, groups: dict[str, FailureGroup]) -> None:
+    """Also for a verb whose button acts at once on what was ticked."""
+    page = signed_in(cast.bob).post(f"{url('acknowledge')}?group_state=new,regressed", {"all_matching": "1", "do": "1"})
+    assert page.status_code == 200 and "Acknowledge 2 failure groups" in text(page.content)
+    assert not Event.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("verb", "said", "words"),
     [
