@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0004_requeue_effect"),
+        ("pools", "0005_failure_group_life"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
