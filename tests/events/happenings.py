@@ -258,7 +258,7 @@ def regression(world: World) -> Act:
 
     def fails(job_id: str) -> Act:
         write_failed(world.client, job_id, queue="refunds")
-        jobs = [job for job in read_failed(world.broker, [job_id]) if isinstance(job, FailedJob)]
+        jobs = [job for job in read_failed(world.broker, [job_id], {job_id: "refunds"}) if isinstance(job, FailedJob)]
         return lambda: absorb(world.lease, "default", jobs, {job_id: Facts("refunds")}, timezone.now())
 
     fails("before")()
