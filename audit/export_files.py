@@ -31,6 +31,7 @@ from audit.models import Checkpoint, Event, ExportKind, Leaf, Personal
 from audit.plain import plain
 from audit.recorder import rfc3339
 from audit.selectors import Filters, matching
+from controlplane.wording import cell
 
 SLICE = 1_000
 """Places in the log that are read at once."""
@@ -158,7 +159,7 @@ def _json_line(event: Event, personal: bool) -> str:
 
 def _csv_line(values: Sequence[Any]) -> str:
     line = StringIO()
-    csv.writer(line).writerow([_cell(value) for value in values])
+    csv.writer(line).writerow([cell(value) for value in values])
     return line.getvalue()
 
 
@@ -169,11 +170,6 @@ def _row(event: Event, *, personal: bool) -> list[Any]:
     told += [fields["address"], fields["session"]]
     told += [json.dumps(fields[name], ensure_ascii=False) for name in ("before", "after", "detail")]
     return [*told, fields["leaf_hash"]]
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _write_lines(out: Out, head: str, events: Iterator[str]) -> Written:

@@ -34,6 +34,11 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.1f}".removesuffix(".0") + " %" if share < 10 or 90 < share < 100 else f"{share:.0f} %"
 
 
+def cell(value: object) -> object:
+    """For a spreadsheet: text that it would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
 def duration(seconds: float | None) -> str:
     """The two largest units: ``0.31 s``, ``52 s``, ``14 min 59 s``, ``2 h 5 min``, ``3 d 4 h``."""
     if seconds is None:

@@ -3,11 +3,12 @@ misspelt field must never mean "everything"."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from audit.recorder import REASON_LIMIT
 from pools.models import Criticality
 from pools.operations.dead_letters import MAX_IDS
+from pools.operations.plan import MAX_CANARY, MAX_RATE, TIMEOUT, TIMEOUTS
 
 EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
 
@@ -19,15 +20,10 @@ def _storable(text: str) -> str:
     return text
 
 
-def _not_yet(value: object) -> None:
-    if value is not None:
-        raise ValueError("is not supported yet: leave it out")
-
-
 Text = Annotated[str, AfterValidator(_storable)]
 Reason = Annotated[Text, Field(max_length=REASON_LIMIT, description="why; it goes into the audit log")]
 Seen = Annotated[int | None, Field(ge=0)]
-NotYet = Annotated[None, PlainValidator(_not_yet, json_schema_input_type=None), Field(description="not supported yet")]
+Rate = Annotated[int | None, Field(ge=1, le=MAX_RATE, description="jobs a second, at most; null: as fast as it goes")]
 
 
 class Body(BaseModel):
@@ -102,6 +98,14 @@ class FilterIn(FilterFields, Body):
     pass
 
 
+class CanaryIn(Body):
+    """The oldest `count` jobs go first; the rest follows when `min_success` percent of them succeed."""
+
+    count: int = Field(ge=1, le=MAX_CANARY, description="jobs")
+    min_success: int = Field(ge=1, le=100, description="percent")
+    timeout: int = Field(TIMEOUT, ge=TIMEOUTS[0], le=TIMEOUTS[1], description="seconds after which it has failed")
+
+
 class OperationIn(Body):
     model_config = ConfigDict(
         json_schema_extra={
@@ -111,6 +115,9 @@ class OperationIn(Body):
                     "filter": {"pool": "payments", "error": "TimeoutError", "since": "2h"},
                     "reason": "The card gateway is back",
                     "expected_count": 42,
+                    "canary": {"count": 20, "min_success": 95},
+                    "rate_per_second": 5,
+                    "stop_same_failure": 5,
                 },
                 {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
             ]
@@ -128,8 +135,15 @@ class OperationIn(Body):
     )
     expected_count: Seen = Field(None, description="how many you expect it to touch; 409 if it would be another number")
     start: bool = Field(True, description="false: only freeze the set, and start it later")
-    rate_per_second: NotYet = None
-    canary: NotYet = None
+    canary: CanaryIn | None = Field(None, description="of a requeue: what goes first and decides if the rest follows")
+    rate_per_second: Rate = None
+    stop_same_failure: int | None = Field(
+        None,
+        ge=1,
+        le=99,
+        description="of a requeue: stop when more than so many percent of those that ended failed again for the same "
+        "cause, and more than one did",
+    )
 
 
 class RevealIn(Body):
@@ -143,3 +157,16 @@ class MoveIn(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The gateway fails again"}]})
 
     reason: Reason = ""
+
+
+class RateIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"rate_per_second": 50, "reason": "The gateway holds"}]})
+
+    rate_per_second: Rate
+    reason: Reason = ""
+
+
+class WhyIn(Body):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "It was the wrong group"}]})
+
+    reason: Reason

@@ -1,22 +1,25 @@
 """Bulk operations on dead letters."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Router
 from pydantic import AfterValidator, WithJsonSchema
 
 from pools import operations as verbs
 from pools.api.auth import actor
-from pools.api.bodies import MoveIn, OperationIn
+from pools.api.bodies import MoveIn, OperationIn, RateIn, WhyIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
 from pools.api.schemas import OperationItemOut, OperationOut, operation_out
-from pools.models import Outcome
+from pools.models import Operation, Outcome
 from pools.operations.dead_letters import Selection
 from pools.operations.errors import Refused
+from pools.operations.plan import Canary, Plan
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, pks_of_jobs
 from pools.selectors.operations import find_operation, progress_of, visible_operations, with_progress
+from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
 
 router = Router()
 CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}
@@ -52,6 +55,7 @@ def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
                 reason=data.reason,
                 expected_count=data.expected_count,
                 start=data.start,
+                plan=_plan(data),
             )
         except Refused as refused:
             named = "filter" if refused.field == "ids" and data.filter and not data.ids else refused.field
@@ -101,14 +105,60 @@ def cancel_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) ->
     return _move(request, id, "cancel", data)
 
 
+@router.post("/{int:id}/rate", response=OperationOut)
+def change_rate(request: HttpRequest, id: int, data: RateIn) -> HttpResponse:
+    """Send at most so many jobs a second from now on."""
+    row = find_operation(actor(request), id)
+    return _answer(
+        request,
+        lambda: verbs.operation_rate(
+            actor=actor(request), operation=row, rate_per_second=data.rate_per_second, reason=data.reason
+        ),
+    )
+
+
+@router.post("/{int:id}/recall", response=OperationOut)
+def recall_operation(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
+    """Bring back, as dead letters, the jobs that still wait in their queues; one that is sending is paused first."""
+    row = find_operation(actor(request), id)
+    return _answer(request, lambda: verbs.operation_recall(actor=actor(request), operation=row, reason=data.reason))
+
+
+@router.post("/{int:id}/again", response={201: OperationOut})
+def do_again(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
+    """Freeze the jobs that failed again and are dead letters now, as a new operation with the same plan."""
+    row = find_operation(actor(request), id)
+    return _answer(
+        request, lambda: verbs.operation_again(actor=actor(request), operation=row, reason=data.reason), status=201
+    )
+
+
+@router.get("/{int:id}/outcomes")
+def export_outcomes(request: HttpRequest, id: int, format: Format = Format.CSV) -> StreamingHttpResponse:
+    """All of its jobs with what became of each, as a file: CSV, or JSON lines."""
+    row = find_operation(actor(request), id)
+    response = StreamingHttpResponse(outcome_lines(row, format), content_type=CONTENT_TYPES[format])
+    response["Content-Disposition"] = f'attachment; filename="{filename(row, format)}"'
+    return response
+
+
+def _answer(request: HttpRequest, work: Callable[[], Operation], status: int = 200) -> HttpResponse:
+    def answered() -> OperationOut:
+        row = work()
+        return operation_out(row, progress_of(row))
+
+    return write(request, status, answered)
+
+
+def _plan(data: OperationIn) -> Plan:
+    canary = Canary(**data.canary.model_dump()) if data.canary else None
+    return Plan(canary, data.rate_per_second, data.stop_same_failure)
+
+
 def _move(request: HttpRequest, pk: int, verb: str, data: MoveIn) -> HttpResponse:
     row = find_operation(actor(request), pk)
 
-    def work() -> OperationOut:
-        moved = MOVE[verb](actor=actor(request), operation=row, reason=data.reason)
-        return operation_out(moved, progress_of(moved))
-
-    return write(request, 200, work)
+    return _answer(request, lambda: MOVE[verb](actor=actor(request), operation=row, reason=data.reason))
 
 
 def _selection(request: HttpRequest, data: OperationIn) -> Selection:

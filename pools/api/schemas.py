@@ -20,7 +20,7 @@ from pools.models import (
     Worker,
 )
 from pools.selectors.config import spec_of
-from pools.selectors.operations import Progress, effect_of
+from pools.selectors.operations import Progress, effect_of, stage_of
 
 ENDS = (Effect.SUCCEEDED, Effect.FAILED_AGAIN, Effect.UNKNOWN)
 
@@ -248,10 +248,19 @@ class DeadLetterOut(Schema):
         return row.config_number
 
 
+class CanaryOut(Schema):
+    count: int
+    min_success: int
+    timeout: int
+    over_at: datetime | None = Field(description="when it passed, or a person let the rest follow all the same")
+    effect: dict[str, int] = Field(description="its jobs by effect, when it was decided")
+
+
 class OperationOut(Schema):
     id: int
     kind: str
     state: str
+    stage: str = Field(description="frozen, canary, sending, following or ended")
     reason: str
     pools: list[str]
     frozen_count: int
@@ -259,6 +268,13 @@ class OperationOut(Schema):
     created_by: str
     created_at: datetime
     ended_at: datetime | None
+    canary: CanaryOut | None
+    rate_per_second: int | None
+    stop_same_failure: int | None
+    same_failures: int = Field(description="requeued jobs that failed again for the same cause")
+    stopped_because: str
+    recalling: bool = Field(description="what is still queued is on its way back")
+    again_of: int | None = Field(description="the operation whose failures this one does again")
     outcomes: dict[str, int] = Field(description="frozen jobs by outcome; outcomes that do not occur are left out")
 
     effect: dict[str, int] | None = Field(
@@ -275,6 +291,7 @@ class OperationItemOut(Schema):
     outcome: str
     at: datetime | None
     effect: str = Field(description="of a requeued job: running, succeeded, failed_again, unknown; else empty")
+    same_failure: bool | None = Field(description="of one that failed again: for the same cause; null: not known")
 
 
 class ValueOut(Schema):
@@ -329,12 +346,25 @@ class RevealOut(Schema):
     payload: PayloadOut | None = Field(description="null when the request is sent again")
 
 
+def _canary_out(row: Operation) -> CanaryOut | None:
+    if row.canary_count is None or row.canary_min_success is None or row.canary_timeout is None:
+        return None
+    return CanaryOut(
+        count=row.canary_count,
+        min_success=row.canary_min_success,
+        timeout=row.canary_timeout,
+        over_at=row.canary_over_at,
+        effect=row.canary_effects,
+    )
+
+
 def operation_out(row: Operation, progress: Progress) -> OperationOut:
     effect = effect_of(row, progress)
     return OperationOut(
         id=row.pk,
         kind=row.kind,
         state=row.state,
+        stage=stage_of(row, progress),
         reason=row.reason,
         pools=sorted(pool.slug for pool in row.pools.all()),
         frozen_count=row.frozen_count,
@@ -342,6 +372,13 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         created_by=row.actor_name,
         created_at=row.created_at,
         ended_at=row.ended_at,
+        canary=_canary_out(row),
+        rate_per_second=row.rate_per_second,
+        stop_same_failure=row.stop_same_failure,
+        same_failures=row.same_failures,
+        stopped_because=row.stopped_because,
+        recalling=bool(row.recall),
+        again_of=row.again_of_id,
         outcomes={outcome: count for outcome, count in sorted(progress.counts.items()) if count},
         effect={str(name): effect.counts.get(name, 0) for name in ENDS} | {"open": effect.open} if effect else None,
         effect_at=effect.at if effect else None,

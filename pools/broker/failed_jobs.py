@@ -84,17 +84,17 @@ def read_failed(broker: Broker, ids: Sequence[str], queues: Mapping[str, str]) -
         raise ValueError(f"at most {READ_LIMIT} jobs at a time")
     with broker.use() as client:
         rows: list[list[Any]] = []
-        seconds = 0
+        seconds = micros = 0
         while len(rows) < len(ids):
             rest = ids[len(rows) : len(rows) + AT_ONCE]
             jobs = [part for job_id in rest for part in (queues[job_id], job_id)]
             args: list[str | int] = [broker.prefix, ROOM, len(HASH_FIELDS), *HASH_FIELDS, *jobs]
-            (seconds, _), *answers = script(client, "read")(args=args)
+            (seconds, micros), *answers = script(client, "read")(args=args)
             rows += answers
         unnamed = [at for at, row in enumerate(rows) if _hides_function(row) and _is_small(row)]
         found = Pipelines(client).run(("HGET", broker.rq.job(ids[at]), "data") for at in unnamed)
     payloads = dict(zip(unnamed, found, strict=True))
-    now = datetime.fromtimestamp(int(seconds), UTC)
+    now = datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(micros))
     return [_failed_job(ids[at], row, payloads.get(at), now) for at, row in enumerate(rows)]
 
 

@@ -1,4 +1,5 @@
-"""Moving failed jobs: back onto their queue, or away. One Lua script a verb, so no crash leaves a job nowhere or twice.
+"""Moving failed jobs: back onto their queue, from there back again, or away. One Lua script a verb, so no crash leaves
+a job nowhere or twice.
 
 ``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
 ``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
@@ -11,13 +12,14 @@
 - Fields that RQ rewrites with the value they have are not touched; ``meta`` and the payload stay byte for byte.
 - ``discard`` does not search the queue for the job, which would block the broker, and never runs RQ's clean-up.
 
-A damaged job can be discarded but not requeued.
+A damaged job can be discarded but not requeued. ``recall`` takes a requeue back: it leaves the broker as it was before
+``requeue``, as far as the times that the caller knows go.
 """
 
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import batched
 
@@ -26,6 +28,9 @@ from pools.broker.scripts import script
 
 CHUNK = 200
 """Jobs a script call: the broker serves nobody else meanwhile, and shall not wait longer than about 5 ms."""
+RECALL_CHUNK = 50
+"""Fewer, for each is searched in its queue."""
+KEPT_AT_LEAST = timedelta(minutes=10)
 DEFAULT_TIMEOUT = 180
 NO_EXC_INFO = zlib.compress(b"")
 
@@ -36,12 +41,26 @@ class Outcome(StrEnum):
     NOT_FAILED = "not_failed"
     GONE = "gone"
     DAMAGED = "damaged"
+    RECALLED = "recalled"
+    NOT_QUEUED = "not_queued"
 
 
 @dataclass(frozen=True)
 class MoveResult:
     job_id: str
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a requeued job's record held before. ``expires_at``: None never."""
+
+    job_id: str
+    queue: str
+    enqueued_at: datetime | None
+    started_at: datetime | None
+    failed_at: datetime
+    expires_at: datetime | None
 
 
 type Jobs = Sequence[tuple[str, str]]
@@ -64,6 +83,27 @@ def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str
         for queue, places, ids in _chunks(jobs):
             keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
             answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
+            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+    return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
+
+
+def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> list[MoveResult]:
+    """Put requeued jobs that no worker has taken yet back into their failed registries; results in the order given.
+
+    recalled: it is a failed job again, with its former expiry, but kept for ``KEPT_AT_LEAST`` from now. not_queued: it
+    runs, has run or is gone; nothing changed. The search begins at the end of the queue, so give the newest first.
+    ``receipt`` as for ``requeue``. Raises BrokerUnavailable.
+    """
+    at = datetime.now(UTC)
+    outcomes: dict[int, Outcome] = {}
+    jobs = [(failure.job_id, failure.queue) for failure in failures]
+    with broker.use() as client:
+        for queue, places, _ in _chunks(jobs, RECALL_CHUNK):
+            keys = [broker.rq.failed(queue), broker.rq.queue(queue), *filter(None, [receipt])]
+            args = [broker.prefix, queue, str(at.timestamp()), _rq_time(at)]
+            for place in places:
+                args += _former(failures[place], at)
+            answers = script(client, "moving", "recall")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
@@ -92,14 +132,21 @@ def forget(broker: Broker, receipt: str) -> None:
         client.delete(receipt)
 
 
-def _chunks(jobs: Jobs) -> Iterator[tuple[str, list[int], list[str]]]:
-    """(queue, places in ``jobs``, ids) of at most ``CHUNK`` jobs of one queue."""
+def _chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
+    """(queue, places in ``jobs``, ids) of at most ``size`` jobs of one queue."""
     by_queue: dict[str, list[int]] = {}
     for place, (_, queue) in enumerate(jobs):
         by_queue.setdefault(queue, []).append(place)
     for queue, places in by_queue.items():
-        for chunk in batched(places, CHUNK):
+        for chunk in batched(places, size):
             yield queue, list(chunk), [jobs[place][0] for place in chunk]
+
+
+def _former(failure: Failure, now: datetime) -> list[str]:
+    """What the script is told of one job."""
+    expires = max(failure.expires_at, now + KEPT_AT_LEAST).timestamp() if failure.expires_at else -1
+    times = (failure.enqueued_at, failure.started_at, failure.failed_at)
+    return [failure.job_id, str(expires), *(_rq_time(at) if at else "" for at in times)]
 
 
 def _outcome(answer: bytes) -> Outcome:

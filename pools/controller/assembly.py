@@ -21,7 +21,7 @@ from pools.controller.renewal import Renewal
 from pools.controller.repair import Repair
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
-from pools.controller.sweeper import Resumer, Sweeper
+from pools.controller.sweeper import Resumer, Sweeper, Waker
 from pools.models import Pool
 
 
@@ -36,6 +36,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Sampler(lease),
         Renewal(renew),
         Resumer(lease),
+        Waker(lease),
         relay,
         Acknowledger(lease),
         Repair(publisher),

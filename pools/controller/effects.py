@@ -7,6 +7,10 @@ An item's effect is known for good when its job
 - vanished after it was seen running: it succeeded, for RQ deletes jobs without a result lifetime as they succeed, and
   keeps those that failed.
 
+Beside it stands whether a job failed again for the same cause, as soon as its dead letter shows the failure. An
+operation that waits for its canary is woken when all jobs of the canary have ended. While a requeue is being recalled
+its jobs are left alone.
+
 What has no end a day after the operation's is unknown. Items, counts and the event are written in transactions of the
 operation's row, so a controller that dies leaves nothing half-told and nothing is told twice.
 """
@@ -15,7 +19,7 @@ from collections import Counter, deque
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import F, Q
 from django.utils import timezone
 
 from audit.actor import system_actor
@@ -23,8 +27,8 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.job_ends import JobEnd, read_ends
 from pools.controller.lease import LeaderLease
-from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
-from pools.selectors.operations import operation_target
+from pools.models import Effect, Operation, OperationKind, OperationState, Outcome
+from pools.selectors.operations import open_items, operation_target
 from pools.selectors.phrases import effect_phrase
 
 CHUNK = 1000
@@ -32,6 +36,8 @@ CHUNKS_A_TICK = 5
 """At most 5,000 jobs a tick, two round trips for each thousand: a long queue is looked at in turns."""
 PATIENCE = timedelta(hours=24)
 OPEN = ("", Effect.RUNNING)
+LATE = timedelta(minutes=3)
+"""For so long after the last effect is known, the scanner may still find out why a job failed again."""
 FROM_THE_START = -1
 
 
@@ -58,8 +64,12 @@ class Effects:
         self._reached: dict[int, int] = {}
 
     def tick(self) -> bool:
-        followed = Operation.objects.filter(broker=self._alias, kind=OperationKind.REQUEUE, effect_at=None)
-        rows = list(followed.exclude(state=OperationState.FROZEN).order_by("pk"))
+        recently = Q(effect_at__gt=timezone.now() - LATE)
+        followed = Operation.objects.filter(
+            Q(effect_at=None) | recently, broker=self._alias, kind=OperationKind.REQUEUE
+        )
+        found = followed.exclude(state=OperationState.FROZEN).order_by("pk")
+        rows = [row for row in found if not row.recall]
         self._reached = {row.pk: self._reached.get(row.pk, FROM_THE_START) for row in rows}
         turns = deque(sorted(rows, key=lambda row: (row.pk < self._next, row.pk)))
         for _ in range(CHUNKS_A_TICK):
@@ -76,8 +86,10 @@ class Effects:
         overdue = row.ended_at is not None and timezone.now() - row.ended_at > PATIENCE
         items = [] if overdue else self._next_items(row)
         found = _effects(items, self._alias)
-        if found or (row.ended_at is not None and (overdue or not open_items(row).exists())):
+        ended = row.effect_at is None and row.ended_at is not None and (overdue or not open_items(row).exists())
+        if found or ended:
             self._write(row, found, overdue=overdue)
+        self._judge(row)
         return len(items) == CHUNK
 
     def _next_items(self, row: Operation) -> list[Item]:
@@ -90,6 +102,8 @@ class Effects:
     def _write(self, row: Operation, found: dict[str, list[int]], *, overdue: bool) -> None:
         with self._lease.fenced():
             row = Operation.objects.select_for_update().get(pk=row.pk)
+            if row.recall:
+                return
             counts = Counter(row.effects)
             for effect, pks in sorted(found.items()):
                 changed = open_items(row).filter(pk__in=pks).update(effect=effect)
@@ -102,12 +116,27 @@ class Effects:
                 row.effect_at = timezone.now()
                 if row.effects:
                     _record(row)
-            row.save(update_fields=["effects", "effect_at"])
+            if row.wake_at is not None and row.has_open_canary and not open_items(row).exists():
+                row.wake_at = timezone.now()
+            row.save(update_fields=["effects", "effect_at", "wake_at"])
 
-
-def open_items(row: Operation) -> QuerySet[OperationItem]:
-    """Requeued jobs whose run has not ended, as far as we know."""
-    return row.items.filter(outcome=Outcome.REQUEUED, effect__in=OPEN)
+    def _judge(self, row: Operation) -> None:
+        """Hold the failure group of those that failed again against the one they were frozen from."""
+        unjudged = row.items.filter(
+            effect=Effect.FAILED_AGAIN, same_failure=None, dead_letter__enqueued_at__gte=F("at")
+        )
+        groups = unjudged.values_list("pk", "group_id", "dead_letter__group_id")[:CHUNK]
+        judged: dict[bool, list[int]] = {}
+        for pk, before, now in groups:
+            judged.setdefault(before == now, []).append(pk)
+        if not judged:
+            return
+        with self._lease.fenced():
+            row = Operation.objects.select_for_update().get(pk=row.pk)
+            for same, pks in judged.items():
+                changed = row.items.filter(pk__in=pks, same_failure=None).update(same_failure=same)
+                row.same_failures += changed * same
+            row.save(update_fields=["same_failures"])
 
 
 def _effects(items: list[Item], alias: str) -> dict[str, list[int]]:

@@ -1,8 +1,9 @@
-"""Removes what has served its time, and wakes operations whose job was lost."""
+"""Removes what has served its time, and wakes operations that wait or whose job was lost."""
 
 from datetime import timedelta
 
 import structlog
+from django.db.models import Q
 from django.utils import timezone
 
 from controlplane.models import SignInFailure, TokenPlace
@@ -44,8 +45,26 @@ class Sweeper:
         return False
 
 
+class Waker:
+    """Sends a new message for a running operation whose wait is over: for its canary, or for its turn."""
+
+    name = "waker"
+    interval = 0.25
+
+    def __init__(self, lease: LeaderLease) -> None:
+        self._lease = lease
+
+    def tick(self) -> bool:
+        due = Operation.objects.filter(state=OperationState.RUNNING, wake_at__lte=timezone.now())
+        for operation in due.order_by("pk"):
+            with self._lease.fenced():
+                if due.filter(pk=operation.pk).update(wake_at=None):
+                    OutboxMessage.objects.create(kind="operation", key=str(operation.pk), broker=operation.broker)
+        return False
+
+
 class Resumer:
-    """Sends a new message for a running operation that makes no progress and has no job that waits or runs.
+    """Sends a new message for an operation that runs or is recalled, makes no progress and has no job in hand.
 
     A job dies with its worker; the operation's row and its frozen items do not.
     """
@@ -57,10 +76,9 @@ class Resumer:
         self._lease = lease
 
     def tick(self) -> bool:
-        stuck = Operation.objects.filter(
-            state=OperationState.RUNNING, progressed_at__lt=timezone.now() - STUCK_AFTER
-        ).order_by("pk")
-        for operation in stuck:
+        at_work = Q(state=OperationState.RUNNING, wake_at=None) | ~Q(recall={})
+        stuck = Operation.objects.filter(at_work, progressed_at__lt=timezone.now() - STUCK_AFTER)
+        for operation in stuck.order_by("pk"):
             if not self._in_hand(operation):
                 log.warning("operation.resumed_by_controller", operation=operation.pk)
                 with self._lease.fenced():

@@ -30,6 +30,16 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
                 FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") - closed)
         return len(groups)
 
+    def reopen(self) -> int:
+        """Take back that they were requeued, as ``close`` does it. Returns how many are open again."""
+        with transaction.atomic():
+            rows = self.filter(state=DeadLetterState.REQUEUED).order_by("pk").select_for_update(of=("self",))
+            groups = dict(rows.values_list("pk", "group_id"))
+            self.model.objects.filter(pk__in=groups).update(state=DeadLetterState.OPEN, closed_at=None)
+            for group, opened in sorted(Counter(groups.values()).items()):
+                FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") + opened)
+        return len(groups)
+
 
 class DeadLetter(models.Model):
     """A failed job as the broker last showed it. When it fails again its row changes; the earlier one is an attempt."""

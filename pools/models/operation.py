@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import models
 
-from pools.models.failure import DeadLetter
+from pools.models.failure import DeadLetter, FailureGroup
 from pools.models.pool import Pool
 
 
@@ -16,6 +16,7 @@ class OperationState(models.TextChoices):
     FROZEN = "frozen", "Frozen"
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
+    STOPPED = "stopped", "Stopped"  # by itself, until a person says otherwise
     CANCELLED = "cancelled", "Cancelled"
     ENDED = "ended", "Ended"
 
@@ -25,10 +26,12 @@ TRANSITIONS: dict[OperationState, dict[str, OperationState]] = {
     OperationState.FROZEN: {"start": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
     OperationState.RUNNING: {
         "pause": OperationState.PAUSED,
+        "stop": OperationState.STOPPED,
         "cancel": OperationState.CANCELLED,
         "end": OperationState.ENDED,
     },
     OperationState.PAUSED: {"resume": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
+    OperationState.STOPPED: {"resume": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
     OperationState.CANCELLED: {},
     OperationState.ENDED: {},
 }
@@ -42,6 +45,7 @@ class Outcome(models.TextChoices):
     GONE = "gone", "Skipped: the broker no longer has it"
     DAMAGED = "damaged", "Skipped: its record is damaged"
     CANCELLED = "cancelled", "Not sent: cancelled"
+    RECALLED = "recalled", "Recalled before it ran"
 
 
 class Effect(models.TextChoices):
@@ -57,6 +61,11 @@ class Operation(models.Model):
     """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line.
 
     ``effects`` counts a requeue's jobs by their effect, as far as their run has ended; ``effect_at`` is when all had.
+    ``same_failures`` are those that failed again into the failure group from which they were frozen.
+
+    The canary: when ``canary_count`` jobs are requeued (``canary_sent_at``), nothing more is sent until it is decided
+    (``canary_over_at``, with their effects then in ``canary_effects``). ``stop_same_failure`` counts what became known
+    after ``guarded_from`` ({"known", "same"}; empty: from the beginning). Shares are percent, the time-out is seconds.
     """
 
     kind = models.CharField(max_length=20, choices=OperationKind)
@@ -72,6 +81,21 @@ class Operation(models.Model):
     frozen_count = models.PositiveIntegerField()
     ids_sha256 = models.CharField(max_length=64)
     rate_per_second = models.PositiveIntegerField(null=True)
+    paced_until = models.DateTimeField(null=True)  # what was sent has used up the rate until then
+    wake_at = models.DateTimeField(null=True)  # it waits; the controller sends it on its way again then
+    canary_count = models.PositiveIntegerField(null=True)
+    canary_min_success = models.PositiveSmallIntegerField(null=True)
+    canary_timeout = models.PositiveIntegerField(null=True)
+    canary_sent_at = models.DateTimeField(null=True)
+    canary_over_at = models.DateTimeField(null=True)
+    canary_effects = models.JSONField(default=dict)
+    stop_same_failure = models.PositiveSmallIntegerField(null=True)
+    same_failures = models.PositiveIntegerField(default=0)
+    guarded_from = models.JSONField(default=dict)
+    stopped_because = models.CharField(max_length=500, blank=True)
+    # A recall under way: who, why, how many so far, and the position "below" which items are still to be looked at.
+    recall = models.JSONField(default=dict)
+    again_of = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="again")
     created_at = models.DateTimeField(auto_now_add=True)
     progressed_at = models.DateTimeField(auto_now_add=True)
     ended_at = models.DateTimeField(null=True)
@@ -82,11 +106,20 @@ class Operation(models.Model):
         ordering = ["-id"]
         indexes = [
             # The controller's search for requeues that it follows.
-            models.Index(fields=["id"], condition=models.Q(kind="requeue", effect_at=None), name="operation_followed")
+            models.Index(fields=["id"], condition=models.Q(kind="requeue", effect_at=None), name="operation_followed"),
+            # The controller's search for operations whose wait is over.
+            models.Index(
+                fields=["wake_at"], condition=models.Q(state="running", wake_at__isnull=False), name="operation_waiting"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"operation {self.pk}"
+
+    @property
+    def has_open_canary(self) -> bool:
+        """Whether it is to be decided yet if the rest may follow the canary."""
+        return self.canary_count is not None and self.canary_over_at is None
 
     def outcome_counts(self) -> dict[str, int]:
         """Items by outcome; only outcomes that occur."""
@@ -103,6 +136,9 @@ class OperationItem(models.Model):
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     at = models.DateTimeField(null=True)
     effect = models.CharField(max_length=12, choices=Effect, blank=True)
+    # The failure group when the set was frozen; whether it failed again into the same one, once that is known.
+    group = models.ForeignKey(FailureGroup, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    same_failure = models.BooleanField(null=True)
 
     class Meta:
         ordering = ["position"]
@@ -118,6 +154,12 @@ class OperationItem(models.Model):
                 fields=["operation", "position"],
                 condition=models.Q(outcome="requeued", effect__in=("", "running")),
                 name="operation_item_followed",
+            ),
+            # Those that failed again: to be judged, shown, done again.
+            models.Index(
+                fields=["operation", "position"],
+                condition=models.Q(effect="failed_again"),
+                name="operation_item_failed_again",
             ),
         ]
 

@@ -2,15 +2,7 @@
 
 from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.config import config_publish, config_renew, config_restore
-from pools.operations.dead_letters import (
-    Selection,
-    discard_create,
-    operation_cancel,
-    operation_pause,
-    operation_resume,
-    operation_start,
-    requeue_create,
-)
+from pools.operations.dead_letters import Selection, discard_create, operation_again, requeue_create
 from pools.operations.failure_groups import (
     group_acknowledge,
     group_assign,
@@ -21,11 +13,22 @@ from pools.operations.failure_groups import (
     group_snooze,
     group_unsnooze,
 )
+from pools.operations.moves import (
+    operation_cancel,
+    operation_pause,
+    operation_rate,
+    operation_resume,
+    operation_start,
+)
 from pools.operations.payloads import payload_hide, payload_reveal
+from pools.operations.plan import Canary, Plan
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
+from pools.operations.recall import operation_recall
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
 __all__ = [
+    "Canary",
+    "Plan",
     "Selection",
     "access_grant_role",
     "access_revoke_role",
@@ -41,8 +44,11 @@ __all__ = [
     "group_set_runbook",
     "group_snooze",
     "group_unsnooze",
+    "operation_again",
     "operation_cancel",
     "operation_pause",
+    "operation_rate",
+    "operation_recall",
     "operation_resume",
     "operation_start",
     "payload_hide",

@@ -1,4 +1,4 @@
-"""Bulk work on dead letters: freeze a set, start it, pause, resume, cancel. ``execute`` does the moving."""
+"""Bulk work on dead letters: choose and freeze a set. ``execute`` does the moving."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,37 +6,50 @@ from dataclasses import dataclass
 from django.db import connection
 from django.db.models import F, QuerySet, Window
 from django.db.models.functions import Collate, RowNumber
-from django.utils import timezone
 
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
-from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
-from pools.models.operation import TRANSITIONS
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    Effect,
+    Operation,
+    OperationItem,
+    OperationKind,
+    OperationState,
+    Outcome,
+)
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
+from pools.operations.plan import Canary, Plan
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.operations import operation_target
 
 PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
+AT_ONCE = Plan()
 MAX_IDS = 10_000  # named one by one; a filter has no limit
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Dead letters named one by one (``ids``, their primary keys) or by a filter. Only open ones are taken."""
+    """Dead letters named one by one (``ids``, their primary keys), by a filter, or as those that failed again after
+    ``failed_in``, a requeue. Only open ones are taken."""
 
     ids: tuple[int, ...] = ()
     filter: DeadLetterFilter | None = None
+    failed_in: Operation | None = None
 
     def as_json(self, actor: Actor) -> dict[str, object]:
+        if self.failed_in:
+            return {"failed_in": self.failed_in.pk}
         return {"filter": self.filter.seen_by(actor).as_query()} if self.filter else {"ids": len(self.ids)}
 
 
 def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
     """The open dead letters of the selection that the actor may see. Raises ``Refused``."""
-    if bool(selection.ids) == (selection.filter is not None):
+    if sum((bool(selection.ids), selection.filter is not None, selection.failed_in is not None)) != 1:
         raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
     if len(selection.ids) > MAX_IDS:
         raise Refused("ids", f"At most {MAX_IDS:,} ids; use a filter for more. Nothing was changed.")
@@ -46,49 +59,58 @@ def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
         raise Refused(error.field, f"{error.message}. Nothing was changed.") from error
     if selection.ids:
         found = found.filter(pk__in=selection.ids)
+    if selection.failed_in:
+        again = selection.failed_in.items.filter(effect=Effect.FAILED_AGAIN)
+        found = found.filter(pk__in=again.values("dead_letter_id"))
     return found.filter(state=DeadLetterState.OPEN)
 
 
 @operation("operation.requeue_started")
 def requeue_create(
-    *, actor: Actor, selection: Selection, reason: str, expected_count: int | None = None, start: bool = True
+    *,
+    actor: Actor,
+    selection: Selection,
+    reason: str,
+    expected_count: int | None = None,
+    start: bool = True,
+    plan: Plan = AT_ONCE,
 ) -> Operation:
-    """Freeze the open dead letters of ``selection`` and send them back to their queues.
+    """Freeze the open dead letters of ``selection`` and send them back to their queues, as ``plan`` says.
 
     ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, start=start)
+    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.discard_started")
 def discard_create(
-    *, actor: Actor, selection: Selection, reason: str, expected_count: int | None = None, start: bool = True
+    *,
+    actor: Actor,
+    selection: Selection,
+    reason: str,
+    expected_count: int | None = None,
+    start: bool = True,
+    plan: Plan = AT_ONCE,
 ) -> Operation:
     """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
-    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, start=start)
+    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
 
 
-@operation("operation.started")
-def operation_start(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
-    """Send a frozen operation on its way."""
-    return _move(actor, operation, "start", "operation.started", reason)
+@operation("operation.requeue_started")
+def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Operation:
+    """Freeze those that failed again after a requeue and are dead letters now, with the same plan. Nothing is sent.
 
-
-@operation("operation.paused")
-def operation_pause(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
-    """Stop after the chunk that is under way."""
-    return _move(actor, operation, "pause", "operation.paused", reason)
-
-
-@operation("operation.resumed")
-def operation_resume(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
-    return _move(actor, operation, "resume", "operation.resumed", reason)
-
-
-@operation("operation.cancelled")
-def operation_cancel(*, actor: Actor, operation: Operation, reason: str = "") -> Operation:
-    """What was sent, or is under way, stays sent; the rest keeps its place among the dead letters."""
-    return _move(actor, operation, "cancel", "operation.cancelled", reason)
+    Raises ``Denied``, ``Refused``.
+    """
+    for pool in operation.pools.all():
+        require(actor, PERMISSIONS[OperationKind(operation.kind)], pool)
+    if operation.kind != OperationKind.REQUEUE:
+        raise Refused("", "Only the jobs of a requeue run and can fail again. Nothing was changed.")
+    canary = None
+    if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
+        canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
+    plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
+    return _create(actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False)
 
 
 def _create(
@@ -97,6 +119,7 @@ def _create(
     selection: Selection,
     reason: str,
     expected_count: int | None,
+    plan: Plan,
     *,
     start: bool,
 ) -> Operation:
@@ -105,6 +128,7 @@ def _create(
     for pool in touched:
         require(actor, PERMISSIONS[kind], pool)
     reason = clean_reason(reason)
+    plan.check(requeues=kind == OperationKind.REQUEUE)
     if not touched:
         raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
     if len({pool.broker for pool in touched}) > 1:
@@ -121,6 +145,8 @@ def _create(
         request_id=actor.request_id,
         frozen_count=0,
         ids_sha256="",
+        again_of=selection.failed_in,
+        **plan.as_columns(),
     )
     row.frozen_count, row.ids_sha256 = _freeze(row, chosen)
     if expected_count is not None and row.frozen_count != expected_count:
@@ -135,7 +161,13 @@ def _create(
         target=operation_target(row, slugs),
         outcome="intent",
         reason=reason,
-        detail={"frozen": row.frozen_count, "ids_sha256": row.ids_sha256, "pools": slugs, **row.selection},
+        detail={
+            "frozen": row.frozen_count,
+            "ids_sha256": row.ids_sha256,
+            "pools": slugs,
+            **row.selection,
+            **plan.as_detail(),
+        },
     )
     if start:
         append_outbox("operation", str(row.pk), broker=row.broker)
@@ -147,11 +179,11 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
     numbered = chosen.order_by().annotate(
         place=Window(RowNumber(), order_by=[F("failed_at").asc(), F("pk").asc()]),
     )
-    sql, params = numbered.values_list("place", "pk", "job_id", "queue").query.sql_with_params()
+    sql, params = numbered.values_list("place", "pk", "job_id", "queue", "group_id").query.sql_with_params()
     table = connection.ops.quote_name(OperationItem._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, outcome, effect)"  # noqa: S608
+            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, group_id, outcome, effect)"  # noqa: S608
             f" SELECT %s, place.*, %s, '' FROM ({sql}) AS place",
             [row.pk, Outcome.PENDING, *params],
         )
@@ -161,35 +193,3 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
         digest.update(job_id.encode() + b"\n")
         count += 1
     return count, digest.hexdigest()
-
-
-def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> Operation:
-    row = Operation.objects.select_for_update().get(pk=row.pk)
-    pools = list(row.pools.all())
-    for pool in pools:
-        require(actor, PERMISSIONS[OperationKind(row.kind)], pool)
-    reason = clean_reason(reason) if reason.strip() else ""
-    after = TRANSITIONS[OperationState(row.state)].get(verb)
-    if after is None:
-        raise Refused(
-            "", f"Operation {row.pk} is {row.get_state_display().lower()}: it cannot {verb}. Nothing changed."
-        )
-    before, row.state = row.state, after
-    now = timezone.now()
-    row.progressed_at = now
-    if after == OperationState.CANCELLED:
-        row.ended_at = now
-        row.items.filter(outcome=Outcome.PENDING, at=None).update(outcome=Outcome.CANCELLED, at=now)
-    row.save()
-    record(
-        actor=actor,
-        action=action,
-        target=operation_target(row, sorted(pool.slug for pool in pools)),
-        before={"state": str(before)},
-        after={"state": str(after)},
-        reason=reason,
-    )
-    # A cancelled one runs once more: a process that died may have left a chunk whose fate nobody has written down.
-    if after in (OperationState.RUNNING, OperationState.CANCELLED):
-        append_outbox("operation", str(row.pk), broker=row.broker)
-    return row

@@ -3,9 +3,14 @@
 A chunk is stamped with a time in SQL, moved by one Lua script which keeps a receipt of what it moved, and then gets its
 outcomes in one transaction. When the process dies in between, the next run sends the stamped items once more with the
 same receipt, and the script leaves alone what it signed for. Nothing moves twice, and no outcome is guessed.
+
+Nobody waits long in here. For its canary an operation waits as a row without a job (``wake_at``), and a rate that asks
+for more than ``TURN`` seconds of waiting hands it on: the controller sends it on its way again.
 """
 
+import time
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -15,9 +20,13 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.moves import discard, forget, requeue
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.operations import pace
+from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
+from pools.operations.recall import recall_chunk
 from pools.selectors.operations import DONE, operation_target
 
-CHUNK = 500
+CHUNK = pace.CHUNK
+TURN = 1.0
 # What became of the dead letter, by the outcome of its item. Damaged ones stay where they are.
 CLOSED = {
     Outcome.REQUEUED: DeadLetterState.REQUEUED,
@@ -27,37 +36,78 @@ CLOSED = {
 }
 
 
+class Step(NamedTuple):
+    """What to do next: move ``items``; or without any, wait ``seconds`` for the rate, when ``more`` is to be sent."""
+
+    row: Operation
+    items: list[OperationItem]
+    more: bool = False
+    seconds: float = 0.0
+
+
 def run_operation(pk: int) -> str:
-    """Send what is pending, chunk by chunk, until nothing is left or somebody paused or cancelled it.
+    """Send what is pending, chunk by chunk, until nothing is left, it has to wait, or somebody paused or cancelled it.
 
     Several processes may run the same operation at once: they carry out the same chunk, the first one's word counts.
     """
+    rest = TURN
     while True:
-        row, items = _next_chunk(pk)
-        if items:
-            receipt = get_broker(row.broker).keys.moved(f"{pk}:{items[0].position}")
-            _settle(row, items, _send(row, items, receipt))
+        step = _next_chunk(pk)
+        row = step.row
+        if step.items:
+            receipt = get_broker(row.broker).keys.moved(f"{pk}:{step.items[0].position}")
+            _settle(row, step.items, _send(row, step.items, receipt))
             forget(get_broker(row.broker), receipt)
+        elif row.recall:
+            recall_chunk(row)
         elif row.state != OperationState.RUNNING:
             return f"operation {pk} is {row.state}"
-        else:
+        elif not step.more:
             return _end(row)
+        elif row.wake_at is not None:
+            return f"operation {pk} waits for its canary"
+        elif step.seconds > rest:
+            return _hand_on(row)
+        else:
+            time.sleep(step.seconds)
+            rest -= step.seconds
 
 
 @transaction.atomic
-def _next_chunk(pk: int) -> tuple[Operation, list[OperationItem]]:
+def _next_chunk(pk: int) -> Step:
     """The stamped items that a dead process left, whatever the state; or the next ones, stamped now, while it runs."""
     row = Operation.objects.select_for_update().get(pk=pk)
     pending = row.items.filter(outcome=Outcome.PENDING)
     left = list(pending.filter(at__isnull=False).order_by("at", "position")[:CHUNK])
     if left or row.state != OperationState.RUNNING:
-        return row, [item for item in left if item.at == left[0].at]
-    items = list(pending.order_by("position")[:CHUNK])
+        return Step(row, [item for item in left if item.at == left[0].at])
+    if not pending.exists():
+        return Step(row, [])
+    if stop_for_same_failure(row):
+        return Step(row, [])
     now = timezone.now()
+    canary = canary_room(row)
+    if canary == 0:
+        if not decide_canary(row, now):
+            return Step(row, [], more=True)
+        canary = None
+    room = pace.room(row, now)
+    if not room:
+        return Step(row, [], more=True, seconds=pace.seconds_to_wait(row, now))
+    items = list(pending.order_by("position")[: room if canary is None else min(room, canary)])
     row.items.filter(pk__in=[item.pk for item in items]).update(at=now)
     for item in items:
         item.at = now
-    return row, items
+    row.wake_at = None
+    pace.spend(row, now, len(items))
+    row.save(update_fields=["wake_at", "paced_until"])
+    return Step(row, items, more=True)
+
+
+def _hand_on(row: Operation) -> str:
+    """Let the controller send it on its way again at once, behind what else waits for a console worker."""
+    Operation.objects.filter(pk=row.pk, state=OperationState.RUNNING).update(wake_at=timezone.now())
+    return f"operation {row.pk} is handed on"
 
 
 def _send(row: Operation, items: list[OperationItem], receipt: str) -> dict[str, Outcome]:
@@ -105,7 +155,7 @@ def _end(row: Operation) -> str:
     row.save()
     counts = row.outcome_counts()
     record(
-        actor=system_actor("console-jobs"),
+        actor=system_actor(ACTOR),
         action=f"operation.{row.kind}_ended",
         target=operation_target(row, sorted(row.pools.values_list("slug", flat=True))),
         after={DONE[OperationKind(row.kind)]: 0} | counts,

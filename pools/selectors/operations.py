@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from django.db.models import Count, QuerySet
 
@@ -21,6 +22,7 @@ TABS = {
     "all": "All",
     "running": "Running",
     "paused": "Paused",
+    "stopped": "Stopped",
     "frozen": "Frozen",
     "ended": "Ended",
     "cancelled": "Cancelled",
@@ -30,6 +32,7 @@ STATES = {
     OperationState.FROZEN: ("", "Frozen", "snowflake"),
     OperationState.RUNNING: ("run", "Sending", "player-play"),
     OperationState.PAUSED: ("warn", "Paused", "player-pause"),
+    OperationState.STOPPED: ("bad", "Stopped by itself", "alert-octagon"),
     OperationState.CANCELLED: ("", "Cancelled", "player-stop"),
     OperationState.ENDED: ("ok", "Ended", "circle-check"),
 }
@@ -41,6 +44,7 @@ OUTCOMES = {
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
     Outcome.CANCELLED: ("", "Cancelled", "player-stop", ""),
+    Outcome.RECALLED: ("", "Recalled", "corner-up-left", "it waits among the dead letters again"),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
 }
 
@@ -81,6 +85,7 @@ class Progress:
             (OUTCOMES[Outcome(self.done_as)][1], "ok", self.done),
             ("Skipped, no longer there", "calm", skipped),
             ("Skipped, damaged", "bad", self.of(Outcome.DAMAGED)),
+            ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),
         ]
@@ -143,7 +148,12 @@ class OperationRow:
 
     @property
     def is_under_way(self) -> bool:
-        return self.operation.state in (OperationState.RUNNING, OperationState.PAUSED, OperationState.FROZEN)
+        return self.operation.state in (
+            OperationState.RUNNING,
+            OperationState.PAUSED,
+            OperationState.STOPPED,
+            OperationState.FROZEN,
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +213,75 @@ def effect_of(row: Operation, progress: Progress) -> RunEffect | None:
     return RunEffect(progress.done, row.effects, row.effect_at)
 
 
+def open_items(row: Operation) -> QuerySet[OperationItem]:
+    """Requeued jobs whose run has not ended, as far as we know."""
+    return row.items.filter(outcome=Outcome.REQUEUED, effect__in=("", Effect.RUNNING))
+
+
+@dataclass(frozen=True)
+class CameBack:
+    """Of ``known`` jobs whose run has ended, ``same`` failed again for the same cause; ``limit`` in percent."""
+
+    known: int
+    same: int
+    limit: int
+
+    @property
+    def is_too_much(self) -> bool:
+        """One alone is no share of anything, however few have ended."""
+        return self.same > 1 and self.same * 100 > self.limit * self.known
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.same / self.known if self.known else 0.0
+
+    @property
+    def label(self) -> str:
+        return f"{self.same:,} of {self.known:,} came back, of a limit of {self.limit} percent"
+
+    @property
+    def tone(self) -> str:
+        return "bad" if self.is_too_much else ""
+
+
+def came_back(row: Operation) -> CameBack | None:
+    """What ``stop_same_failure`` is held against; None when it is not asked for."""
+    if row.stop_same_failure is None:
+        return None
+    known = sum(row.effects.values()) - row.guarded_from.get("known", 0)
+    return CameBack(known, row.same_failures - row.guarded_from.get("same", 0), row.stop_same_failure)
+
+
+class Stage(StrEnum):
+    """How far an operation is. Paused and stopped ones are where they stopped."""
+
+    FROZEN = "frozen"
+    CANARY = "canary"
+    SENDING = "sending"
+    FOLLOWING = "following"
+    ENDED = "ended"
+
+
+def stage_of(row: Operation, progress: Progress) -> Stage:
+    if row.state == OperationState.FROZEN:
+        return Stage.FROZEN
+    if row.ended_at is None:
+        return Stage.CANARY if row.has_open_canary else Stage.SENDING
+    follows = row.kind == OperationKind.REQUEUE and row.effect_at is None and progress.done > 0
+    return Stage.FOLLOWING if follows else Stage.ENDED
+
+
+def seconds_left(row: Operation, progress: Progress) -> float | None:
+    """Until all is sent, at the operation's rate; None while it has none or sends nothing."""
+    if row.state != OperationState.RUNNING or row.rate_per_second is None or row.has_open_canary:
+        return None
+    return progress.pending / row.rate_per_second
+
+
+def rate_phrase(rate: int | None) -> str:
+    return f"{rate:,} a second" if rate else "as fast as it goes"
+
+
 def operation_target(row: Operation, pools: list[str]) -> Target:
     """What its events are about."""
     return Target(
@@ -239,6 +318,7 @@ def item_tabs(progress: Progress) -> list[tuple[str, str, int]]:
         ("done", OUTCOMES[Outcome(progress.done_as)][1], progress.done),
         ("skipped", "Skipped", progress.skipped),
         ("pending", "Not sent yet", progress.pending),
+        ("recalled", "Recalled", progress.of(Outcome.RECALLED)),
         ("cancelled", "Cancelled", progress.of(Outcome.CANCELLED)),
     ]
     return [("all", "All", progress.frozen), *(tab for tab in tabs if tab[2])]
@@ -249,6 +329,7 @@ def _outcomes(tab: str) -> tuple[str, ...]:
         "done": tuple(DONE.values()),
         "skipped": SKIPPED,
         "pending": (Outcome.PENDING,),
+        "recalled": (Outcome.RECALLED,),
         "cancelled": (Outcome.CANCELLED,),
     }.get(tab, ())
 

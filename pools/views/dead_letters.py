@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import FilterForm
+from pools.forms.operations import RequeueForm, suggested
 from pools.models import DeadLetterState, FailureGroup
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
 from pools.selectors.dead_letters import (
@@ -140,6 +141,7 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
         "preview": preview,
         "may_reveal": rights[REVEAL].allowed,
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
+        "form": RequeueForm(initial=suggested(preview.count), auto_id="here_%s"),
         "button": f"{VERBS['requeue'].name} {jobs(preview.count)}",
         "warnings": warnings(VERBS["requeue"], preview),
     }

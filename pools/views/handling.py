@@ -17,6 +17,7 @@ from django.urls import reverse
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import ConfirmForm, chosen
+from pools.forms.operations import RequeueForm, suggested
 from pools.models import DeadLetter, Operation
 from pools.operations import Selection, discard_create, requeue_create
 from pools.operations.dead_letters import select
@@ -38,6 +39,7 @@ class Verb:
     permission: str
     run: Callable[..., Operation]
     letter: str
+    form: type[ConfirmForm]
     tone: str = ""
 
 
@@ -51,8 +53,8 @@ class Offer:
 
 
 VERBS = {
-    "requeue": Verb("requeue", "Requeue", REQUEUE, requeue_create, "r"),
-    "discard": Verb("discard", "Discard", DISCARD, discard_create, "d", "bad"),
+    "requeue": Verb("requeue", "Requeue", REQUEUE, requeue_create, "r", RequeueForm),
+    "discard": Verb("discard", "Discard", DISCARD, discard_create, "d", ConfirmForm, "bad"),
 }
 
 
@@ -71,7 +73,7 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
         page = {"verb": doing, "problem": "Select what to handle first. Nothing was changed.", "count": 0}
         return only_by_post(request, "dead_letters/confirm.html", page)
     asked = "reason" in request.POST
-    form = ConfirmForm(request.POST if asked else None)
+    form = doing.form(request.POST) if asked else None
     try:
         selection = _selection(request)
         found = _named(actor, selection)
@@ -82,7 +84,7 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
     def page_with(status: int) -> HttpResponse:
         return render(request, _template(request), _context(actor, doing, selection, found, form), status=status)
 
-    if not asked:
+    if form is None:
         return page_with(200)
     return act(
         request,
@@ -130,7 +132,7 @@ def _named(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
 
 
 def _context(
-    actor: Actor, verb: Verb, selection: Selection, found: QuerySet[DeadLetter], form: ConfirmForm
+    actor: Actor, verb: Verb, selection: Selection, found: QuerySet[DeadLetter], form: ConfirmForm | None
 ) -> dict[str, Any]:
     """What the confirmation shows. Its form names the same set again, however many jobs fail in the meantime."""
     preview = preview_of(found)
@@ -143,7 +145,7 @@ def _context(
         hidden = [("all_matching", 1)]
     return {
         "verb": verb,
-        "form": form,
+        "form": verb.form(initial=suggested(preview.count)) if form is None else form,
         "preview": preview,
         "count": preview.count,
         "left_out": len(selection.ids) - preview.count if selection.ids else 0,

@@ -1,25 +1,32 @@
 """Operations while they run and after."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
-from pools.forms.operations import CancelForm, MoveForm
-from pools.models import Operation, OperationKind, OperationState
-from pools.models.operation import TRANSITIONS
-from pools.operations import operation_cancel, operation_pause, operation_resume, operation_start
+from pools.forms.operations import MoveForm, RateForm, WhyForm
+from pools.models import Operation, OperationKind
+from pools.operations import (
+    operation_again,
+    operation_cancel,
+    operation_pause,
+    operation_rate,
+    operation_recall,
+    operation_resume,
+    operation_start,
+)
 from pools.operations.dead_letters import PERMISSIONS
+from pools.operations.moves import OVER
 from pools.permissions import can_globally
 from pools.selectors.operations import (
-    Progress,
+    came_back,
     effect_of,
     find_operation,
     item_tabs,
@@ -29,11 +36,16 @@ from pools.selectors.operations import (
     operation_target,
     pools_without,
     progress_of,
+    rate_phrase,
     row_of,
+    seconds_left,
+    stage_of,
 )
-from pools.selectors.phrases import jobs, names
+from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
+from pools.selectors.phrases import names
 from pools.selectors.triage import right
 from pools.views._acting import act
+from pools.views._moves import asks_why, moves
 from pools.views.handling import only_by_post
 
 MOVES: dict[str, Callable[..., Operation]] = {
@@ -41,24 +53,19 @@ MOVES: dict[str, Callable[..., Operation]] = {
     "pause": operation_pause,
     "resume": operation_resume,
     "cancel": operation_cancel,
+    "recall": operation_recall,
+    "rate": operation_rate,
+    "again": operation_again,
 }
-ICONS = {"start": "player-play", "pause": "player-pause", "resume": "player-play", "cancel": "x"}
 DONE = {
     "start": "Operation {pk} has begun.",
     "pause": "Operation {pk} pauses after the chunk that is under way.",
     "resume": "Operation {pk} goes on.",
     "cancel": "Operation {pk} is cancelled. What was sent stays sent.",
+    "recall": "Operation {pk} is being recalled. What runs already stays.",
+    "rate": "The rate of operation {pk} is changed.",
+    "again": "Operation {pk} is frozen: look at it, then start it.",
 }
-
-
-@dataclass(frozen=True)
-class Move:
-    """A button of the operation's page."""
-
-    verb: str
-    label: str
-    icon: str
-    url: str
 
 
 @require_safe
@@ -82,12 +89,12 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def move(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
-    """Start, pause, resume or cancel, only by POST. Only cancelling asks why: the others can be taken back."""
+    """Whatever changes an operation, only by POST. What cannot be taken back asks why."""
     actor = actor_of(request)
     row = _find(actor, pk)
     if request.method != "POST":
         return only_by_post(request, "operations/operation.html", _context(request, actor, row))
-    form = (CancelForm if verb == "cancel" else MoveForm)(request.POST)
+    form = _form_of(verb, row)(request.POST)
     return act(
         request,
         form,
@@ -98,6 +105,28 @@ def move(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
             request, "operations/operation.html", _context(request, actor, _find(actor, pk), form), status=status
         ),
     )
+
+
+@require_safe
+def outcomes(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """What became of each job, as a file: CSV unless ``format=jsonl``."""
+    row = _find(actor_of(request), pk)
+    wanted = Format.JSONL if request.GET.get("format") == Format.JSONL else Format.CSV
+    response = StreamingHttpResponse(outcome_lines(row, wanted), content_type=CONTENT_TYPES[wanted])
+    response["Content-Disposition"] = f'attachment; filename="{filename(row, wanted)}"'
+    return response
+
+
+def _form_of(verb: str, row: Operation) -> type[MoveForm]:
+    if verb == "rate":
+        return RateForm
+    return WhyForm if asks_why(verb, row) else MoveForm
+
+
+def _rate_form(row: Operation, form: MoveForm | None, auto_id: str) -> RateForm:
+    """The form that was refused, or a new one."""
+    typed = form.data if isinstance(form, RateForm) else None
+    return RateForm(typed, initial={"rate_per_second": row.rate_per_second}, auto_id=auto_id)
 
 
 def _find(actor: Actor, pk: int) -> Operation:
@@ -118,7 +147,14 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "progress": progress,
         "effect": effect_of(row, progress),
         "form": form,
+        "stage": stage_of(row, progress),
+        "seconds_left": seconds_left(row, progress),
+        "guard": came_back(row),
+        "rate": rate_phrase(row.rate_per_second),
         "moves": moves(row, progress),
+        "rate_form": _rate_form(row, form, "rate_%s"),
+        "rate_page_form": _rate_form(row, form, "rate_page_%s"),
+        "may_change_rate": row.state not in OVER,
         "right": right(permission, allowed=not without),
         "without": names(without),
         "tab": tab,
@@ -128,15 +164,3 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "may_audit": can_globally(actor, "audit.view_event"),
         "audit_query": urlencode({"target": operation_target(row, []).name}),
     }
-
-
-def moves(row: Operation, progress: Progress) -> list[Move]:
-    """The verbs that the state allows, named by their effect."""
-    labels = {
-        "start": f"Send {jobs(progress.pending)}",
-        "pause": "Pause sending",
-        "resume": f"Resume, {jobs(progress.pending)} left",
-        "cancel": f"Cancel the remaining {progress.pending:,}",
-    }
-    verbs = [verb for verb in TRANSITIONS[OperationState(row.state)] if verb in labels]
-    return [Move(verb, labels[verb], ICONS[verb], reverse(f"operation-{verb}", args=[row.pk])) for verb in verbs]

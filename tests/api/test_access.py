@@ -93,6 +93,19 @@ WRITES = {
             ("set_runbook", "runbook", WHY | {"url": "https://runbooks.example/"}, "runbook_set"),
         )
     },
+    "change_rate": Write(
+        "operations/{id}/rate",
+        WHY | {"rate_per_second": 5},
+        "requeue_dead_letters",
+        "operation.rate_changed",
+        state="running",
+    ),
+    "recall_operation": Write(
+        "operations/{id}/recall", WHY, "requeue_dead_letters", "operation.recall_started", state="running"
+    ),
+    "do_again": Write(
+        "operations/{id}/again", WHY, "requeue_dead_letters", "operation.requeue_started", state="running"
+    ),
 }
 # Hidden things are missing, not forbidden. These two name what they touch in the body, where it is an input error.
 BY_BODY = {"create_pool": "team", "create_operation": "ids"}

@@ -121,11 +121,32 @@ def test_a_wrong_method_is_a_problem(alice: Caller, payments: Pool, method: str,
     assert {*response["Allow"].split(", ")} == {*allow.split(", ")}
 
 
-@pytest.mark.parametrize("name", ["rate_per_second", "canary"])
-def test_what_comes_later_is_refused_by_name(alice: Caller, letters: list[DeadLetter], name: str) -> None:
-    body = {"kind": "requeue", "ids": ["job-0"], "reason": "a", name: {"count": 5, "min_success": 4}}
-    refused = problem(alice.post("operations", body), 422, name)
-    assert "not supported yet" in refused["errors"][0]["message"]
+CANARY = {"count": 5, "min_success": 95}
+
+
+@pytest.mark.parametrize(
+    ("plan", "field"),
+    [
+        ({"rate_per_second": 0}, "rate_per_second"),
+        ({"rate_per_second": 100_001}, "rate_per_second"),
+        ({"rate_per_second": "5"}, "rate_per_second"),
+        ({"rate_per_second": 0.5}, "rate_per_second"),
+        ({"canary": 5}, "canary"),
+        ({"canary": {"count": 5}}, "canary.min_success"),
+        ({"canary": CANARY | {"count": 0}}, "canary.count"),
+        ({"canary": CANARY | {"min_success": 101}}, "canary.min_success"),
+        ({"canary": CANARY | {"timeout": 5}}, "canary.timeout"),
+        ({"canary": CANARY | {"why": 5}}, "canary.why"),
+        ({"stop_same_failure": 0}, "stop_same_failure"),
+        ({"stop_same_failure": 100}, "stop_same_failure"),
+        ({"kind": "discard", "canary": CANARY}, "canary"),
+        ({"kind": "discard", "stop_same_failure": 5}, "stop_same_failure"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_name(
+    alice: Caller, letters: list[DeadLetter], plan: dict[str, Any], field: str
+) -> None:
+    problem(alice.post("operations", {"kind": "requeue", "ids": ["job-0"], "reason": "a"} | plan), 422, field)
     assert not Operation.objects.exists()
 
 

@@ -64,7 +64,19 @@ GROUP_BODIES = ["DecideIn", "ResolveIn", "SnoozeIn", "AssignIn", "NoteIn", "Runb
 
 
 @pytest.mark.parametrize(
-    "name", ["PoolIn", "ReasonIn", "ScaleIn", "ConfigIn", "OperationIn", "RevealIn", "MoveIn", *GROUP_BODIES]
+    "name",
+    [
+        "PoolIn",
+        "ReasonIn",
+        "ScaleIn",
+        "ConfigIn",
+        "OperationIn",
+        "RevealIn",
+        "MoveIn",
+        "RateIn",
+        "WhyIn",
+        *GROUP_BODIES,
+    ],
 )
 def test_examples_are_good_and_unknown_fields_are_not(document: Any, name: str) -> None:
     room = group_bodies if name in GROUP_BODIES else bodies

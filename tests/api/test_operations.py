@@ -1,4 +1,5 @@
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -24,12 +25,20 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "id": Operation.objects.get().pk,
         "kind": "requeue",
         "state": "running",
+        "stage": "sending",
         "reason": "The gateway is back",
         "pools": ["payments"],
         "frozen_count": 2,
         "ids_sha256": hashlib.sha256(b"job-0\njob-2\n").hexdigest(),
         "created_by": "alice",
         "ended_at": None,
+        "canary": None,
+        "rate_per_second": None,
+        "stop_same_failure": None,
+        "same_failures": 0,
+        "stopped_because": "",
+        "recalling": False,
+        "again_of": None,
         "outcomes": {"pending": 2},
         "effect": None,
         "effect_at": None,
@@ -43,7 +52,7 @@ def test_jobs_are_found_by_a_filter(alice: Caller, letters: list[DeadLetter]) ->
     assert made["kind"] == "discard" and made["state"] == "frozen" and made["frozen_count"] == 1
     (item,) = alice.items(f"operations/{made['id']}/items")
     first = {"position": 1, "job_id": "job-2", "queue": "payments", "outcome": "pending", "at": None, "effect": ""}
-    assert item == first
+    assert item == first | {"same_failure": None}
     assert not OutboxMessage.objects.exists()
 
 
@@ -147,3 +156,50 @@ def test_operations_of_hidden_pools_are_missing(alice: Caller, charlie: Caller, 
     for path in (f"operations/{frozen.pk}", f"operations/{frozen.pk}/items"):
         assert alice.get(path).status_code == 200
         problem(charlie.get(path), 404)
+
+
+def test_a_plan_is_kept_and_its_rate_changed(alice: Caller, letters: list[DeadLetter]) -> None:
+    plan = {"canary": {"count": 2, "min_success": 90}, "rate_per_second": 5, "stop_same_failure": 10}
+    made = alice.post("operations", requeue(ids=["job-0", "job-1", "job-2"]) | plan).json()
+    assert made["canary"] == {"count": 2, "min_success": 90, "timeout": 900, "over_at": None, "effect": {}}
+    assert (made["stage"], made["rate_per_second"], made["stop_same_failure"]) == ("canary", 5, 10)
+    path = f"operations/{made['id']}/rate"
+    changed = alice.post(path, {"rate_per_second": 50}).json()
+    assert changed["rate_per_second"] == 50
+    assert alice.post(path, {"rate_per_second": None}).json()["rate_per_second"] is None
+    problem(alice.post(path, {"rate_per_second": None}), 422, "rate_per_second")
+    problem(alice.post(path, {"rate_per_second": 0}), 422, "rate_per_second")
+    problem(alice.post(path, {}), 422, "rate_per_second")
+
+
+def test_recall_and_again(alice: Caller, frozen: Operation) -> None:
+    path = f"operations/{frozen.pk}"
+    for verb in ("recall", "again"):
+        problem(alice.post(f"{path}/{verb}", {}), 422, "reason")
+    assert "still queued" in problem(alice.post(f"{path}/recall", {"reason": "x"}), 409)["detail"]
+    problem(alice.post(f"{path}/again", {"reason": "x"}), 422, "ids")
+    frozen.items.update(outcome=Outcome.REQUEUED, at=make.ago())
+    frozen.items.filter(position=1).update(effect="failed_again")
+    first = alice.post(f"{path}/recall", {"reason": "Wrong group"}, key="recall-1")
+    assert first.status_code == 200 and first.json()["recalling"] is True, first.content
+    assert alice.post(f"{path}/recall", {"reason": "Wrong group"}, key="recall-1").json() == first.json()
+    problem(alice.post(f"{path}/recall", {"reason": "Wrong group"}), 409)
+    again = alice.post(f"{path}/again", {"reason": "Mended"})
+    assert again.status_code == 201, again.content
+    made = again.json()
+    assert (made["state"], made["frozen_count"], made["again_of"]) == ("frozen", 1, frozen.pk)
+
+
+def test_outcomes_as_a_file(alice: Caller, charlie: Caller, frozen: Operation) -> None:
+    """Safe in a spreadsheet: a queue, a task or an id may be anything."""
+    frozen.items.filter(position=1).update(job_id="=cmd()", outcome=Outcome.REQUEUED, effect="failed_again")
+    response = alice.get(f"operations/{frozen.pk}/outcomes")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response["Content-Disposition"] == f'attachment; filename="operation-{frozen.pk}-outcomes.csv"'
+    head, first, *_ = response.getvalue().decode().splitlines()
+    assert head == "position,job_id,queue,task,outcome,at,effect,same_failure"
+    assert first.startswith("1,'=cmd(),payments,") and ",requeued,,failed_again," in first
+    lines = alice.get(f"operations/{frozen.pk}/outcomes", format="jsonl").getvalue().decode().splitlines()
+    assert len(lines) == frozen.frozen_count and json.loads(lines[0])["job_id"] == "=cmd()"
+    problem(alice.get(f"operations/{frozen.pk}/outcomes", format="pdf"), 422, "format")
+    problem(charlie.get(f"operations/{frozen.pk}/outcomes"), 404)

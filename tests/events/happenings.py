@@ -47,9 +47,20 @@ from pools.controller.sampling.beat import read_beats
 from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
-from pools.models import ControllerLease, FailureGroup, GroupState, Operation, OutboxMessage
-from pools.operations import Selection, config_publish, config_renew, discard_create, pool_pause
+from pools.models import ControllerLease, Effect, FailureGroup, GroupState, Operation, OutboxMessage, Outcome
+from pools.operations import (
+    Canary,
+    Plan,
+    Selection,
+    config_publish,
+    config_renew,
+    discard_create,
+    operation_recall,
+    pool_pause,
+    requeue_create,
+)
 from pools.operations.execute import _next_chunk, _send, _settle, run_operation
+from pools.operations.recall import recall_chunk
 from pools.permissions import extend_roles, role_group
 from pools.signing.keys import CryptoSigner, new_signer
 from tests.api.calling import Caller
@@ -149,7 +160,7 @@ def reported(kind: str, **body: Any) -> Happening:
 
 def sent(world: World, row: Operation) -> Act:
     """All jobs are moved; what is left is to say so."""
-    while items := _next_chunk(row.pk)[1]:
+    while items := _next_chunk(row.pk).items:
         _settle(row, items, _send(row, items, f"pw:moved:{row.pk}"))
     return lambda: run_operation(row.pk)
 
@@ -168,6 +179,23 @@ def requeue_followed(world: World) -> Act:
     for letter in world.letters:
         world.client.hset(f"rq:job:{letter.job_id}", "status", "finished")
     return Effects(world.lease).tick
+
+
+def canary(world: World, *, succeeds: bool) -> Act:
+    """Its one job has ended; what is left is to decide."""
+    chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
+    plan = Plan(canary=Canary(count=1, min_success=100))
+    row = requeue_create(actor=actor(world.cast.bob), selection=chosen, reason="It is back", plan=plan)
+    run_operation(row.pk)
+    row.items.filter(outcome=Outcome.REQUEUED).update(effect=Effect.SUCCEEDED if succeeds else Effect.FAILED_AGAIN)
+    return lambda: run_operation(row.pk)
+
+
+def recall_ends(world: World) -> Act:
+    """Nothing is queued (any more); what is left is to say so."""
+    row = operation_recall(actor=actor(world.cast.bob), operation=world.sent, reason="The wrong group")
+    recall_chunk(row)
+    return lambda: run_operation(row.pk)
 
 
 def agents(world: World, *, beats: bool, tick: float = 0.0) -> Act:
@@ -283,6 +311,9 @@ OWN: dict[str, Happening] = {
     "operation.requeue_followed": requeue_followed,
     "operation.discard_ended": discard_ends,
     "failure_group.regressed": regression,
+    "operation.canary_passed": lambda world: canary(world, succeeds=True),
+    "operation.stopped": lambda world: canary(world, succeeds=False),
+    "operation.recalled": recall_ends,
     "agent.seen_first": lambda world: agents(world, beats=True),
     "agent.lost": agent_falls_silent,
     "agent.returned": agent_returns,

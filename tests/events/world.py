@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+from django.utils import timezone
 
 from audit.actor import Actor
 from audit.models import SavedFilter
@@ -12,7 +13,18 @@ from audit.sequencer import Sequencer
 from audit.target import Target
 from pools.broker.connection import Broker
 from pools.controller.lease import LeaderLease
-from pools.models import DeadLetter, FailureGroup, GroupState, Operation, Pool, RunState, SecretReference
+from pools.models import (
+    DeadLetter,
+    Effect,
+    FailureGroup,
+    GroupState,
+    Operation,
+    OperationState,
+    Outcome,
+    Pool,
+    RunState,
+    SecretReference,
+)
 from pools.operations import Selection, operation_pause, payload_reveal, requeue_create
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
@@ -24,9 +36,10 @@ JOBS = ("job-1", "job-2", "job-3")
 
 @dataclass
 class World:
-    """``payments`` runs and has two versions and three dead letters, which three operations of Bob's are about;
-    the payload of ``job-2`` is open to him. ``refunds`` is paused. Their ``group`` is new, another is ``snoozed``, a
-    third ``resolved``. ``filter`` is Otto's. The log's event 0 holds an address."""
+    """``payments`` runs and has two versions and three dead letters, which four operations of Bob's are about: of
+    ``sent``, one job failed again and the others are queued. The payload of ``job-2`` is open to him. ``refunds`` is
+    paused. Their ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's. The log's event 0
+    holds an address."""
 
     cast: Cast
     payments: Pool
@@ -38,6 +51,7 @@ class World:
     frozen: Operation
     running: Operation
     paused: Operation
+    sent: Operation
     secret: SecretReference
     filter: SavedFilter
     broker: Broker
@@ -64,10 +78,13 @@ def make_world(broker: Broker) -> World:
     failed(payments, *JOBS)
     letters = list(DeadLetter.objects.order_by("pk"))
     bob, chosen = actor(cast.bob), Selection(ids=tuple(letter.pk for letter in letters))
-    frozen, running, waits = (
+    frozen, running, waits, sent = (
         requeue_create(actor=bob, selection=chosen, reason="The gateway is back", start=start)
-        for start in (False, True, True)
+        for start in (False, True, True, True)
     )
+    sent.items.update(outcome=Outcome.REQUEUED, at=timezone.now())
+    sent.items.filter(job_id=JOBS[0]).update(effect=Effect.FAILED_AGAIN, same_failure=True)
+    Operation.objects.filter(pk=sent.pk).update(state=OperationState.ENDED, ended_at=timezone.now())
     paused = operation_pause(actor=bob, operation=waits)
     payload_reveal(actor=bob, job_id="job-2", reason="Which order is it?")
     Sequencer().tick()
@@ -84,6 +101,7 @@ def make_world(broker: Broker) -> World:
         frozen=frozen,
         running=running,
         paused=paused,
+        sent=sent,
         secret=SecretReference.objects.create(
             name="gateway-key", uri="file:///run/secrets/gateway-key", team=cast.payments
         ),

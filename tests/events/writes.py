@@ -134,6 +134,9 @@ PAGES: dict[str, list[Write]] = {
     "operation-start": [Write("bob", {}, done("operation.started"), {"pk": "frozen"})],
     "operation-pause": [Write("bob", {}, done("operation.paused"), {"pk": "running"})],
     "operation-resume": [Write("bob", {}, done("operation.resumed"), {"pk": "paused"})],
+    "operation-rate": [Write("bob", {"rate_per_second": "5"}, done("operation.rate_changed"), {"pk": "running"})],
+    "operation-recall": [Write("bob", WHY, [("operation.recall_started", "intent")], {"pk": "sent"})],
+    "operation-again": [Write("bob", WHY, [("operation.requeue_started", "intent")], {"pk": "sent"})],
     "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
@@ -283,6 +286,36 @@ API: dict[str, list[Write]] = {
             {"id": "paused"},
             status=200,
             same=lambda a, w: verbs.operation_resume(actor=a, operation=w.paused, **WHY),
+        )
+    ],
+    "POST operations/{id}/rate": [
+        Write(
+            "bob",
+            WHY | {"rate_per_second": 5},
+            done("operation.rate_changed"),
+            {"id": "running"},
+            status=200,
+            same=lambda a, w: verbs.operation_rate(actor=a, operation=w.running, rate_per_second=5, **WHY),
+        )
+    ],
+    "POST operations/{id}/recall": [
+        Write(
+            "bob",
+            WHY,
+            [("operation.recall_started", "intent")],
+            {"id": "sent"},
+            status=200,
+            same=lambda a, w: verbs.operation_recall(actor=a, operation=w.sent, **WHY),
+        )
+    ],
+    "POST operations/{id}/again": [
+        Write(
+            "bob",
+            WHY,
+            [("operation.requeue_started", "intent")],
+            {"id": "sent"},
+            status=201,
+            same=lambda a, w: verbs.operation_again(actor=a, operation=w.sent, **WHY),
         )
     ],
     "POST operations/{id}/cancel": [

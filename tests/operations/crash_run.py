@@ -1,10 +1,11 @@
 """``python -m tests.operations.crash_run JOBS KILLS SEED KIND:RUNNERS …``: kill -9 operations, over and over.
 
 On a database and a broker of its own (both from the environment) each ``KIND:RUNNERS`` freezes an operation over JOBS
-dead letters. Then, KILLS times, RUNNERS processes carry it out at once and are killed together, at random moments. At
+dead letters; a ``canary`` waits for a tenth of them, a ``rate`` allows half of them a second, a ``recall`` begins when
+all are queued. Then, KILLS times, RUNNERS processes carry it out at once and are killed together, at random moments. At
 last the relay's part enqueues it and ``manage.py rqworker console --burst`` finishes it, as in production. Prints a
-JSON list: where the jobs were after each kill and in the end, what the operation and the dead letters say, and how many
-were still dead after each round.
+JSON list: where the jobs were after each kill and in the end, what the operation and the dead letters say, how many
+were still where they began after each round, and how many were sent in the busiest second.
 """
 
 import json
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import django
@@ -37,20 +40,39 @@ def start(pk: int) -> int:
     return pid
 
 
-def play(pk: int, registry: str, runners: int, dice: random.Random, broker: redis.Redis) -> int:
-    """One round; returns how many jobs are still in the failed registry."""
-    left = broker.zcard(registry)
-    goal = left - dice.randint(1, min(left, 250))
+def play(pk: int, still: Callable[[], int], runners: int, dice: random.Random) -> int:
+    """One round; ``still`` and the answer: how many jobs are still where they were at first."""
+    goal = still() - dice.randint(1, min(still(), 250))
     pids = [start(pk) for _ in range(runners)]
     deadline = time.monotonic() + 30
-    while broker.zcard(registry) > goal and time.monotonic() < deadline:
+    while still() > goal and any(map(runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.0005)
     time.sleep(dice.random() * 0.02)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     for pid in pids:
         os.waitpid(pid, 0)
-    return broker.zcard(registry)
+    return still()
+
+
+def runs(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def canary_ends(queue: str, broker: redis.Redis) -> None:
+    """What is queued runs and succeeds, once all of the canary is; the controller sees it."""
+    from pools.controller.effects import Effects
+    from pools.controller.lease import LeaderLease
+    from pools.models import Operation
+
+    row = Operation.objects.latest("pk")
+    if row.canary_sent_at and not row.canary_over_at:
+        for job_id in broker.lrange(f"rq:queue:{queue}", 0, -1):
+            broker.hset(b"rq:job:" + job_id, "status", "finished")
+        lease = LeaderLease()
+        lease.renew()
+        Effects(lease).tick()
+        lease.release()
 
 
 def places(ids: list[str], queue: str, broker: redis.Redis) -> dict[str, int]:
@@ -66,19 +88,50 @@ def places(ids: list[str], queue: str, broker: redis.Redis) -> dict[str, int]:
 
 
 def finish(pk: int) -> None:
-    """As in production: the relay's message becomes a job of django-rq's queue, and its worker runs it."""
+    """As in production: each message of the relay becomes a job of django-rq's queue, and its worker runs it."""
     from pools.controller.console_jobs import enqueue_operation
-    from pools.models import OutboxMessage
+    from pools.controller.lease import LeaderLease
+    from pools.controller.sweeper import Waker
+    from pools.models import Operation, OutboxMessage
 
-    enqueue_operation(OutboxMessage.objects.get(kind="operation", key=str(pk)))
-    command = [sys.executable, "manage.py", "rqworker", "console", "--burst"]
-    subprocess.run(command, check=True, stdout=sys.stderr, timeout=120)
+    while messages := list(OutboxMessage.objects.filter(kind="operation", key=str(pk), published_at=None)):
+        for message in messages:
+            enqueue_operation(message)
+            message.delete()
+        command = [sys.executable, "manage.py", "rqworker", "console", "--burst"]
+        subprocess.run(command, check=True, stdout=sys.stderr, timeout=120)
+        lease = LeaderLease()
+        lease.renew()
+        Waker(lease).tick()
+        lease.release()
+    assert not Operation.objects.filter(pk=pk, wake_at__isnull=False).exists()
+
+
+def plan_of(kind: str, jobs: int) -> Any:
+    from pools.operations import Canary, Plan
+
+    canary = Canary(count=jobs // 10, min_success=100) if kind == "canary" else None
+    return Plan(canary=canary, rate_per_second=jobs // 2 if kind == "rate" else None)
+
+
+def busiest_second(pk: int) -> int:
+    """The most jobs that were sent within a second."""
+    from pools.models import OperationItem
+
+    stamps = list(OperationItem.objects.filter(operation=pk).order_by("at").values_list("at", flat=True))
+    last, most = 0, 0
+    for first, begin in enumerate(stamps):
+        while last < len(stamps) and stamps[last] - begin < timedelta(seconds=1):
+            last += 1
+        most = max(most, last - first)
+    return most
 
 
 def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: redis.Redis) -> dict[str, Any]:
     from audit.models import Event
     from pools.models import DeadLetter
-    from pools.operations import Selection, discard_create, requeue_create
+    from pools.operations import Selection, discard_create, operation_recall, requeue_create
+    from pools.operations.execute import run_operation
     from pools.selectors.dead_letters import DeadLetterFilter
     from tests.broker.records import write_failed
     from tests.dead_letters.letters import failed
@@ -89,13 +142,21 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
     ids = [f"{name}-{n}" for n in range(jobs)]
     write_failed(broker, *ids, queue=name)
     group = failed(make.pool(cast.payments, name), *ids)
-    create = {"requeue": requeue_create, "discard": discard_create}[kind]
-    row = create(actor=actor(cast.bob), selection=Selection(filter=DeadLetterFilter(pool=name)), reason="crash test")
+    create = discard_create if kind == "discard" else requeue_create
+    chosen = Selection(filter=DeadLetterFilter(pool=name))
+    row = create(actor=actor(cast.bob), selection=chosen, reason="crash test", plan=plan_of(kind, jobs))
+    if kind == "recall":
+        run_operation(row.pk)
+        operation_recall(actor=actor(cast.bob), operation=row, reason="crash test")
+
+    def still() -> int:
+        return broker.llen(f"rq:queue:{name}") if kind == "recall" else broker.zcard(f"rq:failed:{name}")
 
     dice, left, seen = random.Random(f"{sys.argv[3]} {name}"), [jobs], []
     while left[-1] and len(left) <= kills:
-        left.append(play(row.pk, f"rq:failed:{name}", runners, dice, broker))
+        left.append(play(row.pk, still, runners, dice))
         seen.append(places(ids, name, broker))
+        canary_ends(name, broker)
     finish(row.pk)
     row.refresh_from_db()
     group.refresh_from_db()
@@ -107,7 +168,8 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
         "outcomes": row.outcome_counts(),
         "letters": dict(Counter(DeadLetter.objects.filter(group=group).values_list("state", flat=True))),
         "open": group.open_count,
-        "ends": Event.objects.filter(action=f"operation.{kind}_ended", target_id=str(row.pk)).count(),
+        "told": list(Event.objects.filter(target_id=str(row.pk)).order_by("pk").values_list("action", flat=True)),
+        "busiest": busiest_second(row.pk),
         "receipts": [broker.ttl(key) for key in broker.keys("pw:moved:*")],
     }
 

@@ -9,13 +9,30 @@ from tests.support.installation import ROOT, clean_environ, own_database
 from tests.support.valkey import ValkeyServer
 
 JOBS, KILLS = 3000, 8
-OUTCOME = {"requeue": "requeued", "discard": "discarded"}
-PLACE = {"requeue": "once", "discard": "deleted"}
+OUTCOME = {"discard": "discarded", "recall": "recalled"}
+CREDIT = 1.1  # seconds: what may be caught up on, and a batch
+
+
+def told(kind: str) -> list[str]:
+    """The events of an operation, each once."""
+    if kind == "discard":
+        return ["operation.discard_started", "operation.discard_ended"]
+    more = {"canary": ["operation.canary_passed"], "recall": []}
+    ends = ["operation.recall_started", "operation.recalled"] if kind == "recall" else []
+    return ["operation.requeue_started", *more.get(kind, []), "operation.requeue_ended", *ends]
 
 
 def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
     """One process at a time; three processes at the same operation; a discard. Finished by django-rq's own worker."""
-    scenarios = ["requeue:1", "requeue:3", "discard:1"]
+    killed(tmp_path, valkey, "requeue:1", "requeue:3", "discard:1")
+
+
+def test_kill_9_in_plans_and_recalls_over_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
+    """A canary is decided once, a rate is kept over all the deaths, and what is recalled is counted once."""
+    killed(tmp_path, valkey, "canary:1", "canary:3", "rate:3", "recall:3")
+
+
+def killed(tmp_path: Path, valkey: ValkeyServer, *scenarios: str) -> None:
     more = own_database() | {"POOLWARDEN_REDIS_URL": valkey.url, "POOLWARDEN_LOG_LEVEL": "ERROR"}
     environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **more)
     command = [sys.executable, "-m", "tests.operations.crash_run", str(JOBS), str(KILLS), "seed", *scenarios]
@@ -24,10 +41,13 @@ def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServe
     for name, result in zip(scenarios, json.loads(run.stdout), strict=True):
         kind = name.split(":")[0]
         assert len(result["left"]) > KILLS // 2, name
-        assert all(set(places) <= {"once", PLACE[kind]} for places in result["seen"]), name
-        assert result["places"] == {PLACE[kind]: JOBS}, name
-        assert (result["state"], result["outcomes"]) == ("ended", {OUTCOME[kind]: JOBS}), name
-        assert (result["letters"], result["open"], result["ends"]) == ({OUTCOME[kind]: JOBS}, 0, 1), name
+        place, outcome = "deleted" if kind == "discard" else "once", OUTCOME.get(kind, "requeued")
+        assert all(set(places) <= {"once", place} for places in result["seen"]), name
+        assert result["places"] == {place: JOBS}, name
+        assert (result["state"], result["outcomes"]) == ("ended", {outcome: JOBS}), name
+        letters = ({"open": JOBS}, JOBS) if kind == "recall" else ({outcome: JOBS}, 0)
+        assert (result["letters"], result["open"]) == letters and result["told"] == told(kind), name
+        assert kind != "rate" or result["busiest"] <= JOBS / 2 * (1 + CREDIT), name
         # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.
         assert all(0 < seconds <= 7 * 86_400 for seconds in result["receipts"]), name
         assert len(result["receipts"]) < KILLS, name

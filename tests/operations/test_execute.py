@@ -38,7 +38,7 @@ def queued(client: redis.Redis) -> list[str]:
 
 def sent_but_not_settled(operation: Operation) -> None:
     """What a process leaves that dies between the broker and the database."""
-    row, items = _next_chunk(operation.pk)
+    row, items, *_ = _next_chunk(operation.pk)
     _send(row, items, f"pw:moved:{row.pk}:{items[0].position}")
 
 
