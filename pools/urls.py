@@ -13,6 +13,7 @@ from pools.views import (
     operations,
     overview,
     pools,
+    preview,
     secrets,
     verbs,
 )
@@ -34,6 +35,7 @@ urlpatterns = [
     path("pools/<slug:slug>/config/<int:number>/restore/", config.config_restore_page, name="config-restore"),
     path("dead-letters/", dead_letters.dead_letters, name="dead-letters"),
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
+    path("dead-letters/preview/", preview.preview, name="dead-letters-preview"),
     path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
     path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
     *(

@@ -107,10 +107,19 @@ class RunEffect:
     requeued: int
     counts: dict[str, int]
     at: datetime | None
+    same: int = 0
 
     @property
     def open(self) -> int:
         return self.requeued - sum(self.counts.values())
+
+    @property
+    def _otherwise_failed(self) -> tuple[str, str]:
+        return ("Failed again, other cause", "warn") if self.same else ("Failed again", "bad")
+
+    @property
+    def failed(self) -> int:
+        return self.counts.get(Effect.FAILED_AGAIN, 0)
 
     @property
     def ended(self) -> int:
@@ -126,7 +135,12 @@ class RunEffect:
         """What the bar and its legend show, in this order: label, tone, number of jobs."""
         shown = [
             ("Succeeded", "ok", self.counts.get(Effect.SUCCEEDED, 0)),
-            ("Failed again", "bad", self.counts.get(Effect.FAILED_AGAIN, 0)),
+            ("Failed again, same cause", "bad", self.same),
+            (
+                "Failed again" + (", other cause" if self.same else ""),
+                "warn" if self.same else "bad",
+                self.failed - self.same,
+            ),
             ("End unknown", "calm", self.counts.get(Effect.UNKNOWN, 0)),
             ("Wait or run", "", self.open),
         ]
@@ -210,7 +224,7 @@ def effect_of(row: Operation, progress: Progress) -> RunEffect | None:
     """None for a discard, and as long as nothing was requeued."""
     if row.kind != OperationKind.REQUEUE or not progress.done:
         return None
-    return RunEffect(progress.done, row.effects, row.effect_at)
+    return RunEffect(progress.done, row.effects, row.effect_at, row.same_failures)
 
 
 def open_items(row: Operation) -> QuerySet[OperationItem]:
@@ -297,6 +311,8 @@ def pools_without(actor: Actor, row: Operation, permission: str) -> list[str]:
 def items_page(row: Operation, tab: str, cursor: str) -> Page[ItemRow]:
     """In the order of sending. ``tab``: one of ``item_tabs``, anything else means all."""
     items = row.items.select_related("dead_letter").order_by("position")
+    if tab in (Effect.FAILED_AGAIN, Effect.RUNNING):
+        items = items.filter(effect=tab)
     if outcomes := _outcomes(tab):
         items = items.filter(outcome__in=outcomes)
     if number := _number(cursor):
@@ -309,12 +325,17 @@ def items_page(row: Operation, tab: str, cursor: str) -> Page[ItemRow]:
 
 def _item_row(item: OperationItem) -> ItemRow:
     tone, word, icon, why = OUTCOMES[Outcome(item.outcome)]
-    return ItemRow(item, (tone, word, icon), item.get_effect_display().lower() or why)
+    cause = {True: ", same cause", False: ", other cause", None: ""}[item.same_failure]
+    came_of_it = item.get_effect_display().lower() + cause
+    return ItemRow(item, (tone, word, icon), came_of_it or why)
 
 
-def item_tabs(progress: Progress) -> list[tuple[str, str, int]]:
+def item_tabs(row: Operation, progress: Progress) -> list[tuple[str, str, int]]:
     """Key, label and number of items; always all, then those that occur."""
+    running = open_items(row).filter(effect=Effect.RUNNING).count() if row.effect_at is None else 0
     tabs = [
+        ("failed_again", "Failed again", row.effects.get(Effect.FAILED_AGAIN, 0)),
+        ("running", "Running", running),
         ("done", OUTCOMES[Outcome(progress.done_as)][1], progress.done),
         ("skipped", "Skipped", progress.skipped),
         ("pending", "Not sent yet", progress.pending),

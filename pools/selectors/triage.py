@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
@@ -15,6 +16,13 @@ from pools.selectors.dead_letters import DeadLetterFilter, dead_letters, matchin
 from pools.selectors.rights import Right
 
 SHOWN = 5
+POISON = 3  # failures after which a job may never succeed
+AGES = (
+    ("in the last hour", timedelta(hours=1)),
+    ("in the last day", timedelta(days=1)),
+    ("in the last week", timedelta(days=7)),
+    ("before", None),
+)
 NARROWED = {"pool": 2, "error": 2, "task": 2}
 
 
@@ -36,6 +44,7 @@ class Preview:
     """The open dead letters of a selection, as of ``at``. ``newest``: the last failure among them.
 
     ``damaged``: their record could not be read in full. ``expired``: the broker's own clock for them has run out.
+    ``ages``: how long ago they failed, each once. ``came_back``: those that failed ``POISON`` times or more.
     """
 
     at: datetime
@@ -47,6 +56,8 @@ class Preview:
     tasks: Tally
     pools: Tally
     paused: list[str]
+    ages: list[tuple[str, int]]
+    came_back: int
 
 
 @dataclass(frozen=True)
@@ -61,19 +72,23 @@ class Narrowing:
 def preview_of(found: QuerySet[DeadLetter]) -> Preview:
     """In two queries, whatever the number of dead letters."""
     now = timezone.now()
-    rows = (
+    rows: Iterable[Any] = (
         found.order_by()
         .values("pool_id", "exc_type", "func")
         .annotate(n=Count("pk"), newest=Max("failed_at"))
         .annotate(bad=Count("pk", filter=~Q(damaged="")), late=Count("pk", filter=Q(expires_at__lte=now)))
+        .annotate(poison=Count("pk", filter=Q(attempts__gte=POISON)))
+        .annotate(**{f"age{place}": Count("pk", filter=young) for place, young in enumerate(_ages(now))})
     )
     errors, tasks, by_pool = Counter[str](), Counter[str](), Counter[int]()
-    newest, damaged, expired = None, 0, 0
+    newest, damaged, expired, came_back, ages = None, 0, 0, 0, [0] * len(AGES)
     for row in rows:
         errors[row["exc_type"].rpartition(".")[2]] += row["n"]
         tasks[row["func"]] += row["n"]
         by_pool[row["pool_id"]] += row["n"]
         damaged, expired = damaged + row["bad"], expired + row["late"]
+        came_back += row["poison"]
+        ages = [number + row[f"age{place}"] for place, number in enumerate(ages)]
         newest = max(newest, row["newest"]) if newest else row["newest"]
     pools = list(Pool.objects.filter(pk__in=by_pool).order_by("slug"))
     return Preview(
@@ -86,7 +101,20 @@ def preview_of(found: QuerySet[DeadLetter]) -> Preview:
         tasks=Tally.of(tasks),
         pools=Tally.of(Counter({pool.slug: by_pool[pool.pk] for pool in pools})),
         paused=[pool.slug for pool in pools if pool.run_state != RunState.RUNNING],
+        ages=[(label, number) for (label, _), number in zip(AGES, ages, strict=True) if number],
+        came_back=came_back,
     )
+
+
+def _ages(now: datetime) -> list[Q]:
+    """A condition for each of ``AGES``; together they hold for every dead letter, once."""
+    conditions, since = [], None
+    for _, span in AGES:
+        begin = now - span if span else None
+        young = Q(failed_at__gt=begin) if begin else Q()
+        conditions.append(young & (Q(failed_at__lte=since) if since else Q()))
+        since = begin
+    return conditions
 
 
 def lacking(actor: Actor, permission: str, found: QuerySet[DeadLetter]) -> list[str]:

@@ -153,6 +153,9 @@ def _context(
         "lacking": names(without),
         "right": right(verb.permission, allowed=not without),
         "url": url,
+        "preview_query": urlencode(
+            selection.filter.as_query() if selection.filter else [("id", pk) for pk in selection.ids]
+        ),
         "back": back,
         "hidden": hidden,
         "button": f"{verb.name} {jobs(preview.count)}",

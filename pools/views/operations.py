@@ -158,7 +158,7 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "right": right(permission, allowed=not without),
         "without": names(without),
         "tab": tab,
-        "tabs": item_tabs(progress),
+        "tabs": item_tabs(row, progress),
         "page": items_page(row, tab, request.GET.get("cursor", "")),
         "chosen_by": urlencode(row.selection.get("filter", {})),
         "may_audit": can_globally(actor, "audit.view_event"),

@@ -1,0 +1,79 @@
+"""What a requeue would freeze, and what of it would be skipped. Looking changes nothing."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from controlplane.actors import actor_of
+from pools.broker.connection import BrokerUnavailable, get_broker
+from pools.broker.moves import Outcome
+from pools.broker.skipping import LIMIT, foresee
+from pools.forms.dead_letters import chosen
+from pools.models import DeadLetter
+from pools.operations import Selection
+from pools.operations.dead_letters import select
+from pools.operations.errors import Refused
+from pools.selectors.dead_letters import DeadLetterFilter, FilterError
+from pools.selectors.triage import POISON, preview_of
+from pools.views.handling import VERBS, warnings
+
+WHY = {
+    Outcome.NOT_FAILED: "no longer in the failed registry: requeued or deleted by somebody",
+    Outcome.GONE: "gone: the record has expired or was deleted",
+    Outcome.DAMAGED: "damaged: RQ could not run it",
+}
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """Of ``looked`` jobs, the oldest, how many would be skipped and why; ``problem``: why nobody could look."""
+
+    looked: int
+    skipped: list[tuple[str, int]]
+    problem: str = ""
+
+    @property
+    def requeued(self) -> int:
+        return self.looked - sum(number for _, number in self.skipped)
+
+
+@require_safe
+def preview(request: HttpRequest) -> HttpResponse:
+    """For a filter as in the list, or for ``id`` (dead letters)."""
+    try:
+        context, status = _shown(request), 200
+    except (FilterError, Refused) as problem:
+        context, status = {"problem": problem.message}, 422
+    return render(request, "dead_letters/preview.html", context, status=status)
+
+
+def _shown(request: HttpRequest) -> dict[str, Any]:
+    """Raises ``FilterError``, ``Refused``."""
+    ids = chosen(request.GET.getlist("id"))
+    wanted = None if ids else DeadLetterFilter.from_query(request.GET.dict())
+    found = select(actor_of(request), Selection(ids=ids, filter=wanted))
+    shown = preview_of(found)
+    return {
+        "preview": shown,
+        "warnings": warnings(VERBS["requeue"], shown),
+        "foreseen": _foreseen(found),
+        "poison": POISON,
+        "query": request.GET.urlencode(),
+    }
+
+
+def _foreseen(found: QuerySet[DeadLetter]) -> Foreseen:
+    oldest = list(found.order_by("failed_at", "pk").values_list("broker", "job_id", "queue")[:LIMIT])
+    if not oldest:
+        return Foreseen(0, [])
+    try:
+        outcomes = foresee(get_broker(oldest[0][0]), [(job_id, queue) for _, job_id, queue in oldest])
+    except BrokerUnavailable as error:
+        return Foreseen(0, [], error.why)
+    counts = Counter(outcomes)
+    return Foreseen(len(oldest), [(why, counts[outcome]) for outcome, why in WHY.items() if counts[outcome]])
