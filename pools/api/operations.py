@@ -18,8 +18,9 @@ from pools.operations.dead_letters import Selection
 from pools.operations.errors import Refused
 from pools.operations.plan import Canary, Plan
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, pks_of_jobs
-from pools.selectors.operations import find_operation, progress_of, visible_operations, with_progress
+from pools.selectors.operations import find_operation, visible_operations, with_progress
 from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
+from pools.selectors.progress import progress_of
 
 router = Router()
 CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}

@@ -20,7 +20,7 @@ from pools.models import (
     Worker,
 )
 from pools.selectors.config import spec_of
-from pools.selectors.operations import Progress, effect_of, stage_of
+from pools.selectors.progress import Progress, effect_of, stage_of
 
 ENDS = (Effect.SUCCEEDED, Effect.FAILED_AGAIN, Effect.UNKNOWN)
 

@@ -28,8 +28,9 @@ from pools.broker.connection import get_broker
 from pools.broker.job_ends import JobEnd, read_ends
 from pools.controller.lease import LeaderLease
 from pools.models import Effect, Operation, OperationKind, OperationState, Outcome
-from pools.selectors.operations import open_items, operation_target
+from pools.selectors.operations import operation_target
 from pools.selectors.phrases import effect_phrase
+from pools.selectors.progress import open_items
 
 CHUNK = 1000
 CHUNKS_A_TICK = 5

@@ -23,7 +23,8 @@ from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, 
 from pools.operations import pace
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
 from pools.operations.recall import recall_chunk
-from pools.selectors.operations import DONE, operation_target
+from pools.selectors.operations import operation_target
+from pools.selectors.progress import DONE
 
 CHUNK = pace.CHUNK
 TURN = 1.0

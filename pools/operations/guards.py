@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count
+from django.utils import timezone
 
 from audit.actor import system_actor
 from audit.recorder import record
 from controlplane.wording import duration
 from pools.models import Effect, Operation, OperationState, Outcome
-from pools.selectors.operations import came_back, operation_target
+from pools.selectors.operations import operation_target
 from pools.selectors.phrases import effect_phrase, jobs
+from pools.selectors.progress import came_back
 
 ACTOR = "console-jobs"
 
@@ -67,6 +69,7 @@ def _effects(row: Operation) -> Counter[str]:
 
 def _stop(row: Operation, why: str) -> None:
     row.state, row.stopped_because, row.wake_at = OperationState.STOPPED, why, None
+    row.progressed_at = timezone.now()
     row.save()
     before, after = {"state": str(OperationState.RUNNING)}, {"state": str(OperationState.STOPPED)}
     _record(row, "operation.stopped", before=before, after=after, why=why)

@@ -14,7 +14,8 @@ from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.errors import Refused
 from pools.operations.plan import check_rate
 from pools.permissions import require
-from pools.selectors.operations import operation_target, rate_phrase
+from pools.selectors.operations import operation_target
+from pools.selectors.progress import rate_phrase
 
 OVER = (OperationState.CANCELLED, OperationState.ENDED)
 

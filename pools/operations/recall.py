@@ -19,7 +19,8 @@ from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Refused
 from pools.operations.guards import ACTOR
 from pools.operations.moves import locked_operation
-from pools.selectors.operations import open_items, operation_target
+from pools.selectors.operations import operation_target
+from pools.selectors.progress import open_items
 
 CHUNK = 500
 

@@ -6,8 +6,8 @@ from django.urls import reverse
 
 from pools.models import Effect, Operation, OperationKind, OperationState
 from pools.models.operation import TRANSITIONS
-from pools.selectors.operations import Progress, open_items
 from pools.selectors.phrases import jobs
+from pools.selectors.progress import Progress, open_items
 
 ICONS = {
     "start": "player-play",

@@ -26,8 +26,6 @@ from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.moves import OVER
 from pools.permissions import can_globally
 from pools.selectors.operations import (
-    came_back,
-    effect_of,
     find_operation,
     item_tabs,
     items_page,
@@ -35,14 +33,11 @@ from pools.selectors.operations import (
     operation_tabs,
     operation_target,
     pools_without,
-    progress_of,
-    rate_phrase,
     row_of,
-    seconds_left,
-    stage_of,
 )
 from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
 from pools.selectors.phrases import names
+from pools.selectors.progress import came_back, effect_of, progress_of, rate_phrase, seconds_left, stage_of
 from pools.selectors.triage import right
 from pools.views._acting import act
 from pools.views._moves import asks_why, moves

@@ -68,11 +68,12 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
 
 
 def _foreseen(found: QuerySet[DeadLetter]) -> Foreseen:
-    oldest = list(found.order_by("failed_at", "pk").values_list("broker", "job_id", "queue")[:LIMIT])
-    if not oldest:
-        return Foreseen(0, [])
+    oldest = list(found.order_by("failed_at", "pk").values_list("pool__broker", "job_id", "queue")[:LIMIT])
+    aliases = {alias for alias, _, _ in oldest}
+    if len(aliases) != 1:
+        return Foreseen(0, [], "these jobs lie on several brokers: choose those of one" if aliases else "")
     try:
-        outcomes = foresee(get_broker(oldest[0][0]), [(job_id, queue) for _, job_id, queue in oldest])
+        outcomes = foresee(get_broker(*aliases), [(job_id, queue) for _, job_id, queue in oldest])
     except BrokerUnavailable as error:
         return Foreseen(0, [], error.why)
     counts = Counter(outcomes)

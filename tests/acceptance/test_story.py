@@ -35,6 +35,8 @@ def requeued(browser: Browser, demo: Installation) -> Iterator[Requeued]:
     act = panel(page, "Requeue this group")
     count = number_in(act.locator("dt.pw-big"))
     act.get_by_label("Reason").fill(WHY)
+    for canary in act.get_by_label("Canary, jobs").all():
+        canary.fill("")
     act.get_by_role("button", name=re.compile(f"^Requeue {count:,} jobs?$")).click()
     expect(page.locator("#state")).to_have_text("Ended", timeout=30_000)
     job = page.locator("#item-rows a[data-open]").first.get_attribute("href") or ""
