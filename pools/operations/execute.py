@@ -38,7 +38,9 @@ CLOSED = {
 
 
 class Step(NamedTuple):
-    """What to do next: move ``items``; or without any, wait ``seconds`` for the rate, when ``more`` is to be sent."""
+    """What to do next: move ``items``. Without any nothing is left, unless ``more`` is to go: after ``seconds`` for the
+    rate, or when they are 0 after the canary.
+    """
 
     row: Operation
     items: list[OperationItem]
@@ -65,9 +67,9 @@ def run_operation(pk: int) -> str:
             return f"operation {pk} is {row.state}"
         elif not step.more:
             return _end(row)
-        elif row.wake_at is not None:
+        elif not step.seconds:
             return f"operation {pk} waits for its canary"
-        elif step.seconds > rest:
+        elif step.seconds > rest or row.wake_at is not None:
             return _hand_on(row)
         else:
             time.sleep(step.seconds)

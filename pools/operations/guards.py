@@ -55,8 +55,8 @@ def decide_canary(row: Operation, now: datetime) -> bool:
     if succeeded * 100 < row.canary_min_success * total:
         _stop(row, f"{succeeded:,} of {jobs(total)} of the canary succeeded, less than {row.canary_min_success} %")
         return False
-    row.canary_over_at = now
-    row.save(update_fields=["canary_sent_at", "canary_over_at", "canary_effects"])
+    row.canary_over_at, row.wake_at = now, None
+    row.save(update_fields=["canary_sent_at", "canary_over_at", "canary_effects", "wake_at"])
     _record(row, "operation.canary_passed", after=dict(row.canary_effects), effect=effect_phrase(row.canary_effects))
     return True
 

@@ -1,10 +1,12 @@
 """A canary goes first; what becomes of it decides, once, whether the rest follows. Returning failures stop it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
+from django.utils import timezone
 from rq import Queue, SimpleWorker
 
 from audit.models import Event
@@ -128,6 +130,20 @@ def test_a_canary_that_fails_stops_the_rest(
     run(operation)
     assert (operation.state, operation.outcome_counts()) == ("ended", {"requeued": 30})
     assert told("operation.canary_passed") == []
+
+
+def test_a_canary_that_is_decided_early_leaves_no_alarm_set(
+    dead: Dead, planned: Planned, client: redis.Redis, controller: Callable[[], int]
+) -> None:
+    """Another process came by before the controller woke it, and the rate lets nothing go at this moment."""
+    dead(*IDS)
+    operation = planned(canary=CANARY, rate_per_second=1)
+    while run(operation) != f"operation {operation.pk} waits for its canary":
+        pass
+    operation.items.filter(outcome="requeued").update(effect="succeeded")
+    Operation.objects.update(paced_until=timezone.now() + timedelta(seconds=1.5))
+    assert run(operation) == f"operation {operation.pk} is handed on"
+    assert operation.wake_at is not None and operation.wake_at <= timezone.now() and controller() == 1
 
 
 def test_one_that_stopped_can_be_cancelled(
