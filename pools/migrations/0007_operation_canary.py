@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0004_requeue_effect"),
+        ("pools", "0006_reveal"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0006_reveal"),
+        ("pools", "0007_operation_canary"),
     ]
 
     operations = [

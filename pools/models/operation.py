@@ -3,7 +3,8 @@
 from django.conf import settings
 from django.db import models
 
-from pools.models.failure import DeadLetter, FailureGroup
+from pools.models.failure import DeadLetter
+from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
 
 
