@@ -28,7 +28,7 @@ def failure(job: FailedJob, queue: str = "mail") -> Failure:
 
 
 def failures(broker: Broker, *ids: str) -> list[Failure]:
-    found = read_failed(broker, ids)
+    found = read_failed(broker, ids, dict.fromkeys(ids, "mail"))
     return [failure(job) for job in found if isinstance(job, FailedJob)]
 
 
@@ -171,8 +171,10 @@ def test_many_on_several_queues_in_the_order_given(broker: Broker, client: redis
     ids = [f"a-{n}" for n in range(2 * RECALL_CHUNK + 3)]
     write_failed(client, *ids, queue="a")
     write_failed(client, "b-0", queue="b")
-    known = [failure(job, "a") for job in read_failed(broker, ids) if isinstance(job, FailedJob)]
-    known += [failure(job, "b") for job in read_failed(broker, ["b-0"]) if isinstance(job, FailedJob)]
+    known = [
+        failure(job, "a") for job in read_failed(broker, ids, dict.fromkeys(ids, "a")) if isinstance(job, FailedJob)
+    ]
+    known += [failure(job, "b") for job in read_failed(broker, ["b-0"], {"b-0": "b"}) if isinstance(job, FailedJob)]
     requeue(broker, [(one.job_id, one.queue) for one in known])
     results = recall(broker, known[::-1])
     assert [result.job_id for result in results] == [one.job_id for one in known[::-1]]
