@@ -4,13 +4,14 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from audit.merkle import Frontier, leaf_hash
-from audit.models import Leaf, Node, Pending
+from audit.models import Event, Leaf, Node, Pending
 from audit.tree import frontier, kept
 
 BATCH = 1000
 BATCHES_A_TICK = 20
 # Any number that no other advisory lock of this database uses; the letters spell it out: "audt".
 LOCK = 0x61756474
+_MARKED = Pending.objects.order_by("event_id").values_list("event_id", flat=True)
 
 
 class Sequencer:
@@ -34,24 +35,35 @@ class Sequencer:
     @transaction.atomic
     def _batch(self) -> int:
         self._lock()
-        waiting = Pending.objects.order_by("event_id").values_list("event_id", "event__leaf", "event__placed")
-        pending = list(waiting[:BATCH])
-        if not pending:
-            return 0  # another sequencer was first
+        placed, events = self._waiting()
         edge = self._edge()
         leaves: list[tuple[int, int, bytes]] = []
         nodes: list[Node] = []
-        for event_id, leaf, placed in pending:
-            if placed is not None:
-                continue  # somebody marked it again: it keeps the place that it has, and holds nothing up
+        for event_id, leaf in events:
             hashed = leaf_hash(bytes(leaf))
             leaves.append((edge.size, event_id, hashed))
             nodes += kept(edge.append(hashed))
         if leaves:
             _insert(leaves)
         Node.objects.bulk_create(nodes)
-        Pending.objects.filter(event_id__lte=pending[-1][0], event__placed__isnull=False).delete()
+        Pending.objects.filter(pk__in=[*placed, *(event_id for event_id, _ in events)]).delete()
         return len(leaves)
+
+    def _waiting(self) -> tuple[list[int], list[tuple[int, bytes | memoryview]]]:
+        """The oldest that wait: ids of those that have a place already, ids and bytes of those that need one.
+
+        Somebody may have marked an event again: it keeps the place that it has. What he marked that is no event is
+        passed over. Each query names its rows, for one that may read a whole table takes longer with each batch.
+        """
+        ids = list(_MARKED[:BATCH])
+        while ids:
+            placed = list(Leaf.objects.filter(event__in=ids).values_list("event", flat=True))
+            events = Event.objects.filter(pk__in=ids).exclude(pk__in=placed).order_by("pk")
+            found = list(events.values_list("pk", "leaf"))
+            if placed or found:
+                return placed, found
+            ids = list(_MARKED.filter(event_id__gt=ids[-1])[:BATCH])
+        return [], []  # another sequencer was first
 
     def _edge(self) -> Frontier:
         """Read anew for each batch: another sequencer may have been at work, and memory proves nothing."""

@@ -48,6 +48,15 @@ def test_an_event_that_is_marked_again_keeps_its_place_and_holds_nothing_up() ->
 
 
 @pytest.mark.django_db
+def test_marks_of_no_event_hold_nothing_up_however_many_there_are() -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO audit_pending (event_id) VALUES (%s)", [(-n,) for n in range(1, BATCH + 5)])
+    event = happened()
+    assert Sequencer().tick() == 1 and Sequencer().tick() == 0
+    assert list(Leaf.objects.values_list("event_id", flat=True)) == [event.pk]
+
+
+@pytest.mark.django_db
 def test_more_than_a_batch_is_one_tick() -> None:
     pattern = happened()
     Event.objects.bulk_create(Event(leaf=pattern.leaf, **_columns(pattern)) for _ in range(BATCH))
