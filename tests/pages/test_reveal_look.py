@@ -15,11 +15,9 @@ from pytest_django import Settings
 
 from pools.models import FailureGroup, PayloadReveal, Pool
 from pools.operations import payload_reveal
-from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
 from tests.acceptance.look import OVERFLOW
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
-from tests.pages.test_look import visit  # noqa: F401 - a fixture
 from tests.support import factories as make
 from tests.support.cast import Cast, actor, make_cast
 from tests.support.flush import allow_flush
@@ -50,7 +48,7 @@ def cast(transactional_db: None, valkey: ValkeyServer, settings: Settings) -> It
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
-def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Any, cast: Cast, theme: str, width: int) -> None:  # noqa: F811
+def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Any, cast: Cast, theme: str, width: int) -> None:
     page = visit(cast.bob, "/", theme=theme, viewport={"width": width, "height": 900})
     paths = [f"/dead-letters/groups/{FailureGroup.objects.get().pk}/", "/dead-letters/?show=jobs", "/jobs/json/"]
     found = {path: wrong(page, path) for path in [*paths, "/payloads/json/reveal/"]}
@@ -69,13 +67,13 @@ def wrong(page: Page, path: str) -> list[Any]:
     return [*found, overflow] if overflow else found
 
 
-def test_a_viewer_sees_why_not(visit: Any, cast: Cast) -> None:  # noqa: F811
+def test_a_viewer_sees_why_not(visit: Any, cast: Cast) -> None:
     page = visit(cast.vera, "/jobs/json/")
     expect(page.locator("#payload")).to_contain_text("pools.reveal_payload on payments")
     assert [wrong(page, path) for path in ("/jobs/json/", "/payloads/json/reveal/")] == [[], []]
 
 
-def test_revealing_in_the_dialog_and_hiding(visit: Any, cast: Cast) -> None:  # noqa: F811
+def test_revealing_in_the_dialog_and_hiding(visit: Any, cast: Cast) -> None:
     page = visit(cast.bob, "/jobs/json/")
     page.get_by_role("link", name="Reveal the payload…").click()
     dialog = page.get_by_role("dialog", name="Reveal the payload?")
@@ -95,7 +93,7 @@ def test_revealing_in_the_dialog_and_hiding(visit: Any, cast: Cast) -> None:  # 
     expect(payload).not_to_contain_text("ord_1")
 
 
-def test_it_closes_on_a_page_that_stays_open(visit: Any, cast: Cast) -> None:  # noqa: F811
+def test_it_closes_on_a_page_that_stays_open(visit: Any, cast: Cast) -> None:
     payload_reveal(actor=actor(cast.bob), job_id="json", reason="To see it close")
     page = visit(cast.bob, "/jobs/json/")
     expect(page.locator("#payload")).to_contain_text("ord_1")
@@ -103,7 +101,7 @@ def test_it_closes_on_a_page_that_stays_open(visit: Any, cast: Cast) -> None:  #
     expect(page.locator("#payload")).not_to_contain_text("ord_1", timeout=15_000)
 
 
-def test_without_javascript(visit: Any, cast: Cast) -> None:  # noqa: F811
+def test_without_javascript(visit: Any, cast: Cast) -> None:
     page = visit(cast.bob, "/jobs/pickle/", java_script_enabled=False)
     page.get_by_role("link", name="Reveal the payload…").click()
     page.get_by_label("Reason").fill("Which order is it?")
