@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 3
 PYTEST := $(BIN)/pytest -n $(WORKERS)
 # What touches no database is run once, with SQLite: so is how pages look, and what people type into them.
-WITHOUT_DATABASE := $(addprefix --ignore tests/,unit broker runtime demo docs)
+WITHOUT_DATABASE := $(addprefix --ignore tests/,unit broker runtime demo docs pages/test_look.py pages/test_reveal_look.py)
 ON_POSTGRES := $(addprefix tests/acceptance/test_,story.py pool_story.py kill.py up.py)
 
 .PHONY: help demo test test-sqlite test-postgres check bench chaos lock

@@ -30,7 +30,7 @@ HISTORY_SECONDS = 150
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        installation = Installation(Path(folder) / "home")
+        installation = Installation(Path(folder) / "home", extra={"POOLWARDEN_DEMO_WAITING": "400"})
         installation.start(timeout=150)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM))
         try:

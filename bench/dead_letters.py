@@ -1,0 +1,194 @@
+"""Dead letters at growing sizes: indexing a broker's failed jobs, keeping up with new ones, and the pages.
+
+    python -m bench.dead_letters [--sizes 10000,100000]
+    python -m tests.support.postgres python -m bench.dead_letters
+
+On SQLite in a temporary folder, or in the PostgreSQL database that POOLWARDEN_DATABASE_URL names. Page times are server
+time: the whole request through the middleware, in this process. At the last size rq-dashboard's page of failed jobs is
+asked for on the same broker, and the jobs of django-rq's.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import redis
+
+from bench.overview import set_up
+from bench.seed import seed
+from bench.server import running_server
+
+QUEUES, WORKERS, NEW, RUNS = 50, 100, 1_000, 10
+PAGES = {
+    "inbox": "/dead-letters/",
+    "pool": "/dead-letters/?pool=attached",
+    "queue": "/dead-letters/?queue=svc07",
+    "error": "/dead-letters/?error=Error3",
+    "last 15 minutes": "/dead-letters/?since=15m",
+    "search": "/dead-letters/?q=failed",
+    "search, nothing found": "/dead-letters/?q=no+such+text",
+    "jobs, first page": "/dead-letters/?show=jobs",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="10000,100000")
+    sizes = [int(size) for size in parser.parse_args().sizes.split(",")]
+    with running_server() as port, tempfile.TemporaryDirectory(prefix="poolwarden-bench-") as home:
+        client = redis.Redis(port=port)
+        seed(client, QUEUES, WORKERS, 0)
+        set_up(Path(home), port, client)
+        from django.db import connection
+
+        print(connection.vendor)
+        with scanning() as scan:
+            figures = [measured(client, scan, size) for size in sizes]
+        report(sizes, figures)
+        compare(client, port, figures[-1])
+
+
+def report(sizes: list[int], figures: list[dict[str, float]]) -> None:
+    print(f"{'':34}" + "".join(f"{size:>14,}" for size in sizes) + f"{'last / first':>14}")
+    for name in figures[-1]:
+        found = [figure[name] for figure in figures]
+        print(f"{name:34}" + "".join(f"{value:>14,.1f}" for value in found) + f"{found[-1] / found[0]:>14.2f}")
+
+
+@contextmanager
+def scanning() -> Iterator[Callable[[], None]]:
+    """A function that samples, and scans until all that failed is indexed."""
+    from pools.controller.lease import LeaderLease
+    from pools.controller.sampler import Sampler
+    from pools.controller.scanner import Scanner
+
+    lease, stop = LeaderLease(), threading.Event()
+    lease.renew()
+    threading.Thread(target=lease.keep, args=(stop,), daemon=True).start()
+    sampler, scanner = Sampler(lease), Scanner(lease)
+
+    def scan() -> None:
+        sampler.tick()
+        while scanner.tick():
+            pass
+
+    scan()
+    try:
+        yield scan
+    finally:
+        stop.set()
+
+
+def measured(client: redis.Redis, scan: Callable[[], None], size: int) -> dict[str, float]:
+    """Fill the broker up to ``size`` failed jobs, index them, and measure there."""
+    from pools.models import DeadLetter
+
+    before = DeadLetter.objects.count()
+    seed(client, QUEUES, 0, size - before)
+    began = time.perf_counter()
+    scan()
+    figures = {"indexed, jobs/s": (size - before) / (time.perf_counter() - began)}
+    assert DeadLetter.objects.count() == size
+    client.config_resetstat()
+    began = time.perf_counter()
+    scan()
+    figures["a scan of nothing new, ms"] = (time.perf_counter() - began) * 1000
+    seed(client, QUEUES, 0, NEW)
+    client.config_resetstat()
+    began = time.perf_counter()
+    scan()
+    figures[f"a scan with {NEW:,} new, ms"] = (time.perf_counter() - began) * 1000
+    figures["... broker's commands"] = sum(row["calls"] for row in client.info("commandstats").values())
+    return figures | pages()
+
+
+def pages() -> dict[str, float]:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from pools.models import DeadLetter, FailureGroup
+    from pools.selectors.dead_letters import _cursor
+
+    browser = Client(SERVER_NAME="localhost")
+    browser.force_login(User.objects.filter(username="ada").first() or User.objects.create_superuser("ada"))
+    middle = DeadLetter.objects.order_by("-failed_at", "-pk")[DeadLetter.objects.count() * 9 // 10]
+    group = FailureGroup.objects.order_by("-open_count")[0]
+    wanted = PAGES | {
+        "jobs, nine tenths down": f"/dead-letters/?show=jobs&cursor={_cursor(middle.failed_at, middle.pk)}",
+        "a group": f"/dead-letters/groups/{group.pk}/",
+    }
+
+    def view(path: str) -> None:
+        answer = browser.get(path)
+        assert answer.status_code == 200, (path, answer.status_code)
+
+    return {f"page: {name}, ms": median(times(lambda path=path: view(path))) for name, path in wanted.items()}  # type: ignore[misc]
+
+
+def compare(client: redis.Redis, port: int, ours: dict[str, float]) -> None:
+    """The same pages of others, and how many times ours they take."""
+    first, deep = ours["page: jobs, first page, ms"], ours["page: jobs, nine tenths down, ms"]
+    queue = "svc07"
+    last = max(int(client.zcard(f"rq:failed:{queue}")) // 8 * 9 // 10, 1)  # type: ignore[arg-type]
+    shown: dict[str, tuple[Callable[[], Any], float]] = {}
+    try:
+        view = rq_dashboard(port)
+        shown["rq-dashboard, failed jobs of a queue, first page"] = (lambda: view(queue, 1), first)
+        shown["rq-dashboard, nine tenths down"] = (lambda: view(queue, last), deep)
+    except ImportError as missing:
+        print(f"rq-dashboard cannot be measured ({missing}): install requirements/bench.txt")
+    failed = django_rq(queue)
+    shown["django-rq, failed jobs of a queue, first page"] = (lambda: failed(1), first)
+    for name, (action, our_time) in shown.items():
+        action()
+        taken = median(times(action, 3))
+        print(f"{name:52}{taken:>10.1f} ms, {taken / our_time:.1f} times ours")
+
+
+def rq_dashboard(port: int) -> Callable[[str, int], None]:
+    from flask import Flask  # type: ignore[import-not-found,unused-ignore]
+    from rq_dashboard.web import blueprint, setup_rq_connection  # type: ignore[import-not-found,unused-ignore]
+
+    app = Flask("bench")
+    app.config["RQ_DASHBOARD_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+    app.register_blueprint(blueprint, url_prefix="/rq")
+    setup_rq_connection(app)
+    browser = app.test_client()
+
+    def view(queue: str, page: int) -> None:
+        jobs = f"jobs/{queue}/failed/8/asc/{page}"
+        for path in (f"/rq/0/view/{jobs}", f"/rq/0/data/{jobs}.json"):
+            assert browser.get(path).status_code == 200, path
+
+    return view
+
+
+def django_rq(queue: str) -> Callable[[int], None]:
+    """What its page of a failed registry does: a hundred jobs, fetched and rendered by its own view's helpers."""
+    from django_rq.queues import get_queue
+    from rq.job import Job
+    from rq.registry import FailedJobRegistry
+
+    def view(page: int) -> None:
+        found = get_queue(queue)
+        ids = FailedJobRegistry(queue, connection=found.connection).get_job_ids((page - 1) * 100, page * 100 - 1)
+        Job.fetch_many(ids, connection=found.connection)
+
+    return view
+
+
+def times(action: Callable[[], object], runs: int = RUNS) -> Iterator[float]:
+    for _ in range(runs):
+        began = time.perf_counter()
+        action()
+        yield (time.perf_counter() - began) * 1000
+
+
+if __name__ == "__main__":
+    main()
