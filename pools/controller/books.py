@@ -31,6 +31,7 @@ class Books:
     def __init__(self, lease: LeaderLease, broker: Broker) -> None:
         self._lease = lease
         self._broker = broker
+        self._new: dict[str, str] = {}
 
     def open(self, **wanted: object) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.filter(broker=self._broker.alias, state=DeadLetterState.OPEN, **wanted)
@@ -41,17 +42,26 @@ class Books:
         return {job_id: Letter(pk, failed_at, score) for job_id, pk, failed_at, score in rows}
 
     def enter(self, queue: str, ids: Collection[str]) -> None:
-        """Index jobs that lie in the queue's failed registry."""
-        for chunk in batched(ids, CHUNK):
+        """Index jobs that lie in the queue's failed registry: as soon as there are a thousand, of whatever queues, and
+        the rest with ``flush``. A transaction costs as much as a hundred jobs."""
+        for job_id in ids:
+            self._new[job_id] = queue
+            if len(self._new) == CHUNK:
+                self.flush()
+
+    def flush(self) -> None:
+        queues, self._new = self._new, {}
+        if queues:
             read_at = timezone.now()
-            self._absorb(queue, self._read(queue, chunk), read_at)
+            self._absorb(queues, read_failed(self._broker, list(queues), queues), read_at)
 
     def settle(self, queue: str, letters: Mapping[str, Letter]) -> None:
         """Close letters whose jobs left the registry: requeued, when the job lives on in another state; failed again
         since; or gone. What is in the registry after all stays open."""
         for chunk in batched(letters, CHUNK):
             read_at = timezone.now()
-            self._settle(queue, {job_id: letters[job_id] for job_id in chunk}, self._read(queue, chunk), read_at)
+            found = read_failed(self._broker, chunk, dict.fromkeys(chunk, queue))
+            self._settle(queue, {job_id: letters[job_id] for job_id in chunk}, found, read_at)
 
     def _settle(
         self, queue: str, letters: Mapping[str, Letter], found: Iterable[FailedJob | Missing], read_at: datetime
@@ -59,19 +69,17 @@ class Books:
         jobs = [job for job in found if isinstance(job, FailedJob)]
         lives = {job.job_id for job in jobs if job.status and not job.is_dead}
         dead = [job for job in jobs if job.job_id not in lives and _is_news(job, letters[job.job_id], read_at)]
-        self._absorb(queue, dead, read_at)
+        self._absorb(dict.fromkeys(letters, queue), dead, read_at)
         gone = letters.keys() - lives - {job.job_id for job in dead}
         for ids, state in ((lives, DeadLetterState.REQUEUED), (gone, DeadLetterState.GONE)):
             if ids:
                 with self._lease.fenced():
                     DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
 
-    def _read(self, queue: str, ids: tuple[str, ...]) -> list[FailedJob | Missing]:
-        return read_failed(self._broker, ids, dict.fromkeys(ids, queue))
-
-    def _absorb(self, queue: str, found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
+    def _absorb(self, queues: Mapping[str, str], found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
         jobs = [job for job in found if isinstance(job, FailedJob)]
-        absorb(self._lease, self._broker.alias, jobs, {job.job_id: Facts(queue) for job in jobs}, read_at)
+        facts = {job.job_id: Facts(queues[job.job_id]) for job in jobs}
+        absorb(self._lease, self._broker.alias, jobs, facts, read_at)
 
 
 def _is_news(job: FailedJob, letter: Letter, read_at: datetime) -> bool:

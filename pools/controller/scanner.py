@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from pools.broker import failed_registry
@@ -19,6 +19,7 @@ from pools.models import BrokerState, QueueState
 TURN = 20_000
 """Jobs that are indexed in one tick, about: then the queues and the clock are looked at anew."""
 FULL_EVERY = 60.0
+UNFINISHED = Sign(-1, None)
 
 
 @dataclass
@@ -52,15 +53,17 @@ class Scanner:
         books = Books(self._lease, broker)
         queues = self._known_queues(books)
         signs = failed_registry.signs(broker, queues)
-        room = TURN
+        room, looks = TURN, dict[str, Look]()
         for queue in queues:
             began = time.monotonic()
-            if self._is_due(queue, signs.get(queue)):
+            if room > 0 and self._is_due(queue, signs.get(queue)):
                 room = self._look(broker, books, queue, room)
-                if room <= 0:
-                    return True
-                self._looks[queue] = Look(began, signs.get(queue))
+                looks[queue] = Look(began, signs.get(queue) if room > 0 else UNFINISHED)
         self._compare_entries(broker, books, list(signs))
+        books.flush()
+        self._looks |= looks
+        if room <= 0:
+            return True
         self._compare_letters(broker, books)
         BrokerState.objects.filter(alias=self._alias).update(scanned_at=timezone.now())
         return False
@@ -83,6 +86,9 @@ class Scanner:
         now = failed_registry.now(broker)
         letters, gone = books.open(queue=queue), dict[str, Letter]()
         live = failed_registry.live_spans(now)
+        newest = letters.aggregate(newest=Max("score"))["newest"]
+        if newest is not None and newest > live[-1].low:
+            live[-1:] = live[-1].cut([newest])  # what is new expires last, as a rule: then all else is counted once
         for span, entries, count in differences(broker, queue, live, lambda span: letters.filter(_in(span)).count()):
             known = books.letters(letters.filter(_in(span))) if count else {}
             for offset in range(0, entries, CHUNK):
@@ -93,8 +99,7 @@ class Scanner:
                 if room <= 0:
                     return 0
             gone |= known
-        expired_or_unplaced = Q(score__gte=0, score__lte=now) | Q(score=None)
-        gone |= books.letters(letters.filter(expired_or_unplaced)[:TURN])
+        gone |= books.letters(letters.filter(score__gte=0, score__lte=now)[:TURN])
         books.settle(queue, gone)
         return room
 
