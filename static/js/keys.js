@@ -1,8 +1,9 @@
 // The keyboard. Rows are `tr`s (or others) that hold `[data-open]`, the link which opens them; the focused link is the
 // row's mark, so the browser's own Enter, scrolling and screen reader follow. `data-key="r"` names a page's own key.
+// `g` waits for the next key, however long: a slow hand or a slow machine gets where it wanted to go.
 const help = document.getElementById("pw-keys-dialog");
 const PLACES = { h: "/", p: "/pools/", d: "/dead-letters/", o: "/operations/", a: "/agents/", s: "/secrets/", c: "/access/", l: "/audit/" };
-let goAt = 0;
+let going = false;
 let lastRow = -1;
 
 const links = () => [...document.querySelectorAll("main [data-open]")].filter((link) => link.checkVisibility());
@@ -42,8 +43,8 @@ function act(key) {
 
 function onKey(event) {
   const key = event.key;
-  if (Date.now() - goAt < 1200) {
-    goAt = 0;
+  if (going) {
+    going = false;
     const link = placeLink(key);
     if (link) link.click();
     return Boolean(link);
@@ -51,7 +52,7 @@ function onKey(event) {
   switch (key) {
     case "j": case "k": move(key === "j" ? 1 : -1); return true;
     case "x": case "X": return toggle(event);
-    case "g": goAt = Date.now(); return true;
+    case "g": going = true; return true;
     case "t": document.querySelector("[data-theme-toggle]").click(); return true;
     case "?": openHelp(); return true;
     case "/": {

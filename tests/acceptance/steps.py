@@ -26,6 +26,7 @@ def sign_in(browser: Browser, url: str, name: str, **options: Any) -> Page:
     page.get_by_label("Password").fill("poolwarden-demo")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    page.wait_for_load_state("domcontentloaded")  # by then the page's scripts listen
     return page
 
 
