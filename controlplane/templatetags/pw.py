@@ -196,10 +196,13 @@ def chart(id: str, data: dict[str, Any], label: str, height: int = 160) -> dict[
 
 
 @register.simple_block_tag(takes_context=True)
-def confirm(context: Context, content: str, id: str, title: str, **form: Any) -> str:
-    """A ``<dialog>`` around ``confirm_form``. Open it with ``<a href="the verb's own page" data-dialog="ID">``."""
+def confirm(context: Context, content: str, id: str, title: str, live: bool = False, **form: Any) -> str:
+    """A ``<dialog>`` around ``confirm_form``. Open it with ``<a href="the verb's own page" data-dialog="ID">``.
+
+    ``live``: its words stay fresh; what is typed, and whether it is open, stays as it is.
+    """
     body = _confirm_form(context, content, key=id, **form)
-    return render_to_string("components/confirm.html", {"id": id, "title": title, "form": body})
+    return render_to_string("components/confirm.html", {"id": id, "title": title, "form": body, "live": live})
 
 
 @register.simple_block_tag(takes_context=True)

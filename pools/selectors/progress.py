@@ -49,8 +49,8 @@ class Progress:
 
     @property
     def handled(self) -> int:
-        """Those with an outcome of their own: done or skipped."""
-        return self.done + self.skipped
+        """Those with an outcome of their own: done, skipped, or done and taken back."""
+        return self.done + self.skipped + self.of(Outcome.RECALLED)
 
     @property
     def parts(self) -> list[tuple[str, str, int]]:
@@ -87,10 +87,6 @@ class RunEffect:
     @property
     def open(self) -> int:
         return self.requeued - sum(self.counts.values())
-
-    @property
-    def _otherwise_failed(self) -> tuple[str, str]:
-        return ("Failed again, other cause", "warn") if self.same else ("Failed again", "bad")
 
     @property
     def failed(self) -> int:

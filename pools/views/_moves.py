@@ -1,6 +1,6 @@
 """The verbs that an operation's state allows, named by their effect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
@@ -41,24 +41,22 @@ def asks_why(verb: str, row: Operation) -> bool:
     return verb in ("cancel", "recall", "again") or (verb == "resume" and row.state == OperationState.STOPPED)
 
 
-def moves(row: Operation, progress: Progress) -> list[Move]:
-    verbs = [verb for verb in ("start", "pause", "resume") if verb in TRANSITIONS[OperationState(row.state)]]
-    made = [] if row.recall else [_plain(row, progress, verb) for verb in verbs]
+def moves(row: Operation, progress: Progress) -> tuple[list[Move], list[Move]]:
+    """Those that the state allows, in the order of their buttons; and all that ask why, allowed or not yet: the page
+    stays open while the state changes, and finds the dialog there."""
+    following = TRANSITIONS[OperationState(row.state)]
+    plain = [] if row.recall else [verb for verb in ("start", "pause", "resume") if verb in following]
+    allowed = [_plain(row, progress, verb) for verb in plain if not asks_why(verb, row)]
+    asked: list[tuple[Move, bool]] = []
     if row.kind == OperationKind.REQUEUE:
-        made += [*_recall(row), *_again(row)]
-    if "cancel" in TRANSITIONS[OperationState(row.state)]:
-        made.append(
-            Move(
-                "cancel",
-                f"Cancel the remaining {progress.pending:,}",
-                _url(row, "cancel"),
-                title="Cancel this operation?",
-                button="Cancel what is left",
-                tone="bad",
-                dismiss="Let it go on",
-            )
-        )
-    return made
+        waiting, failed = _recallable(row), row.effects.get(Effect.FAILED_AGAIN, 0)
+        asked = [
+            (_go_on(row, progress), "resume" in plain and asks_why("resume", row)),
+            (_recall(row, waiting), waiting > 0),
+            (_again(row, failed), failed > 0),
+        ]
+    asked.append((_cancel(row, progress), "cancel" in following))
+    return allowed + [move for move, may in asked if may], [move for move, _ in asked]
 
 
 def _plain(row: Operation, progress: Progress, verb: str) -> Move:
@@ -67,32 +65,43 @@ def _plain(row: Operation, progress: Progress, verb: str) -> Move:
         "pause": "Pause sending",
         "resume": f"Resume, {jobs(progress.pending)} left",
     }[verb]
-    if not asks_why(verb, row):
-        return Move(verb, label, _url(row, verb))
+    return Move(verb, label, _url(row, verb))
+
+
+def _go_on(row: Operation, progress: Progress) -> Move:
     says = f"It stopped by itself: {row.stopped_because}. From here on it goes by your word, and failures count anew."
-    return Move(verb, label, _url(row, verb), "Go on all the same?", f"Send {jobs(progress.pending)}", says)
+    plain = _plain(row, progress, "resume")
+    return replace(plain, title="Go on all the same?", button=f"Send {jobs(progress.pending)}", says=says)
 
 
-def _recall(row: Operation) -> list[Move]:
-    waiting = 0 if row.recall or row.effect_at else open_items(row).filter(effect="").count()
-    if not waiting:
-        return []
+def _cancel(row: Operation, progress: Progress) -> Move:
+    says = (
+        f"{progress.handled:,} of {jobs(progress.frozen)} have their outcome and keep it; a chunk that is under way is"
+        f" finished. The other {progress.pending:,} stay among the dead letters."
+    )
+    label = f"Cancel the remaining {progress.pending:,}"
+    move = Move("cancel", label, _url(row, "cancel"), "Cancel this operation?", "Cancel what is left", says)
+    return replace(move, tone="bad", dismiss="Let it go on")
+
+
+def _recallable(row: Operation) -> int:
+    return 0 if row.recall or row.effect_at else open_items(row).filter(effect="").count()
+
+
+def _recall(row: Operation, waiting: int) -> Move:
     says = f"{jobs(waiting)} not seen running yet. What is still queued becomes a dead letter again; what runs stays."
     if row.state == OperationState.RUNNING:
         says += " Sending is paused."
     label = f"Recall {waiting:,} still queued"
-    return [Move("recall", label, _url(row, "recall"), "Recall what is still queued?", f"Recall {jobs(waiting)}", says)]
+    return Move("recall", label, _url(row, "recall"), "Recall what is still queued?", f"Recall {jobs(waiting)}", says)
 
 
-def _again(row: Operation) -> list[Move]:
-    failed = row.effects.get(Effect.FAILED_AGAIN, 0)
-    if not failed:
-        return []
+def _again(row: Operation, failed: int) -> Move:
     says = (
         "Freezes those of them that are dead letters now, as a new operation with the same plan. Nothing is sent yet."
     )
     label = f"Do again for {failed:,} failed"
-    return [Move("again", label, _url(row, "again"), "Do it again for the failed ones?", "Freeze them", says)]
+    return Move("again", label, _url(row, "again"), "Do it again for the failed ones?", "Freeze them", says)
 
 
 def _url(row: Operation, verb: str) -> str:

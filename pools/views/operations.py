@@ -136,6 +136,7 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
     tab = request.GET.get("show", "all")
     permission = PERMISSIONS[OperationKind(row.kind)]
     without = pools_without(actor, row, permission)
+    allowed, asked = moves(row, progress)
     return {
         "row": row_of(row, progress),
         "operation": row,
@@ -146,7 +147,8 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "seconds_left": seconds_left(row, progress),
         "guard": came_back(row),
         "rate": rate_phrase(row.rate_per_second),
-        "moves": moves(row, progress),
+        "moves": allowed,
+        "asks": asked,
         "rate_form": _rate_form(row, form, "rate_%s"),
         "rate_page_form": _rate_form(row, form, "rate_page_%s"),
         "may_change_rate": row.state not in OVER,
