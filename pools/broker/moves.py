@@ -26,8 +26,8 @@ from itertools import batched
 from pools.broker.connection import Broker
 from pools.broker.scripts import script
 
-CHUNK = 200
-"""Jobs a script call: the broker serves nobody else meanwhile, and shall not wait longer than about 5 ms."""
+CHUNK = 100
+"""Jobs a script call: the broker serves nobody else meanwhile. That takes 2 ms, and may take five times as long."""
 RECALL_CHUNK = 50
 """Fewer, for each is searched in its queue."""
 KEPT_AT_LEAST = timedelta(minutes=10)

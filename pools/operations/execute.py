@@ -9,10 +9,12 @@ for more than ``TURN`` seconds of waiting hands it on: the controller sends it o
 """
 
 import time
+from collections import Counter
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from audit.actor import system_actor
@@ -37,13 +39,22 @@ CLOSED = {
 }
 
 
+class Item(NamedTuple):
+    """The columns of an ``OperationItem`` that moving it takes."""
+
+    position: int
+    job_id: str
+    queue: str
+    at: datetime | None
+
+
 class Step(NamedTuple):
     """What to do next: move ``items``. Without any nothing is left, unless ``more`` is to go: after ``seconds`` for the
     rate, or when they are 0 after the canary.
     """
 
     row: Operation
-    items: list[OperationItem]
+    items: list[Item]
     more: bool = False
     seconds: float = 0.0
 
@@ -81,10 +92,11 @@ def _next_chunk(pk: int) -> Step:
     """The stamped items that a dead process left, whatever the state; or the next ones, stamped now, while it runs."""
     row = Operation.objects.select_for_update().get(pk=pk)
     pending = row.items.filter(outcome=Outcome.PENDING)
-    left = list(pending.filter(at__isnull=False).order_by("at", "position")[:CHUNK])
-    if left or row.state != OperationState.RUNNING:
-        return Step(row, [item for item in left if item.at == left[0].at])
-    if not pending.exists():
+    # Chunks are stamped in the order of positions: what a dead process left is in front.
+    front = [Item._make(values) for values in pending.order_by("position").values_list(*Item._fields)[:CHUNK]]
+    if not front or front[0].at is not None:
+        return Step(row, [item for item in front if item.at == front[0].at])
+    if row.state != OperationState.RUNNING:
         return Step(row, [])
     if stop_for_same_failure(row):
         return Step(row, [])
@@ -97,10 +109,8 @@ def _next_chunk(pk: int) -> Step:
     room = pace.room(row, now)
     if not room:
         return Step(row, [], more=True, seconds=pace.seconds_to_wait(row, now))
-    items = list(pending.order_by("position")[: room if canary is None else min(room, canary)])
-    row.items.filter(pk__in=[item.pk for item in items]).update(at=now)
-    for item in items:
-        item.at = now
+    items = [item._replace(at=now) for item in front[: room if canary is None else min(room, canary)]]
+    _chunk(row, front[: len(items)]).update(at=now)
     row.wake_at = None
     pace.spend(row, now, len(items))
     row.save(update_fields=["wake_at", "paced_until"])
@@ -113,7 +123,13 @@ def _hand_on(row: Operation) -> str:
     return f"operation {row.pk} is handed on"
 
 
-def _send(row: Operation, items: list[OperationItem], receipt: str) -> dict[str, Outcome]:
+def _chunk(row: Operation, items: list[Item]) -> QuerySet[OperationItem]:
+    """The rows of a chunk that have no outcome yet. All of them have been stamped at once, or none."""
+    places = {"position__gte": items[0].position, "position__lte": items[-1].position}
+    return row.items.filter(outcome=Outcome.PENDING, at=items[0].at, **places)
+
+
+def _send(row: Operation, items: list[Item], receipt: str) -> dict[str, Outcome]:
     """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     broker = get_broker(row.broker)
@@ -125,26 +141,28 @@ def _send(row: Operation, items: list[OperationItem], receipt: str) -> dict[str,
 
 
 @transaction.atomic
-def _settle(row: Operation, items: list[OperationItem], outcomes: dict[str, Outcome]) -> None:
-    """Write the outcomes of the items that have none yet, and close their dead letters."""
+def _settle(row: Operation, items: list[Item], outcomes: dict[str, Outcome]) -> None:
+    """Write the outcomes of the chunk and close its dead letters, unless another process was first."""
     Operation.objects.select_for_update().get(pk=row.pk)
-    chunk = row.items.filter(pk__in=[item.pk for item in items], outcome=Outcome.PENDING)
-    by_outcome: dict[Outcome, list[OperationItem]] = {}
-    for item in chunk:
-        by_outcome.setdefault(outcomes[item.job_id], []).append(item)
-    now = timezone.now()
-    for outcome, settled in sorted(by_outcome.items()):
-        row.items.filter(pk__in=[item.pk for item in settled]).update(outcome=outcome)
+    chunk, now = _chunk(row, items), timezone.now()
+    if not chunk.exists():
+        return
+    # The most frequent outcome comes last: it is that of all whose position need not be named.
+    for outcome, number in reversed(Counter(outcomes.values()).most_common()):
+        named = [item.position for item in items if outcomes[item.job_id] == outcome] if number < len(items) else []
+        settled = chunk.filter(position__in=named) if chunk.count() > number else chunk
         if outcome in CLOSED:
-            _close([item.dead_letter_id for item in settled], CLOSED[outcome], sent=items[0].at or now, now=now)
+            letters = list(settled.order_by().values_list("dead_letter_id", flat=True))
+            _close(letters, CLOSED[outcome], sent=items[0].at or now, now=now)
+        settled.update(outcome=outcome)
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)
 
 
 def _close(pks: list[int], state: DeadLetterState, *, sent: datetime, now: datetime) -> None:
     """A job that failed again since it was sent is a dead letter anew and stays one."""
     known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
-    known.close(state, now)
-    if state != DeadLetterState.GONE:
+    closed = known.close(state, now)
+    if closed < len(pks) and state != DeadLetterState.GONE:
         # Another operation met the jobs after this one had moved them, and wrote its word first.
         known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state)
 

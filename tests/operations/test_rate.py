@@ -93,7 +93,7 @@ def test_a_turn_ends_and_the_controller_sends_it_on(cast: Cast, dead: Dead, clie
         assert OutboxMessage.objects.count() == turns
         assert lease.renew()
     row.refresh_from_db()
-    assert (row.state, row.outcome_counts()) == ("ended", {"requeued": 40}) and turns >= 2
+    assert (row.state, row.outcome_counts()) == ("ended", {"requeued": 40}) and turns
     assert keeps(row, 10)
     assert [job.decode() for job in client.lrange("rq:queue:payments", 0, -1)] == numbered(40)
 

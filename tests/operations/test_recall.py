@@ -206,7 +206,7 @@ def test_again_takes_those_that_failed_again_and_are_dead(
         operation_again(actor=actor(cast.bob), operation=operation, reason="Now it works")
     taken(client, "finished", *IDS[:4])
     taken(client, "failed", *IDS[4:])
-    DeadLetter.objects.filter(job_id__in=IDS[4:6]).update(state="open")
+    DeadLetter.objects.filter(job_id__in=IDS[4:6]).reopen()
     look()
     made = operation_again(actor=actor(cast.bob), operation=operation, reason="Now it works")
     assert (made.state, made.frozen_count, made.again_of) == ("frozen", 2, operation)
