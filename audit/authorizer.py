@@ -3,6 +3,9 @@
 A trigger refuses what it sees; this refuses what could get past the triggers: a change of the schema, of which
 protected tables are, of SQLite's own tables, and another file that is attached under a familiar name. SQLite asks once
 for each column when a statement is prepared, so this is kept short. Migrations run without it.
+
+SQLite asks too whether it may update ``sqlite_master``, when a connection first meets a virtual table: that is allowed
+here. A statement that tries it fails, for the connection is a defensive one, and no pragma changes that.
 """
 
 import sqlite3
@@ -26,7 +29,6 @@ _NOT_UPDATED = {*KEPT, *ERASABLE, "audit_pending"}
 _NOT_DELETED = set(KEPT)
 _NOT_SET = {"writable_schema", "schema_version", "journal_mode", "synchronous", "trusted_schema"}
 _NOT_CALLED = {"load_extension", "fts3_tokenizer"}
-
 _suspended: set[str] = set()
 
 
@@ -52,6 +54,7 @@ def suspended(alias: str = "default") -> Iterator[None]:
 def install(connection: Any) -> None:
     """Put the authorizer on a new connection (a Django wrapper); nothing to do for another database."""
     if connection.vendor == "sqlite":
+        connection.connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
         connection.connection.set_authorizer(_authorizer(connection.alias))
 
 
@@ -68,7 +71,7 @@ def _allowed(action: int, first: str, second: str | None) -> bool:
     """``first`` and ``second`` as SQLite's documentation of each action has them: a table and a column, and so on."""
     name = first.lower()
     if action == sqlite3.SQLITE_UPDATE:
-        return name not in _NOT_UPDATED and not name.startswith("sqlite_")
+        return name == "sqlite_master" or (name not in _NOT_UPDATED and not name.startswith("sqlite_"))
     if action == sqlite3.SQLITE_DELETE:
         return name not in _NOT_DELETED and not name.startswith("sqlite_")
     if action == sqlite3.SQLITE_PRAGMA:

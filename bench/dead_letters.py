@@ -24,14 +24,16 @@ from bench.overview import set_up
 from bench.seed import seed
 from bench.server import running_server
 
-QUEUES, WORKERS, NEW, RUNS = 50, 100, 1_000, 10
+QUEUES, WORKERS, CAUSES, NEW, RUNS = 50, 100, 2_000, 1_000, 10
 PAGES = {
     "inbox": "/dead-letters/",
     "pool": "/dead-letters/?pool=attached",
     "queue": "/dead-letters/?queue=svc07",
     "error": "/dead-letters/?error=Error3",
     "last 15 minutes": "/dead-letters/?since=15m",
-    "search": "/dead-letters/?q=failed",
+    "last week, a queue": "/dead-letters/?queue=svc07&since=7d",
+    "search, what groups say": "/dead-letters/?q=failed",
+    "search, a job's own word": "/dead-letters/?q=4f3",
     "search, nothing found": "/dead-letters/?q=no+such+text",
     "jobs, first page": "/dead-letters/?show=jobs",
 }
@@ -90,7 +92,7 @@ def measured(client: redis.Redis, scan: Callable[[], None], size: int) -> dict[s
     from pools.models import DeadLetter
 
     before = DeadLetter.objects.count()
-    seed(client, QUEUES, 0, size - before)
+    seed(client, QUEUES, 0, size - before, CAUSES)
     began = time.perf_counter()
     scan()
     figures = {"indexed, jobs/s": (size - before) / (time.perf_counter() - began)}
@@ -99,7 +101,7 @@ def measured(client: redis.Redis, scan: Callable[[], None], size: int) -> dict[s
     began = time.perf_counter()
     scan()
     figures["a scan of nothing new, ms"] = (time.perf_counter() - began) * 1000
-    seed(client, QUEUES, 0, NEW)
+    seed(client, QUEUES, 0, NEW, CAUSES)
     client.config_resetstat()
     began = time.perf_counter()
     scan()

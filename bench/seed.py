@@ -1,4 +1,4 @@
-"""Fill a broker as a busy one is: failed jobs of 20 causes, queues with jobs in them, workers."""
+"""Fill a broker as a busy one is: failed jobs of some causes, queues with jobs in them, workers."""
 
 import base64
 import json
@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 import redis
 from rq.utils import utcformat
 
-CAUSES = 20
+EXCEPTIONS = 20
 FAILURE_TTL = 31_536_000
 BATCH = 1000
 
 
-def seed(client: redis.Redis, queues: int, workers: int, failed: int) -> None:
-    """Write RQ 3.0's keys: ``failed`` jobs spread over ``queues``, ten waiting jobs a queue, idle workers."""
+def seed(client: redis.Redis, queues: int, workers: int, failed: int, causes: int = 20) -> None:
+    """Write RQ 3.0's keys: ``failed`` jobs of 20 exceptions in as many tasks as there are ``causes``, spread over
+    ``queues``; ten waiting jobs a queue; idle workers."""
     names = [f"svc{number:02d}" for number in range(queues)]
     pipeline = client.pipeline(transaction=False)
     for number in range(failed):
-        _failed_job(pipeline, names[number % queues], number % CAUSES)
+        _failed_job(pipeline, names[number % queues], number // queues % causes)
         if number % BATCH == 0:
             pipeline.execute()
     for name in names:
@@ -43,8 +44,9 @@ def _job(pipeline: redis.client.Pipeline, queue: str, status: str, func: str) ->
 
 def _failed_job(pipeline: redis.client.Pipeline, queue: str, cause: int) -> None:
     job_id = _job(pipeline, queue, "failed", f"shop.orders.step{cause}")
+    error = f"shop.errors.Error{cause % EXCEPTIONS}"
     frames = f'  File "/srv/app/shop/layer{cause}.py", line 12, in call\n    return self.next(payload)\n' * 6
-    printed = f"Traceback (most recent call last):\n{frames}shop.errors.Error{cause}: order {job_id} failed\n"
+    printed = f"Traceback (most recent call last):\n{frames}{error}: order {job_id} failed\n"
     exc_string = base64.b64encode(zlib.compress(printed.encode()))
     pipeline.expire(f"rq:job:{job_id}", FAILURE_TTL)
     pipeline.xadd(f"rq:results:{job_id}", {"type": 2, "worker_name": "worker-001", "exc_string": exc_string})

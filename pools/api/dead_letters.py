@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-from django.db.models import Count
 from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import Field
@@ -13,7 +12,7 @@ from pools.api.group_schemas import GroupOut, group_out
 from pools.api.paging import Cursor, Limit, PageOut
 from pools.api.schemas import DeadLetterOut
 from pools.models import DeadLetterState, FailureGroup
-from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, dead_letters
+from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, group_counts
 
 router = Router()
 TextCursor = Annotated[str, Query(max_length=200, description="`next` of the previous page")]
@@ -28,14 +27,12 @@ def list_groups(
     request: HttpRequest, query: Annotated[FilterQuery, Query()], cursor: Cursor = None, limit: Limit = 100
 ) -> dict[str, Any]:
     """Failure groups with dead letters that match, newest group first."""
-    found = dead_letters(actor(request), _read(query)).order_by("-group")
-    if cursor is not None:
-        found = found.filter(group__lt=cursor)
-    counts = list(found.values_list("group").annotate(count=Count("pk"))[: limit + 1])
-    page = counts[:limit]
-    groups = FailureGroup.objects.select_related("pool", "owner").in_bulk([pk for pk, _ in page])
-    items = [group_out(groups[pk], count) for pk, count in page]
-    return {"items": items, "next": str(page[-1][0]) if len(counts) > limit else None}
+    counts = group_counts(actor(request), _read(query))
+    found = sorted((pk for pk in counts if cursor is None or pk < cursor), reverse=True)
+    page = found[:limit]
+    groups = FailureGroup.objects.select_related("pool", "owner").in_bulk(page)
+    items = [group_out(groups[pk], counts[pk]) for pk in page]
+    return {"items": items, "next": str(page[-1]) if len(found) > limit else None}
 
 
 @router.get("dead-letters", response=PageOut[DeadLetterOut])

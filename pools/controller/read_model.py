@@ -30,6 +30,7 @@ from pools.models import (
     Pool,
     Worker,
 )
+from pools.words import own_words
 
 _one_at_a_time = threading.Lock()
 """Two loops absorb; one after the other, neither can insert what the other is inserting."""
@@ -95,6 +96,7 @@ class _Row:
     attempts: int
     arguments: str
     damaged: str
+    words: str
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
 
@@ -213,6 +215,7 @@ def _take(
             attempts=attempts,
             arguments=job.arguments,
             damaged=job.damaged[:200],
+            words=own_words(job.message[:1000], group.title),
         )
     )
 

@@ -8,6 +8,9 @@ from django.db import models, transaction
 from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
 
+FILTERED = ("queue", "host", "config_number", "expires_at")
+"""What a filter asks of a dead letter beside its state and time; all else it asks of the group."""
+
 
 class DeadLetterState(models.TextChoices):
     OPEN = "open", "Dead"
@@ -46,7 +49,7 @@ class DeadLetter(models.Model):
 
     broker = models.CharField(max_length=50, default="default")
     job_id = models.CharField(max_length=500)
-    # Each has an index below that begins with it.
+    # That of its group, which lists go by.
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
     group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
     state = models.CharField(max_length=10, choices=DeadLetterState, default=DeadLetterState.OPEN)
@@ -71,16 +74,18 @@ class DeadLetter(models.Model):
     closed_at = models.DateTimeField(null=True)
     # Its place in RQ's failed registry: when it expires there, in unix seconds; -1 never; null not known yet.
     score = models.FloatField(null=True)
+    # Of the message, those that its group's title does not say: what a search finds single jobs by.
+    words = models.CharField(max_length=2500, blank=True)
 
     objects = DeadLetterQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["broker", "job_id"], name="dead_letter_job")]
         indexes = [
-            # Lists newest first: all that are open, those of a group, those of a pool.
-            models.Index(fields=["state", "-failed_at", "-id"], name="dead_letter_newest"),
-            models.Index(fields=["group", "state", "-failed_at", "-id"], name="dead_letter_group"),
-            models.Index(fields=["pool", "state", "-failed_at", "-id"], name="dead_letter_pool"),
+            # Lists newest first, of all and of a group. What filters ask of a job stands beside its place, so that the
+            # index alone says which jobs match, and how many.
+            models.Index(fields=["state", "-failed_at", "-id", "group", *FILTERED], name="dead_letter_newest"),
+            models.Index(fields=["group", "state", "-failed_at", "-id", *FILTERED], name="dead_letter_group"),
             # Where the open ones of a group happen: counted from the index alone, in its order.
             models.Index(
                 fields=["group", "state", "config_number", "host", "queue", "python_version", "rq_version"],

@@ -30,12 +30,12 @@ TRANSITIONS: dict[GroupState, dict[str, GroupState]] = {
 }
 
 
-def is_snoozed(prefix: str = "") -> Q:
-    """The condition of ``FailureGroup.is_snoozed``; ``prefix`` leads to the group, as ``group__``."""
+def is_snoozed() -> Q:
+    """The condition of ``FailureGroup.is_snoozed``."""
     return (
-        Q(**{f"{prefix}snoozed_until__gt": timezone.now()})
-        | Q(**{f"{prefix}snoozed_total__gt": F(f"{prefix}total_count")})
-        | Q(**{f"{prefix}snoozed_version__gt": F(f"{prefix}pool__published_number")})
+        Q(snoozed_until__gt=timezone.now())
+        | Q(snoozed_total__gt=F("total_count"))
+        | Q(snoozed_version__gt=F("pool__published_number"))
     )
 
 

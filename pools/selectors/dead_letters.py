@@ -4,13 +4,16 @@ import base64
 import binascii
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from itertools import batched
+from operator import or_
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -18,6 +21,7 @@ from audit.actor import Actor
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.permissions import visible_pools
 from pools.selectors.group_life import SHOWN_STATES, in_states, owned_by
+from pools.selectors.matching import Part, parts
 
 PAGE_SIZE = 50
 VALUE_LIMIT = 2000
@@ -67,28 +71,21 @@ class DeadLetterFilter:
                 raise FilterError(name, f"at most {VALUE_LIMIT:,} characters, none of them NUL")
         values["state"] = values["state"] or DeadLetterState.OPEN
         found = cls(**values)
-        found.conditions()
+        found.letter_conditions()
+        found.group_conditions()
         return found
 
     def as_query(self) -> dict[str, str]:
         """The parameters that differ from their defaults, for links and for the record of an operation."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
-    def conditions(self) -> Q:
-        """Raises ``FilterError`` for a value that cannot be read."""
+    def letter_conditions(self) -> Q:
+        """What a dead letter itself must be, but for ``q``. Raises ``FilterError`` for a value that cannot be read."""
         if self.state not in {*DeadLetterState.values, "any"}:
             raise FilterError("state", f"expected {', '.join(DeadLetterState.values)} or any, not {self.state!r}")
         where = Q() if self.state == "any" else Q(state=self.state)
-        for name, column in (("pool", "pool__slug"), ("queue", "queue"), ("task", "func")):
-            if value := getattr(self, name):
-                where &= Q(**{column: value})
-        if self.group:
-            where &= Q(group_id__in=self.groups())
-        where &= self._decided("group__")
-        if self.error:
-            where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
-        if self.q:
-            where &= Q(message__icontains=self.q) | Q(job_id=self.q)
+        if self.queue:
+            where &= Q(queue=self.queue)
         if self.since:
             where &= Q(failed_at__gte=_time("since", self.since))
         if self.until:
@@ -102,8 +99,8 @@ class DeadLetterFilter:
         return [int(number) for number in self.group.split(",")]
 
     def group_conditions(self) -> Q:
-        """The conditions on whole groups, for a query of groups. Raises ``FilterError``."""
-        where = Q(open_count__gt=0)
+        """What its failure group must be. Raises ``FilterError``."""
+        where = Q(open_count__gt=0) if self.state == DeadLetterState.OPEN else Q()
         if self.pool:
             where &= Q(pool__slug=self.pool)
         if self.task:
@@ -112,9 +109,9 @@ class DeadLetterFilter:
             where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
         if self.group:
             where &= Q(pk__in=self.groups())
-        return where & self._decided("")
+        return where & self._decided()
 
-    def _decided(self, prefix: str) -> Q:
+    def _decided(self) -> Q:
         """What people decided about the group. Raises ``FilterError``."""
         where = Q()
         if self.group_state:
@@ -122,8 +119,8 @@ class DeadLetterFilter:
             if not set(states) <= set(SHOWN_STATES):
                 message = f"expected {', '.join(SHOWN_STATES)}, several with commas between, not {self.group_state!r}"
                 raise FilterError("group_state", message)
-            where &= in_states(states, prefix)
-        return where & owned_by(self.owner, prefix) if self.owner else where
+            where &= in_states(states)
+        return where & owned_by(self.owner) if self.owner else where
 
     def seen_by(self, actor: Actor) -> "DeadLetterFilter":
         """The same filter with the actor's name in place of ``me``."""
@@ -135,11 +132,6 @@ class DeadLetterFilter:
         until = self.until and as_text(_time("until", self.until))
         return replace(self, since=since, until=as_text(newest + timedelta(microseconds=1)) if newest else until)
 
-    @property
-    def whole_groups(self) -> bool:
-        """Whether a group matches with all its open dead letters or not at all, so that stored counts are exact."""
-        return self.state == DeadLetterState.OPEN and not (self.queue or self.q or self.since or self.until)
-
 
 @dataclass(frozen=True)
 class Page[T]:
@@ -149,32 +141,46 @@ class Page[T]:
     next: str
 
 
+def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
+    """Groups that are as the filter asks, whatever it asks of their jobs."""
+    found = FailureGroup.objects.filter(wanted.seen_by(actor).group_conditions(), pool__in=visible_pools(actor))
+    return found.select_related("pool", "owner")
+
+
+def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
+    """The dead letters that match, in parts. Raises ``FilterError``."""
+    return list(parts(matching_groups(actor, wanted).select_related(None), wanted.letter_conditions(), wanted.q))
+
+
 def dead_letters(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[DeadLetter]:
     """Those that match, newest failure first."""
-    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).filter(wanted.seen_by(actor).conditions())
-    return visible.select_related("pool", "group").order_by("-failed_at", "-pk")
+    found = [part.all() for part in matching(actor, wanted)] or [DeadLetter.objects.none()]
+    return reduce(or_, found).select_related("pool", "group").order_by("-failed_at", "-pk")
 
 
 def dead_letter_page(
     actor: Actor, wanted: DeadLetterFilter, cursor: str = "", size: int = PAGE_SIZE
 ) -> Page[DeadLetter]:
     """Raises ``FilterError`` for a cursor that this function did not make."""
-    found = dead_letters(actor, wanted)
+    before = Q()
     if cursor:
         at, pk = _read_cursor(cursor)
-        found = found.filter(Q(failed_at__lt=at) | Q(failed_at=at, pk__lt=pk))
-    rows = list(found[: size + 1])
-    more = rows[size - 1] if len(rows) > size else None
-    return Page(rows[:size], _cursor(more.failed_at, more.pk) if more else "")
+        before = Q(failed_at__lte=at) & ~Q(failed_at=at, pk__gte=pk)
+    found = [
+        row for part in matching(actor, wanted) for row in part.newest(before, size + 1).values_list("failed_at", "pk")
+    ]
+    keys = sorted(found, reverse=True)[: size + 1]
+    rows = DeadLetter.objects.select_related("pool", "group").in_bulk([pk for _, pk in keys[:size]])
+    items = [rows[pk] for _, pk in keys[:size] if pk in rows]
+    return Page(items, _cursor(*keys[size - 1]) if len(keys) > size else "")
 
 
-def group_totals(actor: Actor, wanted: DeadLetterFilter) -> tuple[int, int]:
-    """How many dead letters in how many groups match."""
-    if wanted.whole_groups:
-        counts = list(matching_groups(actor, wanted).values_list("open_count", flat=True))
-        return sum(counts), len(counts)
-    totals = dead_letters(actor, wanted).order_by().aggregate(n=Count("pk"), groups=Count("group_id", distinct=True))
-    return totals["n"], totals["groups"]
+def group_counts(actor: Actor, wanted: DeadLetterFilter) -> dict[int, int]:
+    """How many dead letters match, by the number of their failure group; only groups with at least one."""
+    counts: Counter[int] = Counter()
+    for part in matching(actor, wanted):
+        counts.update(part.counts())
+    return dict(counts)
 
 
 def find_group(actor: Actor, pk: int) -> FailureGroup:
@@ -201,12 +207,6 @@ def traceback_of(dead_letter: DeadLetter) -> str:
     """The stored traceback, "" when there is none."""
     detail = getattr(dead_letter, "detail", None)
     return zlib.decompress(bytes(detail.traceback)).decode() if detail else ""
-
-
-def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
-    """Groups with open dead letters, for a filter that takes whole groups."""
-    found = FailureGroup.objects.filter(wanted.seen_by(actor).group_conditions(), pool__in=visible_pools(actor))
-    return found.select_related("pool", "owner")
 
 
 def as_text(moment: datetime) -> str:

@@ -50,16 +50,16 @@ def snooze_end(group: FailureGroup) -> str:
     return f"until {end:%H:%M}" if end.date() == timezone.now().date() else f"until {end.day} {end:%b}"
 
 
-def in_states(states: Iterable[str], prefix: str = "") -> Q:
-    """Groups that show one of ``states``; ``prefix`` leads to the group."""
+def in_states(states: Iterable[str]) -> Q:
+    """Groups that show one of ``states``."""
     wanted = set(states)
-    awake = ~is_snoozed(prefix) & Q(**{f"{prefix}state__in": sorted(wanted - {SNOOZED})})
-    return awake | is_snoozed(prefix) if SNOOZED in wanted else awake
+    awake = ~is_snoozed() & Q(state__in=sorted(wanted - {SNOOZED}))
+    return awake | is_snoozed() if SNOOZED in wanted else awake
 
 
-def owned_by(owner: str, prefix: str = "") -> Q:
+def owned_by(owner: str) -> Q:
     """Groups of the person with this username, or of nobody."""
-    return Q(**{f"{prefix}owner": None}) if owner == NOBODY else Q(**{f"{prefix}owner__username": owner})
+    return Q(owner=None) if owner == NOBODY else Q(owner__username=owner)
 
 
 def urgency() -> Case:

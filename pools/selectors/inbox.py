@@ -1,14 +1,14 @@
 """The groups of the inbox: what awaits a decision first, with its history, its owner and its state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from django.db.models import Count, Max, Min
 from django.utils import timezone
 
 from audit.actor import Actor
 from pools.models import FailureGroup, FailureHour
-from pools.selectors.dead_letters import ME, DeadLetterFilter, dead_letters, matching_groups
+from pools.selectors.dead_letters import ME, DeadLetterFilter, group_counts
 from pools.selectors.group_life import NOBODY, Badge, badge, urgency
 
 GROUPS_SHOWN = 100
@@ -16,12 +16,10 @@ GROUPS_SHOWN = 100
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A failure group with the number of dead letters that match the filter, and when these failed."""
+    """A failure group with the number of its dead letters that match the filter; ``spark``: its failures an hour."""
 
     group: FailureGroup
     count: int
-    first_seen: datetime
-    last_seen: datetime
     spark: list[int]
 
     @property
@@ -42,41 +40,21 @@ class GroupRow:
         return f"{self.error} in {self.group.func}: failures an hour over the last 24 hours, now {self.spark[-1]:,}"
 
 
-def group_rows(actor: Actor, wanted: DeadLetterFilter, limit: int = GROUPS_SHOWN) -> list[GroupRow]:
-    """Groups with at least one match: those that await a decision first, then by the number of dead letters."""
-    if wanted.whole_groups:
-        found = matching_groups(actor, wanted).order_by(urgency(), "-open_count", "-last_seen")[:limit]
-        rows = [GroupRow(group, group.open_count, group.first_seen, group.last_seen, []) for group in found]
-    else:
-        rows = _rows_by_letter(actor, wanted, limit)
-    sparks = _sparks([row.group.pk for row in rows])
-    return [GroupRow(r.group, r.count, r.first_seen, r.last_seen, sparks[r.group.pk]) for r in rows]
+def group_rows(counts: Mapping[int, int], limit: int = GROUPS_SHOWN) -> list[GroupRow]:
+    """The groups of ``group_counts``: those that await a decision first, then by the number of dead letters."""
+    ranks = FailureGroup.objects.filter(pk__in=counts).order_by().values_list("pk", urgency(), "last_seen")
+    ordered = sorted(ranks, key=lambda row: (row[1], -counts[row[0]], -row[2].timestamp()))
+    shown = [pk for pk, _, _ in ordered[:limit]]
+    groups = FailureGroup.objects.select_related("pool", "owner").in_bulk(shown)
+    sparks = _sparks(shown)
+    return [GroupRow(groups[pk], counts[pk], sparks[pk]) for pk in shown]
 
 
-def _rows_by_letter(actor: Actor, wanted: DeadLetterFilter, limit: int) -> list[GroupRow]:
-    found = dead_letters(actor, wanted).order_by().values("group_id")
-    counts = {
-        row["group_id"]: row for row in found.annotate(n=Count("pk"), first=Min("failed_at"), last=Max("failed_at"))
-    }
-    ranks = FailureGroup.objects.filter(pk__in=counts).values_list("pk", urgency())
-    chosen = [pk for pk, _ in sorted(ranks, key=lambda row: (row[1], -counts[row[0]]["n"]))[:limit]]
-    groups = FailureGroup.objects.select_related("pool", "owner").in_bulk(chosen)
-    return [GroupRow(groups[pk], counts[pk]["n"], counts[pk]["first"], counts[pk]["last"], []) for pk in chosen]
-
-
-def group_ids(actor: Actor, wanted: DeadLetterFilter, limit: int) -> list[int]:
-    """The numbers of groups with at least one match, at most ``limit``."""
-    if wanted.whole_groups:
-        return list(matching_groups(actor, wanted).order_by("pk").values_list("pk", flat=True)[:limit])
-    found = dead_letters(actor, wanted).order_by("group_id").values_list("group_id", flat=True)
-    return list(found.distinct()[:limit])
-
-
-def owner_counts(actor: Actor, wanted: DeadLetterFilter) -> dict[str, int] | None:
-    """How many groups match that are the actor's and nobody's; None for a filter that does not take whole groups."""
-    if not wanted.whole_groups:
-        return None
-    return {owner: matching_groups(actor, replace(wanted, owner=owner)).count() for owner in (ME, NOBODY)}
+def owner_counts(actor: Actor, wanted: DeadLetterFilter, counts: Mapping[int, int]) -> dict[str, int]:
+    """How many groups match that are the actor's and nobody's, whoever's the filter asks for."""
+    found = group_counts(actor, replace(wanted, owner="")) if wanted.owner else counts
+    groups = FailureGroup.objects.filter(pk__in=found)
+    return {ME: groups.filter(owner=actor.user).count(), NOBODY: groups.filter(owner=None).count()}
 
 
 def _sparks(groups: list[int]) -> dict[int, list[int]]:

@@ -1,7 +1,7 @@
 """What a selection would touch, and how a filter may be narrowed: counts for people who are about to act."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,9 +10,9 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from audit.actor import Actor
-from pools.models import DeadLetter, Pool, RunState
+from pools.models import DeadLetter, FailureGroup, Pool, RunState
 from pools.permissions import pools_with, visible_pools, who_can_grant
-from pools.selectors.dead_letters import DeadLetterFilter, dead_letters, matching_groups
+from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.rights import Right
 
 SHOWN = 5
@@ -132,23 +132,18 @@ def right(permission: str, *, allowed: bool) -> Right:
     return Right(f"pools.{permission}", allowed, "" if allowed else who_can_grant().removesuffix(" can grant it."))
 
 
-def narrowings(actor: Actor, wanted: DeadLetterFilter) -> list[Narrowing]:
-    """The values that divide what matches, the most frequent of each kind; none for a field that is set already."""
+def narrowings(wanted: DeadLetterFilter, found: Mapping[int, int]) -> list[Narrowing]:
+    """The values that divide the dead letters of ``group_counts``, the most frequent of each kind; none for a field
+    that is set already."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in NARROWED if not getattr(wanted, name)}
-    for slug, error, task, count in _by_cause(actor, wanted):
+    causes = FailureGroup.objects.filter(pk__in=found).order_by().values_list("pk", "pool__slug", "exc_type", "func")
+    for pk, slug, error, task in causes if counts else []:
         values = {"pool": slug, "error": error.rpartition(".")[2], "task": task}
         for name, counter in counts.items():
-            counter[values[name]] += count
+            counter[values[name]] += found[pk]
     return [
         Narrowing(name, value, count)
         for name, counter in counts.items()
         if len(counter) > 1
         for value, count in Tally.of(counter, NARROWED[name]).rows
     ]
-
-
-def _by_cause(actor: Actor, wanted: DeadLetterFilter) -> Iterable[tuple[str, str, str, int]]:
-    if wanted.whole_groups:
-        return matching_groups(actor, wanted).values_list("pool__slug", "exc_type", "func", "open_count")
-    found = dead_letters(actor, wanted).order_by().values_list("pool__slug", "exc_type", "func")
-    return found.annotate(n=Count("pk"))

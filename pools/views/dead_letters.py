@@ -19,7 +19,7 @@ from pools.selectors.dead_letters import (
     FilterError,
     dead_letter_page,
     find_group,
-    group_totals,
+    group_counts,
     traceback_of,
 )
 from pools.selectors.dead_letters import (
@@ -31,6 +31,7 @@ from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
 from pools.selectors.inbox import GROUPS_SHOWN, group_rows, owner_counts
 from pools.selectors.phrases import jobs
 from pools.selectors.rights import pool_rights
+from pools.selectors.search import FOUND_LIMIT
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
 from pools.views.groups import group_offers
 from pools.views.handling import VERBS, offers, warnings
@@ -69,21 +70,23 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
         "tokens": tokens(wanted, {"show": show} if show == "jobs" else {}),
         "ranges": RANGES,
         "owners": OWNERS,
+        "found_limit": FOUND_LIMIT,
         "form": FilterForm(request.GET.dict() if status == 400 else wanted.as_query(), pools=slugs),
     }
     return render(request, "dead_letters/dead_letters.html", context, status=status)
 
 
 def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> dict[str, Any]:
-    total, groups = group_totals(actor, wanted)
-    shown: dict[str, Any] = {"jobs": total, "groups": groups, "narrowings": narrowings(actor, wanted)}
+    counts = group_counts(actor, wanted)
+    total = sum(counts.values())
+    shown: dict[str, Any] = {"jobs": total, "groups": len(counts), "narrowings": narrowings(wanted, counts)}
     if show == "jobs":
         shown["page"] = dead_letter_page(actor, wanted, cursor)
     else:
-        shown["rows"], shown["limit"] = group_rows(actor, wanted), GROUPS_SHOWN
-    shown["owned"] = owner_counts(actor, wanted)
-    if not total:
-        shown["unfiltered"] = group_totals(actor, DeadLetterFilter())[0] if wanted != DeadLetterFilter() else 0
+        shown["rows"], shown["limit"] = group_rows(counts), GROUPS_SHOWN
+    shown["owned"] = owner_counts(actor, wanted, counts)
+    if not total and wanted != DeadLetterFilter():
+        shown["unfiltered"] = sum(group_counts(actor, DeadLetterFilter()).values())
     if wanted.state == DeadLetterState.OPEN:
         query = urlencode(wanted.as_query())
         rights = {verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}

@@ -33,9 +33,8 @@ from pools.operations import (
 )
 from pools.operations.errors import Refused
 from pools.operations.failure_groups import MAX_GROUPS
-from pools.selectors.dead_letters import DeadLetterFilter, FilterError
+from pools.selectors.dead_letters import DeadLetterFilter, FilterError, group_counts
 from pools.selectors.group_verbs import find_groups, named, owners_of, right_on, says
-from pools.selectors.inbox import group_ids
 from pools.selectors.phrases import names
 from pools.views._acting import act
 from pools.views.handling import only_by_post
@@ -125,7 +124,7 @@ def _selected(request: HttpRequest, actor: Actor) -> tuple[list[int], str]:
     wanted = DeadLetterFilter.from_query(request.GET.dict())
     back = reverse("dead-letters") + (f"?{urlencode(query)}" if (query := wanted.as_query()) else "")
     if request.POST.get("all_matching"):
-        ids = group_ids(actor, wanted, MAX_GROUPS + 1)
+        ids = sorted(group_counts(actor, wanted))
     else:
         ids = list(chosen(request.POST.getlist("group")))
     if not ids:

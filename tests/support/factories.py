@@ -15,6 +15,7 @@ from pools.models import (
     ConfigVersion,
     ControllerLease,
     DeadLetter,
+    DeadLetterState,
     FailureGroup,
     FailureHour,
     Pool,
@@ -187,4 +188,7 @@ def dead_letter(group: FailureGroup, job_id: str = "job-1", **more: Any) -> Dead
         "message": group.title,
         "failed_at": timezone.now(),
     }
-    return DeadLetter.objects.create(group=group, job_id=job_id, **(values | more))
+    letter = DeadLetter.objects.create(group=group, job_id=job_id, **(values | more))
+    still_open = group.dead_letters.filter(state=DeadLetterState.OPEN).count()
+    FailureGroup.objects.filter(pk=group.pk).update(open_count=still_open)
+    return letter
