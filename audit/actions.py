@@ -179,6 +179,17 @@ ACTIONS = registry(
            denied="change the runbook of " + _SOME_GROUP),
     Action("failure_group.regressed", "rotate-clockwise", f"saw {_GROUP} fail again after it was resolved",
            f"see {_GROUP} fail again", "warning"),
+    # Notes to people
+    Action("notification.channel_created", "bell", "created notification channel {target}{in_pool}",
+           "create notification channel {target}{in_pool}", "notice", "create a notification channel"),
+    Action("notification.channel_changed", "bell", "changed {changed} of notification channel {target}{in_pool}",
+           "change notification channel {target}{in_pool}", "notice", "change a notification channel"),
+    Action("notification.channel_removed", "circle-minus", "removed notification channel {target}{in_pool}",
+           "remove notification channel {target}{in_pool}", "notice", "remove a notification channel"),
+    Action("notification.test_requested", "send", "asked for a test message over {target}{in_pool}",
+           "send a test message over {target}{in_pool}", denied="send a test message"),
+    Action("notification.given_up", "alert-triangle", "gave up a message over {target}{in_pool}: {why}",
+           "deliver a message over {target}{in_pool}", "warning"),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),

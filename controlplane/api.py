@@ -16,6 +16,7 @@ from pools.api.dead_letters import router as dead_letters_router
 from pools.api.docs import Reference
 from pools.api.failure_groups import router as failure_groups_router
 from pools.api.fleet import router as fleet_router
+from pools.api.notifications import router as notifications_router
 from pools.api.openapi import Api
 from pools.api.operations import router as operations_router
 from pools.api.parsing import BodyParser
@@ -44,6 +45,7 @@ api.add_router("/", dead_letters_router, tags=["dead letters"])
 api.add_router("/jobs", payloads_router, tags=["jobs"])
 api.add_router("/failure-groups", failure_groups_router, tags=["dead letters"])
 api.add_router("/operations", operations_router, tags=["operations"])
+api.add_router("/notification-channels", notifications_router, tags=["notifications"])
 api.add_router("/audit", audit_router, tags=["audit"])
 install_problems(api)
 

@@ -20,6 +20,20 @@ POOLWARDEN_DEMO = env.flag("POOLWARDEN_DEMO", default=False)
 # Where secret references may point. Without an entry nothing may be referenced.
 POOLWARDEN_SECRET_PREFIXES = env.words("POOLWARDEN_SECRET_PREFIXES", "file:///run/secrets/,env://POOLWARDEN_SECRET_")
 
+# Notes to people: where the console is reached, how e-mail leaves, and whether webhooks may stay inside the network.
+POOLWARDEN_PUBLIC_URL = (
+    env.url("POOLWARDEN_PUBLIC_URL", "", schemes=("http", "https")).rstrip("/")
+    if env.text("POOLWARDEN_PUBLIC_URL")
+    else ""
+)
+POOLWARDEN_SMTP_URL = (
+    env.url("POOLWARDEN_SMTP_URL", "", schemes=("smtp", "smtps", "smtp+plain"))
+    if env.secret("POOLWARDEN_SMTP_URL")
+    else ""
+)
+POOLWARDEN_MAIL_FROM = env.text("POOLWARDEN_MAIL_FROM", "poolwarden@localhost")
+POOLWARDEN_WEBHOOK_PRIVATE = env.flag("POOLWARDEN_WEBHOOK_PRIVATE", default=False)
+
 # The audit log: under which name its checkpoints are signed, and where they go besides the database.
 POOLWARDEN_LOG_ORIGIN = env.text("POOLWARDEN_LOG_ORIGIN", f"poolwarden/{POOLWARDEN_ENV}")
 POOLWARDEN_ANCHOR_FILE = env.file("POOLWARDEN_ANCHOR_FILE", f"{POOLWARDEN_HOME}/anchors/checkpoints")

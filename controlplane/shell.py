@@ -106,6 +106,7 @@ def _nav(request: HttpRequest, figures: Navigation) -> list[NavGroup]:
             "Hosts and access",
             [
                 item("Agents", "agents", "server-2", agents, alert=bool(figures.agents_gone)),
+                item("Notifications", "notifications", "bell"),
                 item("Secrets", "secrets", "key"),
                 item("Access", "access", "users"),
             ],
@@ -133,6 +134,7 @@ def _jump(figures: Navigation) -> list[dict[str, str]]:
         ("Dead letters", "dead-letters"),
         ("Operations", "operations"),
         ("Agents", "agents"),
+        ("Notifications", "notifications"),
         ("Secrets", "secrets"),
         ("Access", "access"),
         ("Audit", "audit:timeline"),

@@ -39,12 +39,13 @@ ROLE_GRANTS: dict[str, tuple[str, ...]] = {
 GLOBAL_GRANTS: dict[str, tuple[str, ...]] = {
     "viewer": (),
     "oncall": (),
-    "operator": ("pools.add_pool", "pools.change_secretreference"),
+    "operator": ("pools.add_pool", "pools.change_secretreference", "pools.change_notificationchannel"),
     "approver": (),
     "auditor": ("audit.view_event",),
     "admin": (
         "pools.add_pool",
         "pools.change_secretreference",
+        "pools.change_notificationchannel",
         "audit.view_event",
         "audit.erase_personal",
         "auth.change_group",

@@ -14,6 +14,9 @@ from pools.controller.log_protection import LogProtection
 from pools.controller.log_scrubber import LogScrubber
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
+from pools.controller.notifying.composer import Composer
+from pools.controller.notifying.deliverer import Deliverer
+from pools.controller.notifying.spikes import Spikes
 from pools.controller.publisher import Publisher
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
@@ -44,6 +47,9 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
         Scanner(lease),
         Rehoming(lease),
         Effects(lease),
+        Spikes(lease),
+        Composer(lease),
+        Deliverer(lease),
         LogProtection(),
         LogSequencer(),
         LogCheckpoints(keyring),

@@ -19,6 +19,7 @@ from pools.broker.fingerprint import Fingerprint, fingerprint
 from pools.controller import bulk
 from pools.controller.claims import Claims, claims_for
 from pools.controller.lease import LeaderLease
+from pools.controller.notifying.notices import note
 from pools.controller.regressions import regress
 from pools.models import (
     DeadLetter,
@@ -27,6 +28,7 @@ from pools.models import (
     FailedAttempt,
     FailureGroup,
     FailureHour,
+    Occasion,
     Pool,
     Worker,
 )
@@ -249,6 +251,7 @@ def _groups(
     missing = [group for key, group in wanted.items() if key not in known]
     for group in FailureGroup.objects.bulk_create(missing):
         known[group.pool_id, group.digest] = group
+    note(Occasion.NEW, missing)
     return known
 
 

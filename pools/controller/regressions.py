@@ -6,7 +6,8 @@ from django.utils import timezone
 
 from audit.actor import system_actor
 from audit.recorder import record
-from pools.models import FailureGroup, GroupNote, GroupState
+from pools.controller.notifying.notices import note
+from pools.models import FailureGroup, GroupNote, GroupState, Occasion
 
 CONTROLLER = system_actor("controller")
 
@@ -17,7 +18,9 @@ def regress(failed: Iterable[int]) -> None:
     Runs in the transaction that counted the failures, which holds these rows: whoever resolves one meanwhile waits.
     """
     resolved = FailureGroup.objects.filter(pk__in=list(failed), state=GroupState.RESOLVED).select_related("pool")
-    for group in resolved.order_by("pk"):
+    groups = list(resolved.order_by("pk"))
+    note(Occasion.REGRESSED, groups)
+    for group in groups:
         group.state, group.state_at, group.revision = GroupState.REGRESSED, timezone.now(), group.revision + 1
         group.save(update_fields=["state", "state_at", "revision"])
         GroupNote.objects.create(group=group, author_name=CONTROLLER.name, did="saw it fail again")

@@ -12,10 +12,20 @@ from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
 from pools.controller.console_jobs import job_prefix
 from pools.controller.lease import LeaderLease
-from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, PayloadReveal, QueueState, Worker
+from pools.models import (
+    IdempotencyKey,
+    NotificationDelivery,
+    Operation,
+    OperationState,
+    OutboxMessage,
+    PayloadReveal,
+    QueueState,
+    Worker,
+)
 
 DAY = timedelta(days=1)
 KEEP_OUTBOX = 7 * DAY
+KEEP_DELIVERIES = 30 * DAY
 KEEP_HEARTBEATS = 86_400.0
 STUCK_AFTER = timedelta(seconds=30)
 
@@ -40,6 +50,7 @@ class Sweeper:
             PayloadReveal.objects.filter(expires_at__lte=now).delete()
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
+            NotificationDelivery.objects.filter(created_at__lt=now - KEEP_DELIVERIES).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
         sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
         return False

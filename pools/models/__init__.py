@@ -6,6 +6,15 @@ from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, O
 from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
+from pools.models.notification import (
+    ChannelKind,
+    DeliveryState,
+    Held,
+    Notice,
+    NotificationChannel,
+    NotificationDelivery,
+    Occasion,
+)
 from pools.models.operation import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
 from pools.models.reveal import PayloadReveal
@@ -16,6 +25,7 @@ __all__ = [
     "Agent",
     "AgentPool",
     "BrokerState",
+    "ChannelKind",
     "ConfigState",
     "ConfigVersion",
     "ControllerLease",
@@ -23,13 +33,19 @@ __all__ = [
     "DeadLetter",
     "DeadLetterDetail",
     "DeadLetterState",
+    "DeliveryState",
     "Effect",
     "FailedAttempt",
     "FailureGroup",
     "FailureHour",
     "GroupNote",
     "GroupState",
+    "Held",
     "IdempotencyKey",
+    "Notice",
+    "NotificationChannel",
+    "NotificationDelivery",
+    "Occasion",
     "Operation",
     "OperationItem",
     "OperationKind",

@@ -20,6 +20,7 @@ from pools.operations.moves import (
     operation_resume,
     operation_start,
 )
+from pools.operations.notifications import Wanted, channel_change, channel_create, channel_remove, channel_test
 from pools.operations.payloads import payload_hide, payload_reveal
 from pools.operations.plan import Canary, Plan
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
@@ -30,8 +31,13 @@ __all__ = [
     "Canary",
     "Plan",
     "Selection",
+    "Wanted",
     "access_grant_role",
     "access_revoke_role",
+    "channel_change",
+    "channel_create",
+    "channel_remove",
+    "channel_test",
     "config_publish",
     "config_renew",
     "config_restore",

@@ -23,6 +23,7 @@ MEANINGS = {
     "approve_config": "approve config versions (kept for approval by a second person)",
     "pools.add_pool": "make pools",
     "pools.change_secretreference": "edit secret references",
+    "pools.change_notificationchannel": "say who is told of failures, and how",
     "audit.view_event": "read the audit log",
     "audit.erase_personal": "erase personal values from the audit log",
     "auth.change_group": "give and take roles",

@@ -2,7 +2,7 @@
 // row's mark, so the browser's own Enter, scrolling and screen reader follow. `data-key="r"` names a page's own key.
 // `g` waits for the next key, however long: a slow hand or a slow machine gets where it wanted to go.
 const help = document.getElementById("pw-keys-dialog");
-const PLACES = { h: "/", p: "/pools/", d: "/dead-letters/", o: "/operations/", a: "/agents/", s: "/secrets/", c: "/access/", l: "/audit/" };
+const PLACES = { h: "/", p: "/pools/", d: "/dead-letters/", o: "/operations/", a: "/agents/", n: "/notifications/", s: "/secrets/", c: "/access/", l: "/audit/" };
 let going = false;
 let lastRow = -1;
 

@@ -1,0 +1,99 @@
+"""Notification channels: what each tells whom, and what became of its messages."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.http import Http404
+
+from audit.actor import Actor
+from pools.models import ChannelKind, Criticality, DeliveryState, NotificationChannel, NotificationDelivery, Occasion
+from pools.permissions import can_globally, visible_pools
+from pools.selectors.phrases import counted
+
+MANAGE = "pools.change_notificationchannel"
+RECENT = 50
+SAYS = {Occasion.NEW: "new groups", Occasion.REGRESSED: "regressions", Occasion.SPIKE: "spikes"}
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    """``newest``: the message that was tried last; ``waiting``: notices that are not in a message yet."""
+
+    channel: NotificationChannel
+    newest: NotificationDelivery | None
+    waiting: int
+
+    @property
+    def trouble(self) -> str:
+        """Why the newest message has not arrived; empty when it has, or was not tried yet."""
+        failed = self.newest is not None and self.newest.state != DeliveryState.DELIVERED
+        return self.newest.last_error if failed and self.newest else ""
+
+    @property
+    def where(self) -> str:
+        if self.channel.kind == ChannelKind.WEBHOOK:
+            return self.channel.url
+        first, *more = self.channel.recipients
+        return f"{first} and {len(more)} more" if more else str(first)
+
+    @property
+    def tells(self) -> str:
+        """ "new groups, spikes of payments", "regressions of pools that are standard or more"."""
+        told = ", ".join(says for occasion, says in SAYS.items() if occasion in self.channel.occasions)
+        return f"{told} of {self.channel.pool or 'all pools'}"
+
+    @property
+    def limits(self) -> list[str]:
+        channel = self.channel
+        found = [f"{counted(channel.per_hour, 'message')} an hour"]
+        if channel.min_criticality != Criticality.INTERNAL:
+            found.append(f"from {channel.get_min_criticality_display()} on")
+        if channel.quiet_from and channel.quiet_to:
+            found.append(f"quiet {channel.quiet_from:%H:%M} to {channel.quiet_to:%H:%M} {channel.quiet_zone}")
+        return found
+
+
+def visible_channels(actor: Actor) -> QuerySet[NotificationChannel]:
+    """Those of the teams whose pools the actor sees; all of them for whoever manages channels."""
+    channels = NotificationChannel.objects.select_related("team", "pool")
+    if can_globally(actor, MANAGE):
+        return channels
+    return channels.filter(team__in=visible_pools(actor).values("team"))
+
+
+def channel_of(actor: Actor, name: str) -> NotificationChannel:
+    """Raises Http404."""
+    channel = visible_channels(actor).filter(name=name).first()
+    if channel is None:
+        raise Http404("no such notification channel")
+    return channel
+
+
+def visible_deliveries(actor: Actor) -> QuerySet[NotificationDelivery]:
+    return NotificationDelivery.objects.filter(channel__in=visible_channels(actor)).select_related("channel")
+
+
+def channel_rows(actor: Actor) -> list[ChannelRow]:
+    """By name, in two queries."""
+    tried = NotificationDelivery.objects.filter(channel=OuterRef("pk"), attempts__gt=0).order_by("-pk")
+    channels = list(
+        visible_channels(actor).annotate(
+            newest=Subquery(tried.values("pk")[:1]),
+            waiting=Count("notices", filter=Q(notices__delivery=None)),
+        )
+    )
+    newest = NotificationDelivery.objects.in_bulk([row.newest for row in channels if row.newest])
+    return [ChannelRow(row, newest.get(row.newest), row.waiting) for row in channels]
+
+
+def recent_deliveries(actor: Actor) -> list[NotificationDelivery]:
+    """Newest first."""
+    return list(visible_deliveries(actor)[:RECENT])
+
+
+def undelivered() -> tuple[int, datetime | None]:
+    """How many messages were tried and have not arrived, and when the oldest of them was made."""
+    failing = NotificationDelivery.objects.filter(state=DeliveryState.WAITING, attempts__gt=0).order_by("created_at")
+    oldest = failing.first()
+    return failing.count(), oldest.created_at if oldest else None
