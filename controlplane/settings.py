@@ -31,6 +31,8 @@ POOLWARDEN_SMTP_URL = (
     if env.secret("POOLWARDEN_SMTP_URL")
     else ""
 )
+if POOLWARDEN_SMTP_URL.startswith("smtp+plain://") and "@" in POOLWARDEN_SMTP_URL:
+    raise EnvError("POOLWARDEN_SMTP_URL: a password needs smtp:// or smtps://, which use TLS")
 POOLWARDEN_MAIL_FROM = env.text("POOLWARDEN_MAIL_FROM", "poolwarden@localhost")
 POOLWARDEN_WEBHOOK_PRIVATE = env.flag("POOLWARDEN_WEBHOOK_PRIVATE", default=False)
 

@@ -128,8 +128,7 @@ def channel_test(*, actor: Actor, channel: NotificationChannel) -> NotificationD
         raise Refused("", f"A test message of {channel.name} is on its way already. Nothing was changed.")
     payload = sample_message(channel, actor.label, now)
     delivery = NotificationDelivery.objects.create(channel=channel, payload=payload)
-    detail = {"message": delivery.message_id}
-    record(actor=actor, action="notification.test_requested", target=channel.target, detail=detail)
+    record(actor=actor, action="notification.test_requested", target=channel.target)
     return delivery
 
 

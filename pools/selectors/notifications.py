@@ -8,8 +8,8 @@ from django.http import Http404
 
 from audit.actor import Actor
 from pools.models import ChannelKind, Criticality, DeliveryState, NotificationChannel, NotificationDelivery, Occasion
-from pools.permissions import can_globally, visible_pools
 from pools.selectors.phrases import counted
+from pools.selectors.pools import teams_of
 
 MANAGE = "pools.change_notificationchannel"
 RECENT = 50
@@ -55,11 +55,8 @@ class ChannelRow:
 
 
 def visible_channels(actor: Actor) -> QuerySet[NotificationChannel]:
-    """Those of the teams whose pools the actor sees; all of them for whoever manages channels."""
-    channels = NotificationChannel.objects.select_related("team", "pool")
-    if can_globally(actor, MANAGE):
-        return channels
-    return channels.filter(team__in=visible_pools(actor).values("team"))
+    """Those of the actor's teams: a role in a team is a right to see all its pools, of which its channels tell."""
+    return NotificationChannel.objects.filter(team__in=teams_of(actor)).select_related("team", "pool")
 
 
 def channel_of(actor: Actor, name: str) -> NotificationChannel:

@@ -39,6 +39,7 @@ from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import open_keyring, rotate_log_key
 from pools.controller.lease import LeaderLease
+from pools.controller.notifying.deliverer import Deliverer
 from pools.controller.publisher import Publisher
 from pools.controller.read_model import Facts, absorb
 from pools.controller.repair import Repair
@@ -47,7 +48,16 @@ from pools.controller.sampling.beat import read_beats
 from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
-from pools.models import ControllerLease, Effect, FailureGroup, GroupState, Operation, OutboxMessage, Outcome
+from pools.models import (
+    ControllerLease,
+    Effect,
+    FailureGroup,
+    GroupState,
+    NotificationDelivery,
+    Operation,
+    OutboxMessage,
+    Outcome,
+)
 from pools.operations import (
     Canary,
     Plan,
@@ -62,6 +72,7 @@ from pools.operations import (
 from pools.operations.execute import _next_chunk, _send, _settle, run_operation
 from pools.operations.recall import recall_chunk
 from pools.permissions import extend_roles, role_group
+from pools.selectors.messages import sample_message
 from pools.signing.keys import CryptoSigner, new_signer
 from tests.api.calling import Caller
 from tests.broker.records import write_failed
@@ -294,6 +305,15 @@ def regression(world: World) -> Act:
     return fails("after")
 
 
+def message_given_up(world: World) -> Act:
+    """A day old, and nobody can have it: the controller has no key."""
+    delivery = NotificationDelivery.objects.create(
+        channel=world.channel, payload=sample_message(world.channel, "alice", timezone.now())
+    )
+    NotificationDelivery.objects.filter(pk=delivery.pk).update(created_at=make.ago(days=2))
+    return Deliverer(world.lease).tick
+
+
 OWN: dict[str, Happening] = {
     "session.rate_limited": held_back,
     "token.created": new_token,
@@ -314,6 +334,7 @@ OWN: dict[str, Happening] = {
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),
     "operation.recalled": recall_ends,
+    "notification.given_up": message_given_up,
     "agent.seen_first": lambda world: agents(world, beats=True),
     "agent.lost": agent_falls_silent,
     "agent.returned": agent_returns,

@@ -18,6 +18,7 @@ from pools.models import (
     Effect,
     FailureGroup,
     GroupState,
+    NotificationChannel,
     Operation,
     OperationState,
     Outcome,
@@ -53,6 +54,7 @@ class World:
     paused: Operation
     sent: Operation
     secret: SecretReference
+    channel: NotificationChannel
     filter: SavedFilter
     broker: Broker
     client: redis.Redis
@@ -105,6 +107,7 @@ def make_world(broker: Broker) -> World:
         secret=SecretReference.objects.create(
             name="gateway-key", uri="file:///run/secrets/gateway-key", team=cast.payments
         ),
+        channel=make.channel(cast.payments),
         filter=SavedFilter.objects.create(owner_id=str(cast.otto.pk), name="pauses", query="action=pool.paused"),
         broker=broker,
         client=client,

@@ -66,6 +66,18 @@ NEW_POOL: Data = {
 EDIT: Data = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
 SECRET: Data = {"name": "mail-key", "uri": "file:///run/secrets/mail-key", "team": "payments", "description": ""}
 MOVED: Data = {"uri": "file:///run/secrets/other", "description": "", "expected_version": "1"}
+CHANNEL: Data = {
+    "name": "night-mail",
+    "team": "payments",
+    "kind": "email",
+    "recipients": "bob@example.com",
+    "min_criticality": "low",
+    "on_new": "on",
+    "quiet_zone": "UTC",
+    "per_hour": "12",
+    "enabled": "on",
+}
+ONCALL: Data = {"name": "oncall"}
 DOOR = ("system", "sign-in")
 
 
@@ -141,6 +153,10 @@ PAGES: dict[str, list[Write]] = {
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
     "secret-remove": [Write("alice", WHY, done("secret.removed"), {"name": "gateway-key"})],
+    "notification-new": [Write("alice", CHANNEL, done("notification.channel_created"))],
+    "notification-edit": [Write("alice", CHANNEL, done("notification.channel_changed"), ONCALL)],
+    "notification-remove": [Write("alice", WHY, done("notification.channel_removed"), ONCALL)],
+    "notification-test": [Write("alice", {}, done("notification.test_requested"), ONCALL)],
     "access-grant": [
         Write("ada", WHY | {"user": "vera", "team": "payments", "role": "oncall"}, done("access.role_granted"))
     ],
@@ -158,6 +174,7 @@ PAGES: dict[str, list[Write]] = {
     "audit:filter-delete": [Write("otto", {}, done("audit.filter_removed"), {"pk": "filter"}, own=True)],
 }
 
+MAIL: Data = {"kind": "email", "recipients": ["bob@example.com"]}
 POOL: Data = {"slug": "ledger", "name": "Ledger", "environment": settings.POOLWARDEN_ENV, "message": "New"}
 LEDGER = make.SPEC | {"queues": ["ledger"]}
 NINE = make.SPEC | {"workers": 9}
@@ -316,6 +333,47 @@ API: dict[str, list[Write]] = {
             {"id": "sent"},
             status=201,
             same=lambda a, w: verbs.operation_again(actor=a, operation=w.sent, **WHY),
+        )
+    ],
+    "POST notification-channels": [
+        Write(
+            "alice",
+            {"name": "night-mail", "team": "payments"} | MAIL,
+            done("notification.channel_created"),
+            status=201,
+            same=lambda a, w: verbs.channel_create(
+                actor=a, name="night-mail", team=w.cast.payments, wanted=verbs.Wanted(**MAIL)
+            ),
+        )
+    ],
+    "POST notification-channels/{name}": [
+        Write(
+            "alice",
+            MAIL,
+            done("notification.channel_changed"),
+            ONCALL,
+            status=200,
+            same=lambda a, w: verbs.channel_change(actor=a, channel=w.channel, wanted=verbs.Wanted(**MAIL)),
+        )
+    ],
+    "POST notification-channels/{name}/remove": [
+        Write(
+            "alice",
+            WHY,
+            done("notification.channel_removed"),
+            ONCALL,
+            status=200,
+            same=lambda a, w: verbs.channel_remove(actor=a, channel=w.channel, **WHY),
+        )
+    ],
+    "POST notification-channels/{name}/test": [
+        Write(
+            "alice",
+            {},
+            done("notification.test_requested"),
+            ONCALL,
+            status=201,
+            same=lambda a, w: verbs.channel_test(actor=a, channel=w.channel),
         )
     ],
     "POST operations/{id}/cancel": [

@@ -18,6 +18,8 @@ from pools.models import (
     DeadLetterState,
     FailureGroup,
     FailureHour,
+    NotificationChannel,
+    Occasion,
     Pool,
     PoolNow,
     PoolSample,
@@ -177,6 +179,12 @@ def failure_hours(group: FailureGroup, *counts: int) -> None:
         FailureHour(group=group, hour=this - timedelta(hours=back), count=count)
         for back, count in enumerate(reversed(counts))
     )
+
+
+def channel(team: Team, name: str = "oncall", **more: Any) -> NotificationChannel:
+    """A webhook that tells of everything."""
+    values = {"kind": "webhook", "url": "https://hooks.example/", "occasions": list(Occasion.values)}
+    return NotificationChannel.objects.create(team=team, name=name, **(values | more))
 
 
 def dead_letter(group: FailureGroup, job_id: str = "job-1", **more: Any) -> DeadLetter:

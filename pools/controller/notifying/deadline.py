@@ -9,10 +9,14 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Break the connection, TLS and all, when the block has not ended in time: whoever waits for it gets an error."""
+    """Break the connection, TLS and all, when the block has not ended in time. It then raises TimeoutError, also where
+    what had come by then would pass for an answer."""
     handle = socket.socket(fileno=os.dup(connected.fileno()))  # a TLS socket knows no dup()
 
+    late = threading.Event()
+
     def end() -> None:
+        late.set()
         with suppress(OSError):
             handle.shutdown(socket.SHUT_RDWR)
 
@@ -25,3 +29,5 @@ def deadline(connected: socket.socket, seconds: float) -> Iterator[None]:
         timer.cancel()
         timer.join()
         handle.close()
+        if late.is_set():
+            raise TimeoutError
