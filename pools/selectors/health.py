@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from audit.health import LogHealth, log_health
 from audit.selectors import log_state
 from pools.models import Agent, BrokerState, ControllerLease, OutboxMessage, PoolNow
+from pools.selectors.notifications import undelivered
 
 MAX_SAMPLE_AGE = 15.0  # seconds; the sampler's interval is 2 s
 
@@ -88,6 +89,9 @@ def render_metrics() -> bytes:
     gauge("agents", "Agents heard within their time").set(Agent.objects.filter(gone_at=None).count())
     gauge("outbox_waiting", "Messages not yet delivered to a broker").set(
         OutboxMessage.objects.filter(published_at=None).count()
+    )
+    gauge("notifications_undelivered", "Messages to people that were tried several times and have not arrived").set(
+        undelivered().count()
     )
     gauge("audit_pending_events", "Events not yet integrated in the log").set(log_state().pending)
     state = health()

@@ -1,18 +1,21 @@
 """Notification channels: what each tells whom, and what became of its messages."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Concat
 from django.http import Http404
+from django.urls import reverse
 
 from audit.actor import Actor
 from pools.models import ChannelKind, Criticality, DeliveryState, NotificationChannel, NotificationDelivery, Occasion
+from pools.selectors.attention import Action, Item
 from pools.selectors.phrases import counted
 from pools.selectors.pools import teams_of
 
 MANAGE = "pools.change_notificationchannel"
 RECENT = 50
+SEVERAL = 3  # attempts after which a message is late
 SAYS = {Occasion.NEW: "new groups", Occasion.REGRESSED: "regressions", Occasion.SPIKE: "spikes"}
 
 
@@ -89,8 +92,29 @@ def recent_deliveries(actor: Actor) -> list[NotificationDelivery]:
     return list(visible_deliveries(actor)[:RECENT])
 
 
-def undelivered() -> tuple[int, datetime | None]:
-    """How many messages were tried and have not arrived, and when the oldest of them was made."""
-    failing = NotificationDelivery.objects.filter(state=DeliveryState.WAITING, attempts__gt=0).order_by("created_at")
-    oldest = failing.first()
-    return failing.count(), oldest.created_at if oldest else None
+def undelivered() -> QuerySet[NotificationDelivery]:
+    """Messages that were tried several times and have not arrived."""
+    return NotificationDelivery.objects.filter(
+        state=DeliveryState.WAITING, attempts__gte=SEVERAL, channel__enabled=True
+    )
+
+
+def not_arriving(actor: Actor) -> list[Item]:
+    """For the overview: channels over which the actor's teams believe that they would be told, in one query."""
+    roles = actor.user.groups.filter(name__startswith=Concat(OuterRef("channel__team__slug"), Value(":")))
+    late = undelivered().filter(Exists(roles)).select_related("channel")
+    oldest = {delivery.channel: delivery for delivery in late.order_by("-pk")}
+    return [
+        Item(
+            key=f"channel-{channel.pk}",
+            severity="warn",
+            icon="bell",
+            icon_label="Not arriving",
+            title=f"Messages over {channel} do not arrive",
+            since=delivery.created_at,
+            since_label="The oldest is from",
+            detail=f"{delivery.last_error}.",
+            actions=(Action("See notifications", reverse("notifications")),),
+        )
+        for channel, delivery in oldest.items()
+    ]

@@ -13,6 +13,7 @@ from pools.permissions import visible_pools
 from pools.selectors.attention import Action, Item, attention, by_severity
 from pools.selectors.failing import failing
 from pools.selectors.fleet import presences, sparks
+from pools.selectors.notifications import not_arriving
 from pools.selectors.pools import is_critical
 from pools.selectors.rows import STALE, PoolRow, rows_of
 
@@ -54,7 +55,9 @@ def overview(actor: Actor) -> Overview:
     pools = list(visible_pools(actor).select_related("team", "now"))
     known = presences(pools)
     rows = rows_of(known, sparks(pools))
-    items = by_severity(_sampling({pool.broker for pool in pools}) + _log() + attention(known) + failing(known))
+    items = by_severity(
+        _sampling({pool.broker for pool in pools}) + _log() + not_arriving(actor) + attention(known) + failing(known)
+    )
     return Overview(
         totals=Totals.of([row.now for row in rows if row.now is not None]),
         urgent=[item for item in items if item.severity != "info"],

@@ -64,6 +64,17 @@ def test_jobs_wait_and_no_agent_ever_came(cast: Cast) -> None:
     assert "No agent serves it. The jobs stay where they are." in shown(cast)
 
 
+def test_messages_that_do_not_arrive(cast: Cast) -> None:
+    make.pool(cast.payments)
+    channel = make.channel(cast.payments)
+    payload = {"type": "test", "data": {"title": "x"}}
+    channel.deliveries.create(payload=payload, attempts=2, last_error="It answered 500")
+    assert "do not arrive" not in shown(cast)
+    channel.deliveries.update(attempts=3)
+    assert "Messages over oncall do not arrive" in shown(cast) and "It answered 500." in shown(cast)
+    assert "do not arrive" not in signed_in(cast.charlie).get("/").content.decode()
+
+
 @pytest.mark.parametrize("state", [RunState.PAUSED, RunState.DRAINING])
 def test_a_pool_without_workers_by_choice_is_only_a_notice(cast: Cast, state: RunState) -> None:
     pool = make.pool(cast.payments, now=NOW | {"wanted": 0})
@@ -269,12 +280,12 @@ def test_it_only_reads(cast: Cast, payments: Pool, method: str) -> None:
     assert getattr(signed_in(cast.ada), method)("/").status_code == 405
 
 
-def test_a_large_fleet_costs_no_more_than_twenty_queries(cast: Cast, django_assert_max_num_queries: Any) -> None:
+def test_a_large_fleet_costs_no_more_than_twenty_one_queries(cast: Cast, django_assert_max_num_queries: Any) -> None:
     large_fleet(cast)
     make.run_command(Pool.objects.earliest("pk"), RunState.PAUSED)
     make.broker(sampled_at=make.ago(minutes=4))
     alice = signed_in(cast.alice)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         assert alice.get("/").status_code == 200
 
 
