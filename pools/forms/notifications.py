@@ -8,7 +8,9 @@ from django.db.models import QuerySet
 from pools.models import ChannelKind, Criticality, NotificationChannel, Occasion, Pool, Team
 from pools.operations.notifications import MOST_PER_HOUR, Wanted
 
-CLOCK = forms.TimeInput({"placeholder": "22:00", "inputmode": "numeric"}, format="%H:%M")
+
+def _clock(example: str) -> forms.TimeInput:
+    return forms.TimeInput({"placeholder": example}, format="%H:%M")
 
 
 class ChannelChangeForm(forms.Form):
@@ -34,7 +36,7 @@ class ChannelChangeForm(forms.Form):
         Pool.objects.none(), required=False, to_field_name="slug", empty_label="All pools of the team"
     )
     min_criticality = forms.ChoiceField(
-        label="From which criticality on",
+        label="Least criticality",
         choices=[(level.value, level.label) for level in reversed(Criticality)],
         initial=Criticality.LOW,
         help_text="Pools that are less critical are left out.",
@@ -42,8 +44,8 @@ class ChannelChangeForm(forms.Form):
     on_new = forms.BooleanField(required=False, initial=True, label="New failure groups")
     on_regressed = forms.BooleanField(required=False, initial=True, label="Regressions: resolved, and failing again")
     on_spike = forms.BooleanField(required=False, initial=True, label="Spikes: far more failures than usual")
-    quiet_from = forms.TimeField(required=False, label="Quiet from", widget=CLOCK)
-    quiet_to = forms.TimeField(required=False, label="until", widget=CLOCK)
+    quiet_from = forms.TimeField(required=False, label="Quiet from", widget=_clock("22:00"))
+    quiet_to = forms.TimeField(required=False, label="Quiet until", widget=_clock("07:00"))
     quiet_zone = forms.CharField(max_length=100, initial="UTC", label="Time zone", help_text="Such as Europe/Berlin.")
     per_hour = forms.IntegerField(
         min_value=1,

@@ -42,16 +42,16 @@ class ChannelRow:
 
     @property
     def tells(self) -> str:
-        """ "new groups, spikes of payments", "regressions of pools that are standard or more"."""
+        """ "New groups, spikes of payments"."""
         told = ", ".join(says for occasion, says in SAYS.items() if occasion in self.channel.occasions)
-        return f"{told} of {self.channel.pool or 'all pools'}"
+        return f"{told[:1].upper()}{told[1:]} of {self.channel.pool or 'all pools'}"
 
     @property
     def limits(self) -> list[str]:
         channel = self.channel
         found = [f"{counted(channel.per_hour, 'message')} an hour"]
         if channel.min_criticality != Criticality.INTERNAL:
-            found.append(f"from {channel.get_min_criticality_display()} on")
+            found.append(f"criticality {channel.get_min_criticality_display()} and up")
         if channel.quiet_from and channel.quiet_to:
             found.append(f"quiet {channel.quiet_from:%H:%M} to {channel.quiet_to:%H:%M} {channel.quiet_zone}")
         return found

@@ -20,6 +20,7 @@ def kind_of(path: str) -> str:
     path = re.sub(r"^/jobs/[^/]+/", "/jobs/_/", path)
     path = re.sub(r"^/payloads/.*/reveal/", "/payloads/_/reveal/", path)
     path = re.sub(r"^/secrets/(?!new/)[^/]+/", "/secrets/_/", path)
+    path = re.sub(r"^/notifications/(?!new/)[^/]+/", "/notifications/_/", path)
     return re.sub(r"/\d+/", "/_/", path)
 
 
@@ -61,6 +62,7 @@ def test_every_page_that_an_administrator_reaches(people: People) -> None:
         "/operations/",
         "/operations/_/",
         "/agents/",
+        "/notifications/",
         "/secrets/",
         "/access/",
         "/audit/",
@@ -112,7 +114,14 @@ def test_a_viewers_locked_buttons(people: People) -> None:
     page = people("viewer", reduced_motion="reduce")
     add_axe(page.context)
     with findings_of(page) as findings:
-        for path in (a_group(page, "stdlib-parse"), "/pools/stdlib-parse/", "/secrets/", "/access/", "/audit/"):
+        for path in (
+            a_group(page, "stdlib-parse"),
+            "/pools/stdlib-parse/",
+            "/secrets/",
+            "/notifications/",
+            "/access/",
+            "/audit/",
+        ):
             page.goto(path)
             inspect(page, findings)
 

@@ -67,6 +67,8 @@ def test_hostile_text_in_every_field_of_every_form(admin: Page) -> None:
     made = send(admin, form, form["fields"] | make | {"description": HOSTILE})
     assert made.status == 302, made.text()
     post(admin, "/secrets/new/", name="hostile", uri="env://POOLWARDEN_SECRET_H", team="demo", description=HOSTILE)
+    mail = {"name": "hostile", "team": "demo", "kind": "email", "recipients": "a@example.com", "min_criticality": "low"}
+    post(admin, "/notifications/new/", **mail, on_new="on", quiet_zone="UTC", per_hour="1")
     post(admin, f"/pools/{POOL}/scale/", workers="1", reason=HOSTILE, expected_version="1")
     post(admin, f"/pools/{POOL}/scale/", workers="0", reason=HOSTILE, expected_version="2")
     tried = 0
@@ -110,6 +112,7 @@ def form_pages(page: Page) -> list[str]:
         *(f"{pool}/scale/", f"{pool}/config/", f"{pool}/config/?as=yaml", f"{pool}/config/1/restore/"),
         *("/dead-letters/", "/dead-letters/?show=jobs", a_group(page, "stdlib-parse")),
         *("/secrets/new/", "/secrets/hostile/edit/", "/secrets/hostile/remove/"),
+        *("/notifications/new/", "/notifications/hostile/edit/", "/notifications/hostile/remove/"),
         *("/access/grant/", "/access/revoke/", "/audit/"),
     ]
 

@@ -1,6 +1,7 @@
 """The pages in a real browser: both themes, a phone, axe, dialogs, refreshing in place. One browser for the file."""
 
 from collections.abc import Iterator
+from datetime import time
 from typing import Any
 
 import pytest
@@ -30,6 +31,11 @@ PAGES = [
     "/secrets/",
     "/secrets/new/",
     "/secrets/gateway-key/remove/",
+    "/notifications/",
+    "/notifications/new/",
+    "/notifications/oncall/edit/",
+    "/notifications/oncall/test/",
+    "/notifications/oncall/remove/",
     "/access/",
     "/access/grant/",
 ]
@@ -67,7 +73,25 @@ def busy_fleet(cast: Cast) -> None:
     make.worker(
         make.pool(cast.payments, "legacy", versions=0, kind="attached", now={"workers": 1}), "stock", config_number=None
     )
+    told(cast)
     SecretReference.objects.create(name="gateway-key", uri="env://POOLWARDEN_SECRET_GATEWAY", team=cast.payments)
+
+
+def told(cast: Cast) -> None:
+    """Channels and messages in each of their states."""
+    hook = make.channel(
+        cast.payments, url="https://hooks.example/" + "long" * 25, quiet_from=time(22), quiet_to=time(7)
+    )
+    mail = make.channel(cast.payments, "night", kind="email", recipients=["bob@example.com", "alice@example.com"])
+    make.channel(cast.payments, "off", enabled=False)
+    title = "New failure group in payments: TimeoutError: connect to eu2.cardgate.example timed out after … s"
+    for channel, values in (
+        (hook, {"attempts": 4, "last_error": "It answered 503"}),
+        (mail, {"attempts": 1, "state": "delivered"}),
+        (mail, {"attempts": 31, "state": "given_up", "last_error": "The mail server answered 535"}),
+        (mail, {}),
+    ):
+        channel.deliveries.create(payload={"type": "failures", "data": {"title": title}}, **values)
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])

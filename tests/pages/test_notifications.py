@@ -48,7 +48,7 @@ def test_a_webhook_is_added(cast: Cast) -> None:
     assert (made.url, made.occasions, made.recipients) == (HOOK["url"], ["new", "spike"], [])
     assert (made.quiet_from, made.quiet_to, made.per_hour) == (time(22), time(7), 6)
     page = response.content.decode()
-    for part in ("payments-hook", HOOK["url"], "new groups, spikes of all pools", "quiet 22:00 to 07:00 Europe/Berlin"):
+    for part in ("payments-hook", HOOK["url"], "New groups, spikes of all pools", "quiet 22:00 to 07:00 Europe/Berlin"):
         assert part in page
     event = Event.objects.get()
     assert sentence(event) == "alice created notification channel payments-hook"
