@@ -68,6 +68,9 @@ BAD = {
     "POOLWARDEN_ANCHOR_DIR": "/dev/null",
     "POOLWARDEN_CHECKPOINT_SECONDS": "0",
     "POOLWARDEN_DATABASE_OWNER": "owner-without-role",
+    "POOLWARDEN_PUBLIC_URL": "console.example.com",
+    "POOLWARDEN_SMTP_URL": "smtp+plain://mailer:secret@mail.example.com",
+    "POOLWARDEN_WEBHOOK_PRIVATE": "somewhat",
 }
 
 

@@ -1,6 +1,7 @@
 """Carries messages to people: at least once, each attempt under the same id, for a day at most."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -42,8 +43,7 @@ class Deliverer:
             return False
         if not self._lease.held():
             raise LeaseLost("the lease ended before a message was sent")
-        with ThreadPoolExecutor(AT_ONCE, "deliverer") as threads:
-            errors = list(threads.map(_attempt, due))
+        errors = _attempts(due)
         for delivery, error in zip(due, errors, strict=True):
             with self._lease.fenced():
                 _note(delivery, error, timezone.now())
@@ -58,6 +58,21 @@ def _due(now: datetime) -> list[NotificationDelivery]:
     for delivery in waiting.order_by("next_attempt_at", "pk"):
         first.setdefault(delivery.channel_id, delivery)
     return list(first.values())[:AT_ONCE]
+
+
+def _attempts(due: Sequence[NotificationDelivery]) -> list[str]:
+    """All at once. In threads that do not keep a process which is to end."""
+    errors = [""] * len(due)
+
+    def run(place: int) -> None:
+        errors[place] = _attempt(due[place])
+
+    threads = [threading.Thread(target=run, args=[place], daemon=True) for place in range(len(due))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
 
 
 def _attempt(delivery: NotificationDelivery) -> str:

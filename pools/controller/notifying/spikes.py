@@ -49,8 +49,9 @@ class Spikes:
             return False
         now = timezone.now()
         spiking = _spiking(now.replace(minute=0, second=0, microsecond=0))
-        with self._lease.fenced():
-            note(Occasion.SPIKE, spiking, told_since=now - TOLD)
+        if spiking:
+            with self._lease.fenced():
+                note(Occasion.SPIKE, spiking, told_since=now - TOLD)
         return False
 
 

@@ -3,9 +3,12 @@
 import http.server
 import signal
 import subprocess
+import threading
+from contextlib import suppress
 
 from django.utils import timezone
 
+from pools.controller.notifying import webhook
 from pools.models import NotificationChannel, Team
 from pools.selectors.messages import sample_message
 from tests.controller.installation import Installation
@@ -19,6 +22,24 @@ def message(hook: Hook) -> NotificationChannel:
     channel = make.channel(Team.objects.create(slug="payments", name="Payments"), url=hook.url())
     channel.deliveries.create(payload=sample_message(channel, "alice", timezone.now()))
     return channel
+
+
+def test_it_ends_in_time_while_a_receiver_drips(installation: Installation, hook: Hook) -> None:
+    message(hook)
+    installation.open()
+    over = threading.Event()
+
+    def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
+        with suppress(OSError):
+            while not over.wait(0.5):
+                handler.wfile.write(b"x")
+
+    hook.answer = drip
+    process = installation.controller(POOLWARDEN_WEBHOOK_PRIVATE="1", POOLWARDEN_WEBHOOK_KEY_ONCALL=SECRET)
+    wait_for(lambda: hook.requests, timeout=60, message="it has the message")
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=webhook.WHOLE_SECONDS - 2)
+    over.set()
 
 
 def test_killed_between_sending_and_noting(installation: Installation, hook: Hook) -> None:
