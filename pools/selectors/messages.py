@@ -94,7 +94,9 @@ def _title(groups: Sequence[FailureGroup], notices: Sequence[Notice], occasions:
         return f"{words.capitalize()} in {group.pool.slug}: {plain(group.title)[:TITLE]}"
     told = Counter(notice.occasion for notice in notices)
     parts = [counted(told[occasion], noun) for occasion, noun in WORDS.items() if told[occasion]]
-    return f"{' and '.join(parts)} in {names(sorted({group.pool.slug for group in groups}))}"
+    *first, last = parts
+    told_of = f"{', '.join(first)} and {last}" if first else last
+    return f"{told_of} in {names(sorted({group.pool.slug for group in groups}))}"
 
 
 def _weight(group: FailureGroup) -> tuple[int, int]:

@@ -67,6 +67,11 @@ def test_rows_go_by_their_age(lease: LeaderLease, broker: Broker, tick: Tick, po
     factories.worker(pool, "alive")
     for days in (6.9, 7.1):
         OutboxMessage.objects.create(kind="config", key=str(days), published_at=factories.ago(days=days))
+    channel, group = factories.channel(pool.team), factories.failure_group(pool)
+    for days in (29.9, 30.1):
+        delivery = channel.deliveries.create(payload={"days": days})
+        channel.notices.create(group=group, occasion="new", delivery=delivery)
+        channel.deliveries.filter(pk=delivery.pk).update(created_at=factories.ago(days=days))
     waiting = OutboxMessage.objects.create(kind="config", key="waiting")
     OutboxMessage.objects.filter(pk=waiting.pk).update(created_at=factories.ago(days=99))
     tick(Sweeper(lease))
@@ -75,6 +80,7 @@ def test_rows_go_by_their_age(lease: LeaderLease, broker: Broker, tick: Tick, po
     assert SignInFailure.objects.count() == 1
     assert list(PayloadReveal.objects.values_list("job_id", flat=True)) == ["-1"]
     assert set(OutboxMessage.objects.values_list("key", flat=True)) == {"6.9", "waiting"}
+    assert [(row.payload, row.notices.count()) for row in channel.deliveries.all()] == [({"days": 29.9}, 1)]
 
 
 def test_heartbeats_of_yesterday_go(lease: LeaderLease, broker: Broker, tick: Tick, client: redis.Redis) -> None:

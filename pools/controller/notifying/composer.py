@@ -6,7 +6,7 @@ from django.db.models import Min, Q, QuerySet
 from django.utils import timezone
 
 from pools.controller.lease import LeaderLease
-from pools.models import BrokerState, Criticality, Held, Notice, NotificationChannel, NotificationDelivery
+from pools.models import BrokerState, Criticality, GroupState, Held, Notice, NotificationChannel, NotificationDelivery
 from pools.selectors.messages import failures_message
 
 TOGETHER = timedelta(seconds=60)
@@ -64,6 +64,7 @@ def _hold(notices: QuerySet[Notice], by: Held) -> None:
 
 
 def _is_worth_telling(channel: NotificationChannel, notice: Notice) -> bool:
-    """It still is: nobody snoozed it, it has failures of its own, and its pool is one of the channel's."""
+    """It still is: nobody snoozed or resolved it, it has failures of its own, and its pool is one of the channel's."""
     group = notice.group
-    return not group.is_snoozed and group.total_count > 0 and channel.covers(group.pool)
+    is_left = group.is_snoozed or group.state == GroupState.RESOLVED
+    return not is_left and group.total_count > 0 and channel.covers(group.pool)

@@ -206,9 +206,10 @@ def test_in_quiet_hours_critical_pools_get_through_and_the_rest_waits(
     "change",
     [
         {"snoozed_until": timezone.datetime(2099, 1, 1, tzinfo=UTC)},
+        {"state": GroupState.RESOLVED},
         {"total_count": 0},
     ],
-    ids=["snoozed", "of another group by now"],
+    ids=["snoozed", "resolved", "of another group by now"],
 )
 def test_what_is_not_worth_it_any_more_is_not_told(
     composer: Composer, tick: Tick, pool: Pool, channel: NotificationChannel, change: dict[str, Any]

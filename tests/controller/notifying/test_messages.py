@@ -1,5 +1,7 @@
 """What a note says, as JSON and as text; and what it never says."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pytest_django import Settings
 
 from pools.models import Criticality, FailureGroup, Held, Notice, NotificationChannel, Occasion, Pool, Team
 from pools.selectors.messages import as_text, failures_message, plain
+from tests.docs.test_documents import read
 from tests.support import factories as make
 
 
@@ -33,6 +36,19 @@ def test_one_group(pool: Pool, channel: NotificationChannel, settings: Settings)
         assert part in text
 
 
+def test_the_guide_shows_what_is_sent(pool: Pool, channel: NotificationChannel) -> None:
+    message = failures_message(channel, [notice(channel, make.failure_group(pool))], timezone.now())
+    (example,) = re.findall(r"```json\n(.*?)```", read("notifications.md"), re.DOTALL)
+    assert shape(json.loads(example)) == shape(message)
+
+
+def shape(value: Any) -> Any:
+    """The names in it, and nothing else."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    return [shape(part) for part in value] if isinstance(value, list) and value and isinstance(value[0], dict) else None
+
+
 def test_many_groups_are_ten_and_a_number(pool: Pool, team: Team, channel: NotificationChannel) -> None:
     critical = make.pool(team, "ledger", criticality=Criticality.CRITICAL)
     groups = [make.failure_group(pool, f"Error{n}", total_count=n) for n in range(223)]
@@ -41,7 +57,7 @@ def test_many_groups_are_ten_and_a_number(pool: Pool, team: Team, channel: Notif
     notices += [notice(channel, groups[0], "spike"), notice(channel, groups[1], "regressed")]
     message = failures_message(channel, notices, timezone.now())
     data = message["data"]
-    assert data["title"] == "224 new failure groups and 1 regression and 1 spike in ledger and payments"
+    assert data["title"] == "224 new failure groups, 1 regression and 1 spike in ledger and payments"
     assert [told["title"] for told in data["groups"]] == ["Rare"] + [f"Error{n}" for n in range(222, 213, -1)]
     assert data["more"] == 214
     assert "and 214 more\n" in as_text(message)
