@@ -16,6 +16,8 @@ from pools.models import (
     DeadLetter,
     FailureGroup,
     GroupNote,
+    NotificationChannel,
+    NotificationDelivery,
     Operation,
     OperationItem,
     OutboxMessage,
@@ -43,6 +45,7 @@ class Write:
 
 WHY = {"reason": "Because"}
 NEW = {"slug": "ledger", "environment": settings.POOLWARDEN_ENV, "team": "payments"}
+HOOK = {"kind": "webhook", "url": "https://hooks.example/new"}
 WRITES = {
     "create_pool": Write(
         "pools",
@@ -93,6 +96,17 @@ WRITES = {
             ("set_runbook", "runbook", WHY | {"url": "https://runbooks.example/"}, "runbook_set"),
         )
     },
+    **{
+        f"{verb}_notification_channel": Write(
+            path, body, "pools.change_notificationchannel", f"notification.{event}", "bob", target="site"
+        )
+        for verb, path, body, event in (
+            ("create", "notification-channels", {"name": "hook", "team": "payments"} | HOOK, "channel_created"),
+            ("change", "notification-channels/oncall", HOOK, "channel_changed"),
+            ("remove", "notification-channels/oncall/remove", WHY, "channel_removed"),
+            ("test", "notification-channels/oncall/test", {}, "test_requested"),
+        )
+    },
     "change_rate": Write(
         "operations/{id}/rate",
         WHY | {"rate_per_second": 5},
@@ -107,8 +121,8 @@ WRITES = {
         "operations/{id}/again", WHY, "requeue_dead_letters", "operation.requeue_started", state="running"
     ),
 }
-# Hidden things are missing, not forbidden. These two name what they touch in the body, where it is an input error.
-BY_BODY = {"create_pool": "team", "create_operation": "ids"}
+# Hidden things are missing, not forbidden. These name what they touch in the body, where it is an input error.
+BY_BODY = {"create_pool": "team", "create_operation": "ids", "create_notification_channel": "team"}
 
 
 def operations_of_the_document() -> dict[str, tuple[str, str]]:
@@ -126,6 +140,7 @@ def write(
 ) -> tuple[str, Write, str]:
     """A route's id, the route, and its path with the id of an operation that is in the right state, or of a group."""
     route = WRITES[request.param]
+    make.channel(letters[0].pool.team)
     if route.state == "group":
         number = letters[0].group_id
     else:
@@ -141,6 +156,7 @@ def everything() -> list[Any]:
 MODELS = (
     *(Pool, ConfigVersion, RunCommand, Operation, OperationItem),
     *(DeadLetter, FailureGroup, GroupNote, OutboxMessage, PayloadReveal),
+    *(NotificationChannel, NotificationDelivery),
 )
 
 
@@ -155,7 +171,7 @@ def test_without_a_token_nothing_is_answered(cast: Cast, subtests: pytest.Subtes
     nobody.client.force_login(cast.alice)
     for name, (method, path) in operations_of_the_document().items():
         with subtests.test(name):
-            path = path.format(slug="payments", id=1, number=1, index=0, job_id="job-0")
+            path = path.format(slug="payments", id=1, number=1, index=0, job_id="job-0", name="oncall")
             response = nobody.get(path) if method == "get" else nobody.post(path, WHY)
             problem(response, 401)
             assert response["WWW-Authenticate"] == "Bearer"
