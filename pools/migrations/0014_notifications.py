@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0008_registry_score"),
+        ("pools", "0018_search"),
     ]
 
     operations = [
