@@ -25,6 +25,16 @@ Reason = Annotated[Text, Field(max_length=REASON_LIMIT, description="why; it goe
 Seen = Annotated[int | None, Field(ge=0)]
 Rate = Annotated[int | None, Field(ge=1, le=MAX_RATE, description="jobs a second, at most; null: as fast as it goes")]
 
+Limit = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        lt=2**31,
+        description="an operation on more dead letters needs an approval; null: as the criticality has it. Allowing "
+        "more than before takes `approve_operations`",
+    ),
+]
+
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -45,7 +55,21 @@ class PoolIn(Body):
     description: Text = Field("", max_length=2000)
     runbook_url: Text = Field("", max_length=500)
     criticality: str = Field(Criticality.STANDARD.value, json_schema_extra={"enum": list(Criticality.values)})
+    approval_limit: Limit = None
     message: Reason = Field("", description="why; it goes with the first config version")
+
+
+class PoolChangeIn(Body):
+    """Fields that are left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"criticality": "critical", "approval_limit": 500}]})
+
+    name: Text = Field("", max_length=100)
+    description: Text = Field("", max_length=2000)
+    runbook_url: Text = Field("", max_length=500)
+    criticality: str = Field("", json_schema_extra={"enum": list(Criticality.values)})
+    approval_limit: Limit = None
+    expected_version: Seen = Field(None, description="the pool's revision that you saw; 409 if it has changed")
 
 
 class ReasonIn(Body):

@@ -7,6 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
+from pools.api.approval_schemas import ApprovalOut, approval_out
 from pools.broker.payload_reveal import Payload
 from pools.models import (
     Agent,
@@ -50,8 +51,13 @@ class PoolOut(Schema):
     description: str
     runbook_url: str
     criticality: str
+    approval_limit: int | None = Field(description="as it was set; null: as the criticality has it")
+    approved_above: int | None = Field(
+        description="the number of dead letters above which an operation needs an approval; null: none does"
+    )
     queues: list[str]
     run_state: str
+    revision: int = Field(description="grows with each change")
     generation: int
     config_version: int
     published_version: int
@@ -275,6 +281,7 @@ class OperationOut(Schema):
     stopped_because: str
     recalling: bool = Field(description="what is still queued is on its way back")
     again_of: int | None = Field(description="the operation whose failures this one does again")
+    approval: ApprovalOut | None = Field(description="of one that was larger than a pool lets one person decide about")
     outcomes: dict[str, int] = Field(description="frozen jobs by outcome; outcomes that do not occur are left out")
 
     effect: dict[str, int] | None = Field(
@@ -379,6 +386,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         stopped_because=row.stopped_because,
         recalling=bool(row.recall),
         again_of=row.again_of_id,
+        approval=approval_out(row),
         outcomes={outcome: count for outcome, count in sorted(progress.counts.items()) if count},
         effect={str(name): effect.counts.get(name, 0) for name in ENDS} | {"open": effect.open} if effect else None,
         effect_at=effect.at if effect else None,

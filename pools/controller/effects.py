@@ -69,7 +69,7 @@ class Effects:
         followed = Operation.objects.filter(
             Q(effect_at=None) | recently, broker=self._alias, kind=OperationKind.REQUEUE
         )
-        found = followed.exclude(state=OperationState.FROZEN).order_by("pk")
+        found = followed.exclude(state__in=(OperationState.FROZEN, OperationState.AWAITING)).order_by("pk")
         rows = [row for row in found if not row.recall]
         self._reached = {row.pk: self._reached.get(row.pk, FROM_THE_START) for row in rows}
         turns = deque(sorted(rows, key=lambda row: (row.pk < self._next, row.pk)))

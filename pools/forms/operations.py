@@ -22,6 +22,12 @@ class WhyForm(MoveForm):
     reason = forms.CharField(error_messages={"required": WHY}, widget=forms.Textarea(attrs={"rows": 2}))
 
 
+class ApproveForm(WhyForm):
+    """``ids_sha256`` is the frozen set that the page showed."""
+
+    ids_sha256 = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
 class RateForm(MoveForm):
     rate_per_second = forms.IntegerField(
         label="Jobs a second",

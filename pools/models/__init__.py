@@ -1,6 +1,7 @@
 """The domain's tables. One file an aggregate; import from here."""
 
 from pools.models.agent import Agent, AgentPool
+from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
 from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
@@ -15,6 +16,7 @@ from pools.models.secret import SecretReference
 __all__ = [
     "Agent",
     "AgentPool",
+    "Approval",
     "BrokerState",
     "ConfigState",
     "ConfigVersion",
@@ -23,6 +25,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterDetail",
     "DeadLetterState",
+    "Decision",
     "Effect",
     "FailedAttempt",
     "FailureGroup",

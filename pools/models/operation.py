@@ -14,6 +14,7 @@ class OperationKind(models.TextChoices):
 
 
 class OperationState(models.TextChoices):
+    AWAITING = "awaiting", "Awaiting approval"  # frozen, and a second person is to say yes
     FROZEN = "frozen", "Frozen"
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
@@ -24,6 +25,12 @@ class OperationState(models.TextChoices):
 
 # From each state to those that may follow, by the verb that leads there.
 TRANSITIONS: dict[OperationState, dict[str, OperationState]] = {
+    OperationState.AWAITING: {
+        "approve": OperationState.RUNNING,
+        "decline": OperationState.CANCELLED,
+        "cancel": OperationState.CANCELLED,
+        "lapse": OperationState.CANCELLED,
+    },
     OperationState.FROZEN: {"start": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
     OperationState.RUNNING: {
         "pause": OperationState.PAUSED,

@@ -22,6 +22,7 @@ from pools.models import (
 )
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
+from pools.operations.limits import await_approval
 from pools.operations.plan import Canary, Plan
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
@@ -152,8 +153,9 @@ def _create(
     if expected_count is not None and row.frozen_count != expected_count:
         message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
         raise Conflict(message, row.frozen_count)
-    row.save()
     row.pools.set(touched)
+    needed = await_approval(row)
+    row.save()
     slugs = sorted(pool.slug for pool in touched)
     record(
         actor=actor,
@@ -169,7 +171,15 @@ def _create(
             **plan.as_detail(),
         },
     )
-    if start:
+    if needed:
+        record(
+            actor=actor,
+            action="operation.approval_requested",
+            target=operation_target(row, slugs),
+            reason=reason,
+            detail={"ids_sha256": row.ids_sha256, "needed": needed},
+        )
+    elif start:
         append_outbox("operation", str(row.pk), broker=row.broker)
     return row
 
@@ -187,6 +197,11 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
             f" SELECT %s, place.*, %s, '' FROM ({sql}) AS place",
             [row.pk, Outcome.PENDING, *params],
         )
+    return frozen_ids(row)
+
+
+def frozen_ids(row: Operation) -> tuple[int, str]:
+    """The number of the operation's items, and the SHA-256 of their job ids, sorted, one a line."""
     digest, count = hashlib.sha256(), 0
     by_bytes = Collate("job_id", "C" if connection.vendor == "postgresql" else "BINARY")
     for job_id in row.items.order_by(by_bytes).values_list("job_id", flat=True).iterator(5000):

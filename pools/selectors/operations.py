@@ -17,6 +17,7 @@ PAGE = 25
 ITEMS = 25
 TABS = {
     "all": "All",
+    "awaiting": "Awaiting approval",
     "running": "Running",
     "paused": "Paused",
     "stopped": "Stopped",
@@ -26,6 +27,7 @@ TABS = {
 }
 # Tone, word and icon of a state; a quiet one has no tone.
 STATES = {
+    OperationState.AWAITING: ("warn", "Awaiting approval", "user-check"),
     OperationState.FROZEN: ("", "Frozen", "snowflake"),
     OperationState.RUNNING: ("run", "Sending", "player-play"),
     OperationState.PAUSED: ("warn", "Paused", "player-pause"),
@@ -51,6 +53,7 @@ class OperationRow:
             OperationState.PAUSED,
             OperationState.STOPPED,
             OperationState.FROZEN,
+            OperationState.AWAITING,
         )
 
 
@@ -66,7 +69,7 @@ class ItemRow:
 def visible_operations(actor: Actor) -> QuerySet[Operation]:
     """Newest first."""
     hidden = Pool.objects.exclude(pk__in=visible_pools(actor).values("pk"))
-    return Operation.objects.exclude(pools__in=hidden).prefetch_related("pools")
+    return Operation.objects.exclude(pools__in=hidden).select_related("approval").prefetch_related("pools")
 
 
 def find_operation(actor: Actor, pk: int) -> Operation:

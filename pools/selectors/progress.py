@@ -183,7 +183,7 @@ class Stage(StrEnum):
 
 
 def stage_of(row: Operation, progress: Progress) -> Stage:
-    if row.state == OperationState.FROZEN:
+    if row.state in (OperationState.FROZEN, OperationState.AWAITING):
         return Stage.FROZEN
     if row.ended_at is None:
         return Stage.CANARY if row.has_open_canary else Stage.SENDING

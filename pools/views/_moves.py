@@ -80,6 +80,10 @@ def _cancel(row: Operation, progress: Progress) -> Move:
         f" finished. The other {progress.pending:,} stay among the dead letters."
     )
     label = f"Cancel the remaining {progress.pending:,}"
+    if row.state == OperationState.AWAITING:
+        says = f"Nothing was sent. All {jobs(progress.frozen)} stay among the dead letters."
+        button, title = f"Withdraw {jobs(progress.frozen)}", "Withdraw this operation?"
+        return Move("cancel", "Withdraw", _url(row, "cancel"), title, button, says, "bad", "Let it wait")
     move = Move("cancel", label, _url(row, "cancel"), "Cancel this operation?", "Cancel what is left", says)
     return replace(move, tone="bad", dismiss="Let it go on")
 

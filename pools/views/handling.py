@@ -18,11 +18,12 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import ConfirmForm, chosen
 from pools.forms.operations import RequeueForm, suggested
-from pools.models import DeadLetter, Operation
+from pools.models import DeadLetter, Operation, OperationState
 from pools.operations import Selection, discard_create, requeue_create
 from pools.operations.dead_letters import select
 from pools.operations.errors import Refused
 from pools.permissions import DISCARD, REQUEUE
+from pools.selectors.approvals import Asked, asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.phrases import jobs, names
 from pools.selectors.rights import Right
@@ -90,10 +91,16 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
         request,
         form,
         lambda data: doing.run(actor=actor, selection=selection, **data),
-        done=lambda row: f"{doing.name} of {jobs(row.frozen_count)} has begun. This page follows it.",
+        done=lambda row: _said(doing, row),
         to=lambda row: reverse("operation", args=[row.pk]),
         otherwise=page_with,
     )
+
+
+def _said(verb: Verb, row: Operation) -> str:
+    if row.state == OperationState.AWAITING:
+        return f"{verb.name} of {jobs(row.frozen_count)} awaits the approval of another person. Nothing is sent before."
+    return f"{verb.name} of {jobs(row.frozen_count)} has begun. This page follows it."
 
 
 def only_by_post(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
@@ -136,6 +143,7 @@ def _context(
 ) -> dict[str, Any]:
     """What the confirmation shows. Its form names the same set again, however many jobs fail in the meantime."""
     preview = preview_of(found)
+    wait = asked(actor, preview.by_pool)
     without = lacking(actor, verb.permission, found)
     url, back = reverse(f"dead-letters-{verb.key}"), reverse("dead-letters")
     hidden = [("id", pk) for pk in selection.ids]
@@ -149,7 +157,7 @@ def _context(
         "preview": preview,
         "count": preview.count,
         "left_out": len(selection.ids) - preview.count if selection.ids else 0,
-        "warnings": warnings(verb, preview),
+        "warnings": warnings(verb, preview, wait),
         "lacking": names(without),
         "right": right(verb.permission, allowed=not without),
         "url": url,
@@ -158,13 +166,18 @@ def _context(
         ),
         "back": back,
         "hidden": hidden,
-        "button": f"{verb.name} {jobs(preview.count)}",
+        "button": button(verb, preview, wait),
     }
 
 
-def warnings(verb: Verb, preview: Preview) -> list[str]:
+def button(verb: Verb, preview: Preview, wait: Asked | None) -> str:
+    """Named by what it does: above a pool's limit it asks a second person."""
+    return f"Ask to {verb.key} {jobs(preview.count)}" if wait else f"{verb.name} {jobs(preview.count)}"
+
+
+def warnings(verb: Verb, preview: Preview, wait: Asked | None) -> list[str]:
     """What to know before the click, not after it."""
-    said = []
+    said = [wait.sentence] if wait else []
     if verb.key == "requeue" and preview.paused:
         several = len(preview.paused) > 1
         said.append(f"{names(preview.paused)} {'take' if several else 'takes'} no jobs now: what is sent there waits.")

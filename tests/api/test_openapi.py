@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from pydantic import BaseModel, ValidationError
 
-from pools.api import bodies, group_bodies
+from pools.api import approvals, bodies, group_bodies
 from pools.spec import parse_spec
 from tests.api.calling import BASE
 from tests.docs.test_documents import read
@@ -75,11 +75,13 @@ GROUP_BODIES = ["DecideIn", "ResolveIn", "SnoozeIn", "AssignIn", "NoteIn", "Runb
         "MoveIn",
         "RateIn",
         "WhyIn",
+        "PoolChangeIn",
+        "ApproveIn",
         *GROUP_BODIES,
     ],
 )
 def test_examples_are_good_and_unknown_fields_are_not(document: Any, name: str) -> None:
-    room = group_bodies if name in GROUP_BODIES else bodies
+    room = group_bodies if name in GROUP_BODIES else approvals if name == "ApproveIn" else bodies
     schema, body = document["components"]["schemas"][name], getattr(room, name)
     assert schema["additionalProperties"] is False
     for example in schema["examples"]:

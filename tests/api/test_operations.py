@@ -39,6 +39,7 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "stopped_because": "",
         "recalling": False,
         "again_of": None,
+        "approval": None,
         "outcomes": {"pending": 2},
         "effect": None,
         "effect_at": None,

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 import audit.immutability
 from audit import protection
+from audit.actor import system_actor
 from audit.anchors import FileAnchor
 from audit.authorizer import suspended
 from audit.checkpoint import Checkpoint, SignerKey, sign_note
@@ -47,7 +48,7 @@ from pools.controller.sampling.beat import read_beats
 from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
-from pools.models import ControllerLease, Effect, FailureGroup, GroupState, Operation, OutboxMessage, Outcome
+from pools.models import Approval, ControllerLease, Effect, FailureGroup, GroupState, Operation, OutboxMessage, Outcome
 from pools.operations import (
     Canary,
     Plan,
@@ -55,6 +56,7 @@ from pools.operations import (
     config_publish,
     config_renew,
     discard_create,
+    operation_lapse,
     operation_recall,
     pool_pause,
     requeue_create,
@@ -191,6 +193,11 @@ def canary(world: World, *, succeeds: bool) -> Act:
     return lambda: run_operation(row.pk)
 
 
+def lapse(world: World) -> Act:
+    Approval.objects.update(lapses_at=timezone.now())
+    return lambda: operation_lapse(actor=system_actor("controller"), operation=world.asked)
+
+
 def recall_ends(world: World) -> Act:
     """Nothing is queued (any more); what is left is to say so."""
     row = operation_recall(actor=actor(world.cast.bob), operation=world.sent, reason="The wrong group")
@@ -313,6 +320,7 @@ OWN: dict[str, Happening] = {
     "failure_group.regressed": regression,
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),
+    "operation.lapsed": lapse,
     "operation.recalled": recall_ends,
     "agent.seen_first": lambda world: agents(world, beats=True),
     "agent.lost": agent_falls_silent,

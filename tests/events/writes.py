@@ -107,6 +107,11 @@ PAGES: dict[str, list[Write]] = {
     ],
     "dead-letters-requeue": [
         Write("bob", letters, [("operation.requeue_started", "intent")]),
+        Write(
+            "bob",
+            lambda world: WHY | {"id": [world.asked.items.get().dead_letter_id]},
+            [("operation.requeue_started", "intent"), *done("operation.approval_requested")],
+        ),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
     "dead-letters-discard": [
@@ -137,6 +142,8 @@ PAGES: dict[str, list[Write]] = {
     "operation-rate": [Write("bob", {"rate_per_second": "5"}, done("operation.rate_changed"), {"pk": "running"})],
     "operation-recall": [Write("bob", WHY, [("operation.recall_started", "intent")], {"pk": "sent"})],
     "operation-again": [Write("bob", WHY, [("operation.requeue_started", "intent")], {"pk": "sent"})],
+    "operation-approve": [Write("ada", WHY, done("operation.approved"), {"pk": "asked"})],
+    "operation-decline": [Write("ada", WHY, done("operation.declined"), {"pk": "asked"})],
     "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
@@ -177,6 +184,24 @@ API: dict[str, list[Write]] = {
             status=201,
             same=lambda a, w: verbs.pool_create(
                 actor=a, team=Team.objects.get(slug="payments"), spec=make.spec(**LEDGER), **POOL
+            ),
+        )
+    ],
+    "POST pools/{slug}/edit": [
+        Write(
+            "alice",
+            {"description": "Takes money"},
+            done("pool.changed"),
+            PAYMENTS,
+            status=200,
+            same=lambda a, w: verbs.pool_change(
+                actor=a,
+                pool=w.payments,
+                expected_version=None,
+                name=w.payments.name,
+                description="Takes money",
+                runbook_url="",
+                criticality="standard",
             ),
         )
     ],
@@ -316,6 +341,26 @@ API: dict[str, list[Write]] = {
             {"id": "sent"},
             status=201,
             same=lambda a, w: verbs.operation_again(actor=a, operation=w.sent, **WHY),
+        )
+    ],
+    "POST operations/{id}/approve": [
+        Write(
+            "ada",
+            WHY,
+            done("operation.approved"),
+            {"id": "asked"},
+            status=200,
+            same=lambda a, w: verbs.operation_approve(actor=a, operation=w.asked, **WHY),
+        )
+    ],
+    "POST operations/{id}/decline": [
+        Write(
+            "ada",
+            WHY,
+            done("operation.declined"),
+            {"id": "asked"},
+            status=200,
+            same=lambda a, w: verbs.operation_decline(actor=a, operation=w.asked, **WHY),
         )
     ],
     "POST operations/{id}/cancel": [
