@@ -37,6 +37,7 @@ urlpatterns = [
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
     path("dead-letters/preview/", preview.preview, name="dead-letters-preview"),
     path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
+    path("dead-letters/move/", handling.handle, {"verb": "move"}, name="dead-letters-move"),
     path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
     *(
         path(f"dead-letters/groups/{verb}/", groups.decide, {"verb": verb}, name=f"failure-groups-{verb}")

@@ -143,12 +143,19 @@ class OperationIn(Body):
                     "rate_per_second": 5,
                     "stop_same_failure": 5,
                 },
+                {
+                    "kind": "move",
+                    "to_queue": "payments.slow",
+                    "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"],
+                    "reason": "The worker there has more memory",
+                },
                 {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
             ]
         }
     )
 
-    kind: Literal["requeue", "discard"]
+    kind: Literal["requeue", "discard", "move"]
+    to_queue: Text = Field("", max_length=255, description="of a move: a queue of a pool on the same broker")
     reason: Reason
     ids: list[Annotated[Text, Field(max_length=500)]] = Field(
         [], max_length=MAX_IDS, description="job ids; or give a filter"

@@ -23,7 +23,11 @@ from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_li
 from pools.selectors.progress import progress_of
 
 router = Router()
-CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}
+CREATE: dict[str, Callable[..., Operation]] = {
+    "requeue": verbs.requeue_create,
+    "discard": verbs.discard_create,
+    "move": verbs.move_create,
+}
 MOVE = {
     "start": verbs.operation_start,
     "pause": verbs.operation_pause,
@@ -58,6 +62,7 @@ def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
                 expected_count=data.expected_count,
                 start=data.start,
                 plan=_plan(data),
+                **_where(data),
             )
         except Refused as refused:
             named = "filter" if refused.field == "ids" and data.filter and not data.ids else refused.field
@@ -152,6 +157,14 @@ def answer_with(request: HttpRequest, work: Callable[[], Operation], status: int
         return operation_out(row, progress_of(row))
 
     return write(request, status, answered)
+
+
+def _where(data: OperationIn) -> dict[str, str]:
+    if data.kind == "move":
+        return {"to_queue": data.to_queue}
+    if data.to_queue:
+        raise Refused("to_queue", "Only a move goes to another queue. Nothing was changed.")
+    return {}
 
 
 def _plan(data: OperationIn) -> Plan:

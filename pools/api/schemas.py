@@ -268,7 +268,8 @@ class OperationOut(Schema):
     state: str
     stage: str = Field(description="frozen, canary, sending, following or ended")
     reason: str
-    pools: list[str]
+    pools: list[str] = Field(description="that it touches; of a move, the one it goes to as well")
+    to_queue: str = Field(description="of a move; else empty")
     frozen_count: int
     ids_sha256: str = Field(description="SHA-256 of the frozen job ids, sorted, one a line")
     created_by: str
@@ -374,6 +375,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         stage=stage_of(row, progress),
         reason=row.reason,
         pools=sorted(pool.slug for pool in row.pools.all()),
+        to_queue=row.to_queue,
         frozen_count=row.frozen_count,
         ids_sha256=row.ids_sha256,
         created_by=row.actor_name,

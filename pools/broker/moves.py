@@ -2,7 +2,9 @@
 a job nowhere or twice.
 
 ``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
-``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
+``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. RQ has no word for moving a job to
+another queue: by hand it is ``job.origin = "other"`` and then ``FailedJobRegistry("mail").requeue(job)``, and that is
+what ``requeue`` with ``to_queue`` leaves. Deliberate differences:
 
 - The failure's expiry does not stay on a requeued job (RQ keeps it: the job may vanish while it waits). Its results
   keep theirs: they are history.
@@ -67,8 +69,10 @@ type Jobs = Sequence[tuple[str, str]]
 """(job id, queue) pairs; the queue is the one in whose failed registry the job lies."""
 
 
-def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "") -> list[MoveResult]:
-    """Put failed jobs back on their queues, at the end; one result a job, in the order given.
+def requeue(
+    broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "", to_queue: str = ""
+) -> list[MoveResult]:
+    """Put failed jobs back on their queues, or on ``to_queue``, at the end; one result a job, in the order given.
 
     requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
     lives elsewhere. gone: its record has expired. damaged: RQ could not run it. Only requeued jobs are changed.
@@ -81,8 +85,10 @@ def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
-            answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
+            target = to_queue or queue
+            keys = [broker.rq.failed(queue), broker.rq.queue(target), broker.rq.queues, *filter(None, [receipt])]
+            args = [broker.prefix, queue, target, *moment, *ids]
+            answers = script(client, "moving", "requeue")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 

@@ -68,6 +68,18 @@ class RequeueForm(ConfirmForm):
         return data | {"plan": Plan(canary, rate, same)}
 
 
+class MoveQueueForm(RequeueForm):
+    """``to_queue``: the page's datalist suggests those that the visitor may use."""
+
+    to_queue = forms.CharField(
+        label="To queue",
+        max_length=255,
+        error_messages={"required": "Say to which queue. Nothing was changed."},
+        help_text="A queue of a pool on the same broker, where you may requeue as well.",
+        widget=forms.TextInput(attrs={"list": "queues", "autocomplete": "off"}),
+    )
+
+
 def suggested(count: int) -> dict[str, int]:
     """A careful plan for so many jobs. A canary that is everything would decide about nothing."""
     plan = {"canary_min_success": MIN_SUCCESS, "canary_minutes": TIMEOUT // MINUTE, "stop_same_failure": SAME_FAILURE}

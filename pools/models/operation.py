@@ -11,6 +11,11 @@ from pools.models.pool import Pool
 class OperationKind(models.TextChoices):
     REQUEUE = "requeue", "Requeue"
     DISCARD = "discard", "Discard"
+    MOVE = "move", "Move"  # a requeue to another queue
+
+
+# Their jobs run again: they have a plan, and are followed to their end.
+RUN_AGAIN = (OperationKind.REQUEUE, OperationKind.MOVE)
 
 
 class OperationState(models.TextChoices):
@@ -81,6 +86,8 @@ class Operation(models.Model):
     broker = models.CharField(max_length=50, default="default")
     pools = models.ManyToManyField(Pool, related_name="operations")
     selection = models.JSONField(default=dict)  # the filter or "ids" that the set was frozen from
+    to_queue = models.CharField(max_length=255, blank=True)  # of a move, with the pool that serves it
+    to_pool = models.ForeignKey(Pool, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=2000)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     actor_kind = models.CharField(max_length=10)
@@ -114,7 +121,9 @@ class Operation(models.Model):
         ordering = ["-id"]
         indexes = [
             # The controller's search for requeues that it follows.
-            models.Index(fields=["id"], condition=models.Q(kind="requeue", effect_at=None), name="operation_followed"),
+            models.Index(
+                fields=["id"], condition=models.Q(kind__in=RUN_AGAIN, effect_at=None), name="operation_followed"
+            ),
             # The controller's search for operations whose wait is over.
             models.Index(
                 fields=["wake_at"], condition=models.Q(state="running", wake_at__isnull=False), name="operation_waiting"
@@ -123,6 +132,10 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"operation {self.pk}"
+
+    @property
+    def runs_again(self) -> bool:
+        return self.kind in RUN_AGAIN
 
     @property
     def has_open_canary(self) -> bool:

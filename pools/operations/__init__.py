@@ -32,6 +32,7 @@ from pools.operations.pools import (
     pool_resume,
     pool_scale,
 )
+from pools.operations.queue_moves import move_create
 from pools.operations.recall import operation_recall
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
@@ -54,6 +55,7 @@ __all__ = [
     "group_set_runbook",
     "group_snooze",
     "group_unsnooze",
+    "move_create",
     "operation_again",
     "operation_approve",
     "operation_cancel",

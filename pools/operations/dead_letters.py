@@ -20,6 +20,7 @@ from pools.models import (
     OperationState,
     Outcome,
 )
+from pools.models.operation import RUN_AGAIN
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
 from pools.operations.limits import await_approval
@@ -27,8 +28,9 @@ from pools.operations.plan import Canary, Plan
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.operations import operation_target
+from pools.selectors.queues import Target
 
-PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
+PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD, OperationKind.MOVE: REQUEUE}
 AT_ONCE = Plan()
 MAX_IDS = 10_000  # named one by one; a filter has no limit
 
@@ -80,7 +82,7 @@ def requeue_create(
 
     ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.discard_started")
@@ -94,27 +96,31 @@ def discard_create(
     plan: Plan = AT_ONCE,
 ) -> Operation:
     """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
-    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.requeue_started")
 def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Operation:
     """Freeze those that failed again after a requeue and are dead letters now, with the same plan. Nothing is sent.
 
+    After a move they lie in the queue that they were moved to, and that is where they would go.
+
     Raises ``Denied``, ``Refused``.
     """
     for pool in operation.pools.all():
         require(actor, PERMISSIONS[OperationKind(operation.kind)], pool)
-    if operation.kind != OperationKind.REQUEUE:
+    if not operation.runs_again:
         raise Refused("", "Only the jobs of a requeue run and can fail again. Nothing was changed.")
     canary = None
     if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
         canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
     plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
-    return _create(actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False)
+    return create_operation(
+        actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False
+    )
 
 
-def _create(
+def create_operation(
     actor: Actor,
     kind: OperationKind,
     selection: Selection,
@@ -123,13 +129,18 @@ def _create(
     plan: Plan,
     *,
     start: bool,
+    to: Target | None = None,
 ) -> Operation:
+    """Freeze the selection as an operation of this kind; start it, unless it is to wait. ``to``: of a move.
+
+    Raises ``Denied``, ``Refused``, ``Conflict``.
+    """
     chosen = select(actor, selection)
     touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
     for pool in touched:
         require(actor, PERMISSIONS[kind], pool)
     reason = clean_reason(reason)
-    plan.check(requeues=kind == OperationKind.REQUEUE)
+    plan.check(requeues=kind in RUN_AGAIN)
     if not touched:
         raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
     if len({pool.broker for pool in touched}) > 1:
@@ -147,16 +158,18 @@ def _create(
         frozen_count=0,
         ids_sha256="",
         again_of=selection.failed_in,
+        to_queue=to.name if to else "",
+        to_pool=to.pool if to else None,
         **plan.as_columns(),
     )
     row.frozen_count, row.ids_sha256 = _freeze(row, chosen)
     if expected_count is not None and row.frozen_count != expected_count:
         message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
         raise Conflict(message, row.frozen_count)
-    row.pools.set(touched)
+    row.pools.set([*touched, to.pool] if to else touched)
     needed = await_approval(row)
     row.save()
-    slugs = sorted(pool.slug for pool in touched)
+    slugs = sorted({pool.slug for pool in row.pools.all()})
     record(
         actor=actor,
         action=f"operation.{kind}_started",
@@ -168,6 +181,7 @@ def _create(
             "ids_sha256": row.ids_sha256,
             "pools": slugs,
             **row.selection,
+            **({"to_queue": to.name} if to else {}),
             **plan.as_detail(),
         },
     )

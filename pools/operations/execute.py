@@ -133,8 +133,8 @@ def _send(row: Operation, items: list[Item], receipt: str) -> dict[str, Outcome]
     """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     broker = get_broker(row.broker)
-    if row.kind == OperationKind.REQUEUE:
-        results = requeue(broker, jobs, items[0].at, receipt)
+    if row.runs_again:
+        results = requeue(broker, jobs, items[0].at, receipt, row.to_queue)
     else:
         results = discard(broker, jobs, receipt)
     return {result.job_id: Outcome(result.outcome) for result in results}
@@ -181,6 +181,7 @@ def _end(row: Operation) -> str:
         target=operation_target(row, sorted(row.pools.values_list("slug", flat=True))),
         after={DONE[OperationKind(row.kind)]: 0} | counts,
         reason=row.reason,
-        detail={"frozen": row.frozen_count, "started_by": row.actor_name, "request_id": row.request_id},
+        detail={"frozen": row.frozen_count, "started_by": row.actor_name, "request_id": row.request_id}
+        | ({"to_queue": row.to_queue} if row.to_queue else {}),
     )
     return f"operation {row.pk}: " + ", ".join(f"{n} {name}" for name, n in counts.items())

@@ -3,12 +3,11 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count
 from django.utils import timezone
 
 from audit.actor import Actor
 from pools.models import Approval, Decision, Operation, OperationState, Pool
-from pools.selectors.approvals import needs_of
+from pools.selectors.approvals import jobs_by_pool, needs_of
 
 LAPSES_AFTER = timedelta(hours=24)
 DECISIONS = {
@@ -28,8 +27,7 @@ def await_approval(row: Operation) -> list[dict[str, Any]]:
     pools = list(Pool.objects.select_for_update().filter(operations=row).order_by("pk"))
     if not any(pool.has_limit for pool in pools):
         return []
-    items = row.items.order_by().values_list("dead_letter__pool_id").annotate(n=Count("pk"))
-    needed = [need.as_json() for need in needs_of(row.created_by, pools, dict(items), besides=row)]
+    needed = [need.as_json() for need in needs_of(row.created_by, pools, jobs_by_pool(row.items.all()), besides=row)]
     if needed:
         row.state = OperationState.AWAITING
         Approval.objects.create(operation=row, needed=needed, lapses_at=timezone.now() + LAPSES_AFTER)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
@@ -82,19 +82,29 @@ def needs_of(
     return [
         Need(pool, counts[pk], lately[pk], pool.approved_above)
         for pk, pool in sorted(limited.items(), key=lambda row: row[1].slug)
-        if pool.approved_above is not None and counts[pk] + lately[pk] > pool.approved_above
+        if pool.approved_above is not None and counts[pk] and counts[pk] + lately[pk] > pool.approved_above
     ]
 
 
 def _lately(user: Any, pools: list[int], besides: Operation | None) -> Counter[int]:
     """Jobs by pool of this person's operations that nobody else decided about, and that go on or did a moment ago."""
     near = Q(operation__progressed_at__gt=timezone.now() - TOGETHER) | ~Q(operation__state__in=OVER)
-    items = OperationItem.objects.filter(near, operation__created_by=user, dead_letter__pool__in=pools)
+    touched = Q(dead_letter__pool__in=pools) | Q(operation__to_pool__in=pools)
+    items = OperationItem.objects.filter(near, touched, operation__created_by=user)
     items = items.exclude(outcome=Outcome.CANCELLED).exclude(operation__state=OperationState.AWAITING)
     items = items.exclude(operation__approval__decision=Decision.APPROVED)
     if besides:
         items = items.exclude(operation=besides)
-    return Counter(dict(items.order_by().values_list("dead_letter__pool_id").annotate(n=Count("pk"))))
+    return jobs_by_pool(items)
+
+
+def jobs_by_pool(items: QuerySet[OperationItem]) -> Counter[int]:
+    """How many jobs a pool loses or gets by these items: one that is moved to another pool counts in both."""
+    pools, number = items.order_by(), Count("pk")
+    counts = Counter(dict(pools.values_list("dead_letter__pool_id").annotate(n=number)))
+    gets = pools.exclude(operation__to_pool=None).exclude(operation__to_pool=F("dead_letter__pool"))
+    counts.update(dict(gets.values_list("operation__to_pool_id").annotate(n=number)))
+    return counts
 
 
 def approvers_of(pools: Iterable[Pool], *, besides: Any) -> list[str]:

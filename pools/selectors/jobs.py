@@ -136,7 +136,7 @@ def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
     return [
         Moment(
             at=item.at or item.operation.created_at,
-            icon="refresh" if item.operation.kind == "requeue" else "trash",
+            icon="refresh" if item.operation.runs_again else "trash",
             text=Outcome(item.outcome).label,
             tone="run" if item.outcome == Outcome.REQUEUED else "",
             item=item,

@@ -97,9 +97,11 @@ def operation_page(actor: Actor, state: str, cursor: str) -> Page[OperationRow]:
 
 
 def row_of(row: Operation, progress: Progress) -> OperationRow:
-    slugs = sorted(pool.slug for pool in row.pools.all())
+    pools = row.pools.all()
+    slugs = sorted(pool.slug for pool in pools if pool.pk != row.to_pool_id or len(pools) == 1)
     letters = "dead letter" if row.frozen_count == 1 else "dead letters"
-    title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}"
+    to = f" to {row.to_queue}" if row.to_queue else ""
+    title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}{to}"
     return OperationRow(row, title, STATES[OperationState(row.state)], progress)
 
 

@@ -9,7 +9,11 @@ from django.db.models import QuerySet
 from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.selectors.phrases import effect_phrase
 
-DONE = {OperationKind.REQUEUE: Outcome.REQUEUED, OperationKind.DISCARD: Outcome.DISCARDED}
+DONE = {
+    OperationKind.REQUEUE: Outcome.REQUEUED,
+    OperationKind.DISCARD: Outcome.DISCARDED,
+    OperationKind.MOVE: Outcome.REQUEUED,
+}
 SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
@@ -128,7 +132,7 @@ def progress_of(row: Operation) -> Progress:
 
 def effect_of(row: Operation, progress: Progress) -> RunEffect | None:
     """None for a discard, and as long as nothing was requeued."""
-    if row.kind != OperationKind.REQUEUE or not progress.done:
+    if not row.runs_again or not progress.done:
         return None
     return RunEffect(progress.done, row.effects, row.effect_at, row.same_failures)
 
@@ -187,7 +191,7 @@ def stage_of(row: Operation, progress: Progress) -> Stage:
         return Stage.FROZEN
     if row.ended_at is None:
         return Stage.CANARY if row.has_open_canary else Stage.SENDING
-    follows = row.kind == OperationKind.REQUEUE and row.effect_at is None and progress.done > 0
+    follows = row.runs_again and row.effect_at is None and progress.done > 0
     return Stage.FOLLOWING if follows else Stage.ENDED
 
 

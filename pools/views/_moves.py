@@ -48,7 +48,7 @@ def moves(row: Operation, progress: Progress) -> tuple[list[Move], list[Move]]:
     plain = [] if row.recall else [verb for verb in ("start", "pause", "resume") if verb in following]
     allowed = [_plain(row, progress, verb) for verb in plain if not asks_why(verb, row)]
     asked: list[tuple[Move, bool]] = []
-    if row.kind == OperationKind.REQUEUE:
+    if row.runs_again:
         waiting, failed = _recallable(row), row.effects.get(Effect.FAILED_AGAIN, 0)
         asked = [
             (_go_on(row, progress), "resume" in plain and asks_why("resume", row)),
@@ -89,7 +89,11 @@ def _cancel(row: Operation, progress: Progress) -> Move:
 
 
 def _recallable(row: Operation) -> int:
-    return 0 if row.recall or row.effect_at else open_items(row).filter(effect="").count()
+    return (
+        0
+        if row.recall or row.effect_at or row.kind != OperationKind.REQUEUE
+        else open_items(row).filter(effect="").count()
+    )
 
 
 def _recall(row: Operation, waiting: int) -> Move:

@@ -182,6 +182,45 @@ def test_requeue_leaves_what_rqs_requeue_leaves(twins: Twins, prepare: Prepare, 
     assert ours == expected
 
 
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+@pytest.mark.parametrize("prepare", KINDS, ids=lambda kind: kind.__name__)
+def test_a_move_leaves_what_a_requeue_of_a_job_with_another_origin_leaves(
+    twins: Twins, prepare: Prepare, serializer: str
+) -> None:
+    """RQ has no function for it; this is what one would write with its own."""
+    fail_in_both(twins, prepare, serializer)
+    job = Job.fetch("one", connection=twins.rqs, serializer=serializer)
+    job.origin = "slow"
+    in_rq(twins, serializer).requeue(job)
+    moved = requeue(twins.broker, [("one", "mail")], to_queue="slow")
+    assert moved == [MoveResult("one", Outcome.REQUEUED)]
+    for twin in (twins.rqs, twins.ours):
+        twin.sadd("rq:queues", "rq:queue:slow")  # RQ lists the queue at its first ordinary enqueue; we at once
+    expected, ours = normalised(twins.rqs, {b"enqueued_at"}), normalised(twins.ours, {b"enqueued_at"})
+    keys = ["rq:job:one", "rq:job:one:dependents", "rq:job::one:dependencies"]
+    assert without_expiry(ours, keys) == without_expiry(expected, keys)
+    assert bool(ours["rq:job:one"][0]) == (prepare is with_ttl)
+    assert twins.ours.hget("rq:job:one", "origin") == b"slow" and not twins.ours.zscore("rq:failed:mail", "one")
+
+
+def test_a_moved_job_runs_in_the_other_queue_and_fails_there(twins: Twins) -> None:
+    fail_in_both(twins, with_children, "json")
+    requeue(twins.broker, [("one", "mail")], to_queue="slow")
+    work(twins.ours, Queue("mail", connection=twins.ours, serializer="json"))
+    assert Job.fetch("one", connection=twins.ours, serializer="json").get_status() == "queued"
+    work(twins.ours, Queue("slow", connection=twins.ours, serializer="json"))
+    assert twins.ours.zscore("rq:failed:slow", "one") and not twins.ours.zscore("rq:failed:mail", "one")
+
+
+def test_a_move_that_is_sent_again_with_its_receipt_moves_nothing(twins: Twins) -> None:
+    fail_in_both(twins, plain, "pickle")
+    for _ in range(2):
+        moved = requeue(twins.broker, [("one", "mail")], receipt="pw:moved:x", to_queue="slow")
+        assert moved == [MoveResult("one", Outcome.REQUEUED)]
+        assert twins.ours.lrange("rq:queue:slow", 0, -1) == [b"one"]
+    assert requeue(twins.broker, [("one", "mail")], to_queue="slow") == [MoveResult("one", Outcome.NOT_FAILED)]
+
+
 def test_requeue_stamps_the_time_it_is_given(twins: Twins) -> None:
     fail_in_both(twins, plain, "pickle")
     at = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -56,6 +56,7 @@ from pools.operations import (
     config_publish,
     config_renew,
     discard_create,
+    move_create,
     operation_lapse,
     operation_recall,
     pool_pause,
@@ -174,6 +175,12 @@ def requeue_ends(world: World) -> Act:
 def discard_ends(world: World) -> Act:
     chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
     return sent(world, discard_create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
+
+
+def move_ends(world: World) -> Act:
+    chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
+    bob = actor(world.cast.bob)
+    return sent(world, move_create(actor=bob, selection=chosen, to_queue="payments.high", reason="More memory"))
 
 
 def requeue_followed(world: World) -> Act:
@@ -317,6 +324,7 @@ OWN: dict[str, Happening] = {
     "operation.requeue_ended": requeue_ends,
     "operation.requeue_followed": requeue_followed,
     "operation.discard_ended": discard_ends,
+    "operation.move_ended": move_ends,
     "failure_group.regressed": regression,
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),

@@ -48,6 +48,7 @@ def done(action: str) -> list[tuple[str, str]]:
 
 WHY: Data = {"reason": "The gateway is down"}
 PAYMENTS: Data = {"slug": "payments"}
+SLOW: Data = {"to_queue": "payments.high"}
 NEW_POOL: Data = {
     "slug": "emails",
     "name": "E-mails",
@@ -112,6 +113,10 @@ PAGES: dict[str, list[Write]] = {
             lambda world: WHY | {"id": [world.asked.items.get().dead_letter_id]},
             [("operation.requeue_started", "intent"), *done("operation.approval_requested")],
         ),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-move": [
+        Write("bob", lambda world: letters(world) | SLOW, [("operation.move_started", "intent")]),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
     "dead-letters-discard": [
@@ -274,6 +279,13 @@ API: dict[str, list[Write]] = {
             [("operation.requeue_started", "intent")],
             status=201,
             same=lambda a, w: verbs.requeue_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | SLOW | {"kind": "move", "ids": ["job-1"]},
+            [("operation.move_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.move_create(actor=a, selection=chosen(), **SLOW, **WHY),
         ),
         Write(
             "bob",

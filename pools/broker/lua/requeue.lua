@@ -1,9 +1,11 @@
--- Move failed jobs from one queue's failed registry back onto the queue, each completely or not at all.
--- KEYS: failed registry, queue, set of queues, receipt (may be missing).
--- ARGV: prefix, queue's name, now (unix), now (as RQ writes times), empty exc_info, default timeout, job ids …
+-- Move failed jobs from one queue's failed registry back onto the queue, or onto another one, each completely or not at
+-- all.
+-- KEYS: failed registry, queue to push to, set of queues, receipt (may be missing).
+-- ARGV: prefix, name of the registry's queue, name of the queue to push to, now (unix), now (as RQ writes times), empty
+-- exc_info, default timeout, job ids …
 -- Returns one outcome a job id. The keys of jobs and rate limits are built from the prefix.
 local failed, queue, queues, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local prefix, name, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 6)
+local prefix, name, target, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 7)
 
 -- Why the job stays as it is, or nothing.
 local function refusal(id, key, job)
@@ -68,7 +70,7 @@ local function requeue(id)
         return 'damaged'
     end
     redis.call('ZREM', failed, id)
-    redis.call('HSET', key, 'status', state, name_of_more, more, 'started_at', '', 'ended_at', '',
+    redis.call('HSET', key, 'status', state, 'origin', target, name_of_more, more, 'started_at', '', 'ended_at', '',
         'exc_info', no_exc_info, 'timeout', job[4] or default_timeout)
     set_expiry(id, tonumber(job[3] or ''))
     if limited then
@@ -79,9 +81,9 @@ local function requeue(id)
 end
 
 local outcomes, moved = {}, false
-for i = 7, #ARGV do
-    outcomes[i - 6] = requeue(ARGV[i])
-    moved = moved or outcomes[i - 6] == 'requeued'
+for i = 8, #ARGV do
+    outcomes[i - 7] = requeue(ARGV[i])
+    moved = moved or outcomes[i - 7] == 'requeued'
 end
 if moved then
     redis.pcall('SADD', queues, queue)
