@@ -184,6 +184,22 @@ class RevealIn(Body):
     broker: Text = Field("default", max_length=50, description="the alias of the job's broker")
 
 
+class EditIn(Body):
+    """Both are given whole, and the function stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"args": [], "kwargs": {"order": 7}, "seen": "9f" * 32, "reason": "The order was renumbered"}]
+        }
+    )
+
+    args: list[Any] = Field(description="the positional arguments")
+    kwargs: dict[str, Any] = Field(description="the arguments by name")
+    seen: Text = Field(max_length=64, description="`sha256` of the payload that you revealed; 409 if it has changed")
+    reason: Reason
+    broker: Text = Field("default", max_length=50, description="the alias of the job's broker")
+
+
 class MoveIn(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "The gateway fails again"}]})
 

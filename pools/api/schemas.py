@@ -318,6 +318,7 @@ class PayloadOut(Schema):
 
     problem: str = Field(description="why there is nothing to show, else empty")
     serializer: str = Field(description="json, pickle or unknown")
+    sha256: str = Field(description="of the stored bytes; what `edit_payload` asks for")
     size: int = Field(description="bytes as stored")
     task: str
     values: list[ValueOut] = Field(description="texts, numbers and other single values in their order")
@@ -332,6 +333,7 @@ class PayloadOut(Schema):
         return cls(
             problem=payload.problem,
             serializer=payload.serializer,
+            sha256=payload.sha256,
             size=payload.size,
             task=payload.task,
             values=[

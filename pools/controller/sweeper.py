@@ -12,7 +12,16 @@ from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
 from pools.controller.console_jobs import job_prefix
 from pools.controller.lease import LeaderLease
-from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, PayloadReveal, QueueState, Worker
+from pools.models import (
+    IdempotencyKey,
+    Operation,
+    OperationState,
+    OutboxMessage,
+    PayloadReveal,
+    QueueState,
+    SealedPayload,
+    Worker,
+)
 
 DAY = timedelta(days=1)
 KEEP_OUTBOX = 7 * DAY
@@ -37,6 +46,7 @@ class Sweeper:
         with self._lease.fenced():
             OutboxMessage.objects.filter(published_at__lt=now - KEEP_OUTBOX).delete()
             IdempotencyKey.objects.filter(created_at__lt=now - DAY).delete()
+            SealedPayload.objects.filter(expires_at__lte=now).delete()
             PayloadReveal.objects.filter(expires_at__lte=now).delete()
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()

@@ -4,6 +4,7 @@ from pools.models.agent import Agent, AgentPool
 from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
+from pools.models.edit import PayloadEdit, SealedPayload
 from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
@@ -39,6 +40,7 @@ __all__ = [
     "OperationState",
     "OutboxMessage",
     "Outcome",
+    "PayloadEdit",
     "PayloadReveal",
     "Pool",
     "PoolGroupPermission",
@@ -50,6 +52,7 @@ __all__ = [
     "Resolution",
     "RunCommand",
     "RunState",
+    "SealedPayload",
     "SecretReference",
     "Team",
     "Worker",

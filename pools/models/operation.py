@@ -12,10 +12,11 @@ class OperationKind(models.TextChoices):
     REQUEUE = "requeue", "Requeue"
     DISCARD = "discard", "Discard"
     MOVE = "move", "Move"  # a requeue to another queue
+    EDIT = "edit", "Edit and requeue"  # a requeue of one job with another payload
 
 
 # Their jobs run again: they have a plan, and are followed to their end.
-RUN_AGAIN = (OperationKind.REQUEUE, OperationKind.MOVE)
+RUN_AGAIN = (OperationKind.REQUEUE, OperationKind.MOVE, OperationKind.EDIT)
 
 
 class OperationState(models.TextChoices):
@@ -57,6 +58,8 @@ class Outcome(models.TextChoices):
     NOT_FAILED = "not_failed", "Skipped: no longer in the failed registry"
     GONE = "gone", "Skipped: the broker no longer has it"
     DAMAGED = "damaged", "Skipped: its record is damaged"
+    CHANGED = "changed", "Skipped: its payload was changed meanwhile"
+    EXPIRED = "expired", "Skipped: the edit was too old"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
 

@@ -4,6 +4,7 @@ from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.approvals import operation_approve, operation_decline, operation_lapse
 from pools.operations.config import config_publish, config_renew, config_restore
 from pools.operations.dead_letters import Selection, discard_create, operation_again, requeue_create
+from pools.operations.edits import edit_create
 from pools.operations.failure_groups import (
     group_acknowledge,
     group_assign,
@@ -47,6 +48,7 @@ __all__ = [
     "config_renew",
     "config_restore",
     "discard_create",
+    "edit_create",
     "group_acknowledge",
     "group_assign",
     "group_note",

@@ -1,7 +1,9 @@
 """Bulk work on dead letters: choose and freeze a set. ``execute`` does the moving."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, QuerySet, Window
@@ -30,7 +32,12 @@ from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_let
 from pools.selectors.operations import operation_target
 from pools.selectors.queues import Target
 
-PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD, OperationKind.MOVE: REQUEUE}
+PERMISSIONS = {
+    OperationKind.REQUEUE: REQUEUE,
+    OperationKind.DISCARD: DISCARD,
+    OperationKind.MOVE: REQUEUE,
+    OperationKind.EDIT: REQUEUE,
+}
 AT_ONCE = Plan()
 MAX_IDS = 10_000  # named one by one; a filter has no limit
 
@@ -130,9 +137,11 @@ def create_operation(
     *,
     start: bool,
     to: Target | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Operation:
-    """Freeze the selection as an operation of this kind; start it, unless it is to wait. ``to``: of a move.
+    """Freeze the selection as an operation of this kind; start it, unless it is to wait.
 
+    ``to``: of a move. ``more`` joins the event's detail.
     Raises ``Denied``, ``Refused``, ``Conflict``.
     """
     chosen = select(actor, selection)
@@ -183,6 +192,7 @@ def create_operation(
             **row.selection,
             **({"to_queue": to.name} if to else {}),
             **plan.as_detail(),
+            **(more or {}),
         },
     )
     if needed:

@@ -7,7 +7,7 @@ from django.utils import timezone
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
-from pools.models import Operation, OperationKind, OperationState, Outcome, Pool
+from pools.models import Operation, OperationKind, OperationState, Outcome, Pool, SealedPayload
 from pools.models.operation import TRANSITIONS
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.dead_letters import PERMISSIONS
@@ -118,6 +118,7 @@ def change_state(
     if after == OperationState.CANCELLED:
         row.ended_at = now
         row.items.filter(outcome=Outcome.PENDING, at=None).update(outcome=Outcome.CANCELLED, at=now)
+        SealedPayload.objects.filter(operation=row, operation__items__outcome=Outcome.CANCELLED).delete()
     row.save()
     record(
         actor=actor,

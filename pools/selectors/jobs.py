@@ -8,10 +8,21 @@ from django.utils import timezone
 from audit.actor import Actor
 from audit.recorder import NAME_LIMIT
 from audit.target import Target
-from pools.models import DeadLetter, DeadLetterState, OperationItem, Outcome, PayloadReveal, Pool, Worker
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    Operation,
+    OperationItem,
+    Outcome,
+    PayloadEdit,
+    PayloadReveal,
+    Pool,
+    Worker,
+)
 from pools.permissions import REVEAL, can, visible_pools
 from pools.selectors.dead_letters import traceback_of
 from pools.selectors.operations import visible_operations
+from pools.selectors.phrases import counted
 
 ATTEMPTS_SHOWN = 50
 OPERATIONS_SHOWN = 50
@@ -132,17 +143,28 @@ def _failures(letter: DeadLetter) -> list[Moment]:
 def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
     """Operations over pools that the actor may not see stay out, as everywhere."""
     items = OperationItem.objects.filter(dead_letter=letter, operation__in=visible_operations(actor).values("pk"))
-    newest = items.select_related("operation").order_by("-pk")[:OPERATIONS_SHOWN]
+    newest = items.select_related("operation__edit").order_by("-pk")[:OPERATIONS_SHOWN]
+    reveals = can(actor, REVEAL, letter.pool)
     return [
         Moment(
             at=item.at or item.operation.created_at,
             icon="refresh" if item.operation.runs_again else "trash",
             text=Outcome(item.outcome).label,
             tone="run" if item.outcome == Outcome.REQUEUED else "",
+            detail=_edited(item.operation, named=reveals),
             item=item,
         )
         for item in newest
     ]
+
+
+def _edited(row: Operation, *, named: bool) -> str:
+    """What an edit changed: where, for who may see values; how much, for the others."""
+    edit: PayloadEdit | None = getattr(row, "edit", None)
+    if edit is None:
+        return ""
+    number = counted(len(edit.paths), "value")
+    return f"Edited before: {', '.join(edit.paths)}" if named else f"Edited before: {number} of its arguments"
 
 
 def _ends(letter: DeadLetter) -> list[Moment]:

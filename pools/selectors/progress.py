@@ -13,8 +13,9 @@ DONE = {
     OperationKind.REQUEUE: Outcome.REQUEUED,
     OperationKind.DISCARD: Outcome.DISCARDED,
     OperationKind.MOVE: Outcome.REQUEUED,
+    OperationKind.EDIT: Outcome.REQUEUED,
 }
-SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED)
+SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED, Outcome.CHANGED, Outcome.EXPIRED)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
@@ -22,6 +23,8 @@ OUTCOMES = {
     Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "handled by somebody else"),
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
+    Outcome.CHANGED: ("warn", "Skipped", "git-compare", "its payload was changed meanwhile"),
+    Outcome.EXPIRED: ("warn", "Skipped", "hourglass", "the edit was older than an hour: edit it again"),
     Outcome.CANCELLED: ("", "Cancelled", "player-stop", ""),
     Outcome.RECALLED: ("", "Recalled", "corner-up-left", "it waits among the dead letters again"),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
@@ -64,6 +67,7 @@ class Progress:
             (OUTCOMES[Outcome(self.done_as)][1], "ok", self.done),
             ("Skipped, no longer there", "calm", skipped),
             ("Skipped, damaged", "bad", self.of(Outcome.DAMAGED)),
+            ("Skipped, not edited", "bad", self.of(Outcome.CHANGED, Outcome.EXPIRED)),
             ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),

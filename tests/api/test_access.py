@@ -66,6 +66,13 @@ WRITES = {
     "resume_pool": Write("pools/payments/resume", WHY, "control_pool", "pool.resumed"),
     "drain_pool": Write("pools/payments/drain", WHY, "control_pool", "pool.drained"),
     "reveal_payload": Write("jobs/job-0/reveal", WHY, "reveal_payload", "payload.revealed", target="job"),
+    "edit_payload": Write(
+        "jobs/job-0/edit",
+        {"args": [], "kwargs": {}, "seen": "0" * 64} | WHY,
+        "requeue_dead_letters",
+        "operation.edit_started",
+        target="job",
+    ),
     "create_operation": Write(
         "operations",
         {"kind": "requeue", "ids": ["job-0"]} | WHY,

@@ -77,6 +77,7 @@ GROUP_BODIES = ["DecideIn", "ResolveIn", "SnoozeIn", "AssignIn", "NoteIn", "Runb
         "WhyIn",
         "PoolChangeIn",
         "ApproveIn",
+        "EditIn",
         *GROUP_BODIES,
     ],
 )

@@ -56,6 +56,7 @@ from pools.operations import (
     config_publish,
     config_renew,
     discard_create,
+    edit_create,
     move_create,
     operation_lapse,
     operation_recall,
@@ -71,7 +72,7 @@ from tests.broker.records import write_failed
 from tests.controller.beats import FakeAgent
 from tests.controller.pools import ACTOR
 from tests.events.world import World
-from tests.events.writes import PAGES, Write, arguments
+from tests.events.writes import PAGES, Write, arguments, edited
 from tests.support import factories as make
 from tests.support.cast import PASSWORD, actor, signed_in
 from tests.support.tokens import used_token
@@ -181,6 +182,10 @@ def move_ends(world: World) -> Act:
     chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
     bob = actor(world.cast.bob)
     return sent(world, move_create(actor=bob, selection=chosen, to_queue="payments.high", reason="More memory"))
+
+
+def edit_ends(world: World) -> Act:
+    return sent(world, edit_create(actor=actor(world.cast.bob), job_id="job-2", **edited([2], {})))
 
 
 def requeue_followed(world: World) -> Act:
@@ -325,6 +330,7 @@ OWN: dict[str, Happening] = {
     "operation.requeue_followed": requeue_followed,
     "operation.discard_ended": discard_ends,
     "operation.move_ended": move_ends,
+    "operation.edit_ended": edit_ends,
     "failure_group.regressed": regression,
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),

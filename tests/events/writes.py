@@ -11,6 +11,7 @@ from django.conf import settings
 
 from audit.actor import Actor
 from pools import operations as verbs
+from pools.broker.payload_edit import read_editable
 from pools.models import DeadLetter, Team
 from pools.operations import Selection
 from tests.events.world import World
@@ -74,6 +75,15 @@ def letters(world: World) -> Data:
     return WHY | {"id": [letter.pk for letter in world.letters], "expected_count": len(world.letters)}
 
 
+JOB_2: Data = {"job_id": "job-2"}
+
+
+def edited(args: object, kwargs: object, **more: str) -> Data:
+    """Other arguments for the payload that is open to Bob."""
+    seen = read_editable("default", "job-2").sha256
+    return WHY | {"args": args, "kwargs": kwargs, "seen": seen} | more
+
+
 def about(name: str, **more: str) -> Callable[[World], Data]:
     """A form about one of the scene's failure groups."""
     return lambda world: {"group": [getattr(world, name).pk], "do": "1"} | more
@@ -124,6 +134,10 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
+    "payload-edit": [
+        Write("bob", lambda w: edited("[2]", "{}", do="edit"), [("operation.edit_started", "intent")], JOB_2),
+        Write("bob", lambda w: edited("[2]", "{}", do="review"), [], JOB_2, status=200),
+    ],
     "payload-hide": [Write("bob", {}, done("payload.hidden"), {"job_id": "job-2"})],
     "failure-groups-acknowledge": [
         Write("bob", about("group"), done("failure_group.acknowledged")),
@@ -270,6 +284,16 @@ API: dict[str, list[Write]] = {
             {"job_id": "job-1"},
             status=200,
             same=lambda a, w: verbs.payload_reveal(actor=a, job_id="job-1", **WHY),
+        )
+    ],
+    "POST jobs/{job_id}/edit": [
+        Write(
+            "bob",
+            lambda w: edited([2], {}),
+            [("operation.edit_started", "intent")],
+            JOB_2,
+            status=201,
+            same=lambda a, w: verbs.edit_create(actor=a, job_id="job-2", **edited([2], {})),
         )
     ],
     "POST operations": [
