@@ -18,14 +18,14 @@ class ArgumentsForm(forms.Form):
         label="Positional arguments",
         max_length=EDIT_LIMIT,
         help_text="A JSON list.",
-        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"class": "pw-code pw-short", "rows": 6, "spellcheck": "false"}),
         error_messages={"required": "Must be a JSON list: [] for none."},
     )
     kwargs = forms.CharField(
         label="Arguments by name",
         max_length=EDIT_LIMIT,
         help_text="A JSON object.",
-        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"class": "pw-code pw-short", "rows": 14, "spellcheck": "false"}),
         error_messages={"required": "Must be a JSON object: {} for none."},
     )
 

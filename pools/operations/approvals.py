@@ -25,7 +25,7 @@ def operation_approve(*, actor: Actor, operation: Operation, reason: str, ids_sh
     row, pools = _judged(actor, operation)
     reason = clean_reason(reason)
     if ids_sha256 and ids_sha256 != row.ids_sha256:
-        raise Conflict(f"Operation {row.pk} is not the set that you saw. Nothing was changed.", row.frozen_count)
+        raise Conflict(f"Operation {row.pk} is not the set that you saw. Nothing was changed.")
     if frozen_ids(row) != (row.frozen_count, row.ids_sha256):
         raise Refused("", f"The frozen set of operation {row.pk} is not what it was. Decline it. Nothing was changed.")
     requester = Actor(kind="user", id=str(row.created_by_id), name=row.actor_name, user=row.created_by)

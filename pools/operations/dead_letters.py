@@ -21,6 +21,7 @@ from pools.models import (
     OperationKind,
     OperationState,
     Outcome,
+    Pool,
 )
 from pools.models.operation import RUN_AGAIN
 from pools.operations.base import append_outbox, clean_reason
@@ -145,15 +146,9 @@ def create_operation(
     Raises ``Denied``, ``Refused``, ``Conflict``.
     """
     chosen = select(actor, selection)
-    touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
-    for pool in touched:
-        require(actor, PERMISSIONS[kind], pool)
+    touched = _touched(actor, kind, chosen)
     reason = clean_reason(reason)
     plan.check(requeues=kind in RUN_AGAIN)
-    if not touched:
-        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
-    if len({pool.broker for pool in touched}) > 1:
-        raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
     row = Operation.objects.create(
         kind=kind,
         state=OperationState.RUNNING if start else OperationState.FROZEN,
@@ -178,34 +173,41 @@ def create_operation(
     row.pools.set([*touched, to.pool] if to else touched)
     needed = await_approval(row)
     row.save()
-    slugs = sorted({pool.slug for pool in row.pools.all()})
-    record(
-        actor=actor,
-        action=f"operation.{kind}_started",
-        target=operation_target(row, slugs),
-        outcome="intent",
-        reason=reason,
-        detail={
-            "frozen": row.frozen_count,
-            "ids_sha256": row.ids_sha256,
-            "pools": slugs,
-            **row.selection,
-            **({"to_queue": to.name} if to else {}),
-            **plan.as_detail(),
-            **(more or {}),
-        },
-    )
-    if needed:
-        record(
-            actor=actor,
-            action="operation.approval_requested",
-            target=operation_target(row, slugs),
-            reason=reason,
-            detail={"ids_sha256": row.ids_sha256, "needed": needed},
-        )
-    elif start:
+    _record(actor, row, needed, {**plan.as_detail(), **(more or {})})
+    if start and not needed:
         append_outbox("operation", str(row.pk), broker=row.broker)
     return row
+
+
+def _touched(actor: Actor, kind: OperationKind, chosen: QuerySet[DeadLetter]) -> list[Pool]:
+    """The pools of the dead letters, of one broker; the actor may do this on each. Raises ``Denied``, ``Refused``."""
+    touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
+    for pool in touched:
+        require(actor, PERMISSIONS[kind], pool)
+    if not touched:
+        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+    if len({pool.broker for pool in touched}) > 1:
+        raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
+    return touched
+
+
+def _record(actor: Actor, row: Operation, needed: list[dict[str, Any]], more: dict[str, Any]) -> None:
+    """What is asked for, and of whom. ``needed``: why a second person is to approve it, if one is."""
+    slugs = sorted(row.pools.values_list("slug", flat=True))
+    target = operation_target(row, slugs)
+    frozen = {"frozen": row.frozen_count, "ids_sha256": row.ids_sha256, "pools": slugs, **row.selection}
+    moved = {"to_queue": row.to_queue} if row.to_queue else {}
+    record(
+        actor=actor,
+        action=f"operation.{row.kind}_started",
+        target=target,
+        outcome="intent",
+        reason=row.reason,
+        detail={**frozen, **moved, **more},
+    )
+    if needed:
+        asked = {"ids_sha256": row.ids_sha256, "needed": needed}
+        record(actor=actor, action="operation.approval_requested", target=target, reason=row.reason, detail=asked)
 
 
 def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:

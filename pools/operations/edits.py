@@ -82,5 +82,5 @@ def _unchanged(job: KnownJob, seen: str) -> Editable:
     except Unreadable as problem:
         raise Refused("", f"{problem} Nothing was changed.") from problem
     if before.sha256 != seen:
-        raise Conflict("The payload was changed since you looked at it. Nothing was changed.", 0)
+        raise Conflict("The payload was changed since you looked at it. Nothing was changed.")
     return before

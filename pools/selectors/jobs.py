@@ -11,18 +11,15 @@ from audit.target import Target
 from pools.models import (
     DeadLetter,
     DeadLetterState,
-    Operation,
     OperationItem,
     Outcome,
-    PayloadEdit,
     PayloadReveal,
     Pool,
     Worker,
 )
 from pools.permissions import REVEAL, can, visible_pools
 from pools.selectors.dead_letters import traceback_of
-from pools.selectors.operations import visible_operations
-from pools.selectors.phrases import counted
+from pools.selectors.operations import edit_phrase, visible_operations
 
 ATTEMPTS_SHOWN = 50
 OPERATIONS_SHOWN = 50
@@ -151,20 +148,11 @@ def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
             icon="refresh" if item.operation.runs_again else "trash",
             text=Outcome(item.outcome).label,
             tone="run" if item.outcome == Outcome.REQUEUED else "",
-            detail=_edited(item.operation, named=reveals),
+            detail=edit_phrase(item.operation, named=reveals),
             item=item,
         )
         for item in newest
     ]
-
-
-def _edited(row: Operation, *, named: bool) -> str:
-    """What an edit changed: where, for who may see values; how much, for the others."""
-    edit: PayloadEdit | None = getattr(row, "edit", None)
-    if edit is None:
-        return ""
-    number = counted(len(edit.paths), "value")
-    return f"Edited before: {', '.join(edit.paths)}" if named else f"Edited before: {number} of its arguments"
 
 
 def _ends(letter: DeadLetter) -> list[Moment]:

@@ -7,10 +7,10 @@ from django.db.models import Count, QuerySet
 
 from audit.actor import Actor
 from audit.target import Target
-from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome, Pool
+from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome, PayloadEdit, Pool
 from pools.permissions import pools_with, visible_pools
 from pools.selectors.dead_letters import Page
-from pools.selectors.phrases import names
+from pools.selectors.phrases import counted, names
 from pools.selectors.progress import DONE, OUTCOMES, SKIPPED, Progress, open_items
 
 PAGE = 25
@@ -103,6 +103,15 @@ def row_of(row: Operation, progress: Progress) -> OperationRow:
     to = f" to {row.to_queue}" if row.to_queue else ""
     title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}{to}"
     return OperationRow(row, title, STATES[OperationState(row.state)], progress)
+
+
+def edit_phrase(row: Operation, *, named: bool) -> str:
+    """What an edit changed before it requeued: where, for who may see values; how much, for the others."""
+    edit: PayloadEdit | None = getattr(row, "edit", None)
+    if edit is None:
+        return ""
+    where = ", ".join(edit.paths) if named else f"{counted(len(edit.paths), 'value')} of its arguments"
+    return f"Edited before: {where}"
 
 
 def operation_target(row: Operation, pools: list[str]) -> Target:

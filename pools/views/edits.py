@@ -19,6 +19,7 @@ from pools.forms.edits import EDIT, REVIEW, ArgumentsForm, EditForm
 from pools.models import DeadLetterState, Operation, OperationState
 from pools.operations import edit_create
 from pools.permissions import REQUEUE, REVEAL
+from pools.selectors.approvals import asked
 from pools.selectors.jobs import KnownJob, open_reveal
 from pools.selectors.rights import pool_rights
 from pools.spec.comparison import line_diff
@@ -67,7 +68,8 @@ def _page(request: HttpRequest, actor: Actor, job: KnownJob) -> tuple[dict[str, 
         "is_dead": job.letter is not None and job.letter.state == DeadLetterState.OPEN,
         "open": open_reveal(actor, job),
     }
-    payload = None
+    wait, payload = asked(actor, [(job.pool, 1)]), None
+    page |= {"wait": wait, "button": "Ask to requeue with this payload" if wait else "Requeue with this payload"}
     if page["open"] and page["is_dead"]:
         try:
             payload = read_editable(job.broker, job.job_id)

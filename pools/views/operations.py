@@ -26,8 +26,9 @@ from pools.operations import (
 )
 from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.moves import FIXED
-from pools.permissions import can_globally
+from pools.permissions import REVEAL, can_globally
 from pools.selectors.operations import (
+    edit_phrase,
     find_operation,
     item_tabs,
     items_page,
@@ -166,6 +167,9 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "tab": tab,
         "tabs": item_tabs(row, progress),
         "page": items_page(row, tab, request.GET.get("cursor", "")),
+        "edited": edit_phrase(row, named=not pools_without(actor, row, REVEAL))
+        if row.kind == OperationKind.EDIT
+        else "",
         "chosen_by": urlencode(row.selection.get("filter", {})),
         "may_audit": can_globally(actor, "audit.view_event"),
         "audit_query": urlencode({"target": operation_target(row, []).name}),

@@ -351,7 +351,9 @@ def test_a_limit_of_none_makes_it_wait_and_the_approver_sees_no_value(
     row = edit(cast)
     assert row.state == "awaiting" and not OutboxMessage.objects.exists()
     page = signed_in(cast.ada).get(f"/operations/{row.pk}/").content.decode()
-    assert NEW not in page and OLD not in page
+    assert NEW not in page and OLD not in page and "Edited before: args.0" in page
+    before = review(signed_in(cast.bob), args="[]")
+    assert "Ask to requeue with this payload" in text(before.content) and "ada can give it" in text(before.content)
 
 
 # The API
