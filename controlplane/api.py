@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from audit.api import router as audit_router
+from pools.api.approvals import router as approvals_router
 from pools.api.auth import BearerToken
 from pools.api.dead_letters import router as dead_letters_router
 from pools.api.docs import Reference
@@ -46,6 +47,7 @@ api.add_router("/jobs", payloads_router, tags=["jobs"])
 api.add_router("/failure-groups", failure_groups_router, tags=["dead letters"])
 api.add_router("/operations", operations_router, tags=["operations"])
 api.add_router("/notification-channels", notifications_router, tags=["notifications"])
+api.add_router("/operations", approvals_router, tags=["operations"])
 api.add_router("/audit", audit_router, tags=["audit"])
 install_problems(api)
 

@@ -24,15 +24,16 @@ VIEW, CONFIG, APPROVE = "view_pool", "change_config", "approve_config"
 CONTROL, SCALE = "control_pool", "scale_pool"
 REQUEUE, DISCARD = "requeue_dead_letters", "discard_dead_letters"
 REVEAL = "reveal_payload"
+APPROVE_OPERATIONS = "approve_operations"
 
 # What each role may do with the pools of its team.
 ROLE_GRANTS: dict[str, tuple[str, ...]] = {
     "viewer": (VIEW,),
     "oncall": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL),
     "operator": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL, SCALE, CONFIG),
-    "approver": (VIEW, APPROVE),
+    "approver": (VIEW, APPROVE, APPROVE_OPERATIONS),
     "auditor": (VIEW,),
-    "admin": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL, SCALE, CONFIG, APPROVE),
+    "admin": (VIEW, REQUEUE, DISCARD, REVEAL, CONTROL, SCALE, CONFIG, APPROVE, APPROVE_OPERATIONS),
 }
 
 # What each role may do that concerns no single pool, as ``app.codename``.
@@ -198,7 +199,12 @@ def pools_with(actor: Actor, permission: str) -> QuerySet[Pool]:
 
 def people_who_see(pool: Pool) -> QuerySet[User]:
     """The active accounts that may see the pool, by name."""
-    found: Any = get_users_with_perms(pool, only_with_perms_in=[VIEW])
+    return people_with(VIEW, pool)
+
+
+def people_with(permission: str, pool: Pool) -> QuerySet[User]:
+    """The active accounts that hold the permission on the pool, by name."""
+    found: Any = get_users_with_perms(pool, only_with_perms_in=[permission])
     people: QuerySet[User] = found.filter(is_active=True).order_by("username")
     return people
 

@@ -7,6 +7,7 @@ from pools.views import (
     agents,
     config,
     dead_letters,
+    edits,
     groups,
     handling,
     jobs,
@@ -38,6 +39,7 @@ urlpatterns = [
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
     path("dead-letters/preview/", preview.preview, name="dead-letters-preview"),
     path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
+    path("dead-letters/move/", handling.handle, {"verb": "move"}, name="dead-letters-move"),
     path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
     *(
         path(f"dead-letters/groups/{verb}/", groups.decide, {"verb": verb}, name=f"failure-groups-{verb}")
@@ -45,6 +47,7 @@ urlpatterns = [
     ),
     path("jobs/<job_id:job_id>/", jobs.job, name="job"),
     path("payloads/<job_id:job_id>/reveal/", jobs.reveal_payload, name="payload-reveal"),
+    path("payloads/<job_id:job_id>/edit/", edits.edit_payload, name="payload-edit"),
     path("payloads/<job_id:job_id>/hide/", jobs.hide_payload, name="payload-hide"),
     path("operations/", operations.operations, name="operations"),
     path("operations/<int:pk>/", operations.operation, name="operation"),
@@ -55,6 +58,8 @@ urlpatterns = [
     path("operations/<int:pk>/rate/", operations.move, {"verb": "rate"}, name="operation-rate"),
     path("operations/<int:pk>/again/", operations.move, {"verb": "again"}, name="operation-again"),
     path("operations/<int:pk>/outcomes/", operations.outcomes, name="operation-outcomes"),
+    path("operations/<int:pk>/approve/", operations.move, {"verb": "approve"}, name="operation-approve"),
+    path("operations/<int:pk>/decline/", operations.move, {"verb": "decline"}, name="operation-decline"),
     path("operations/<int:pk>/cancel/", operations.move, {"verb": "cancel"}, name="operation-cancel"),
     path("agents/", agents.agents, name="agents"),
     path("secrets/", secrets.secrets, name="secrets"),

@@ -25,6 +25,16 @@ Reason = Annotated[Text, Field(max_length=REASON_LIMIT, description="why; it goe
 Seen = Annotated[int | None, Field(ge=0)]
 Rate = Annotated[int | None, Field(ge=1, le=MAX_RATE, description="jobs a second, at most; null: as fast as it goes")]
 
+Limit = Annotated[
+    int | None,
+    Field(
+        ge=0,
+        lt=2**31,
+        description="an operation on more dead letters needs an approval; null: as the criticality has it. Allowing "
+        "more than before takes `approve_operations`",
+    ),
+]
+
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -45,7 +55,21 @@ class PoolIn(Body):
     description: Text = Field("", max_length=2000)
     runbook_url: Text = Field("", max_length=500)
     criticality: str = Field(Criticality.STANDARD.value, json_schema_extra={"enum": list(Criticality.values)})
+    approval_limit: Limit = None
     message: Reason = Field("", description="why; it goes with the first config version")
+
+
+class PoolChangeIn(Body):
+    """Fields that are left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"criticality": "critical", "approval_limit": 500}]})
+
+    name: Text = Field("", max_length=100)
+    description: Text = Field("", max_length=2000)
+    runbook_url: Text = Field("", max_length=500)
+    criticality: str = Field("", json_schema_extra={"enum": list(Criticality.values)})
+    approval_limit: Limit = None
+    expected_version: Seen = Field(None, description="the pool's revision that you saw; 409 if it has changed")
 
 
 class ReasonIn(Body):
@@ -119,12 +143,19 @@ class OperationIn(Body):
                     "rate_per_second": 5,
                     "stop_same_failure": 5,
                 },
+                {
+                    "kind": "move",
+                    "to_queue": "payments.slow",
+                    "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"],
+                    "reason": "The worker there has more memory",
+                },
                 {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
             ]
         }
     )
 
-    kind: Literal["requeue", "discard"]
+    kind: Literal["requeue", "discard", "move"]
+    to_queue: Text = Field("", max_length=255, description="of a move: a queue of a pool on the same broker")
     reason: Reason
     ids: list[Annotated[Text, Field(max_length=500)]] = Field(
         [], max_length=MAX_IDS, description="job ids; or give a filter"
@@ -149,6 +180,22 @@ class OperationIn(Body):
 class RevealIn(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "Which order does it fail for?"}]})
 
+    reason: Reason
+    broker: Text = Field("default", max_length=50, description="the alias of the job's broker")
+
+
+class EditIn(Body):
+    """Both are given whole, and the function stays as it is."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"args": [], "kwargs": {"order": 7}, "seen": "9f" * 32, "reason": "The order was renumbered"}]
+        }
+    )
+
+    args: list[Any] = Field(description="the positional arguments")
+    kwargs: dict[str, Any] = Field(description="the arguments by name")
+    seen: Text = Field(max_length=64, description="`sha256` of the payload that you revealed; 409 if it has changed")
     reason: Reason
     broker: Text = Field("default", max_length=50, description="the alias of the job's broker")
 

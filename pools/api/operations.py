@@ -23,7 +23,11 @@ from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_li
 from pools.selectors.progress import progress_of
 
 router = Router()
-CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}
+CREATE: dict[str, Callable[..., Operation]] = {
+    "requeue": verbs.requeue_create,
+    "discard": verbs.discard_create,
+    "move": verbs.move_create,
+}
 MOVE = {
     "start": verbs.operation_start,
     "pause": verbs.operation_pause,
@@ -46,7 +50,8 @@ def list_operations(request: HttpRequest, cursor: Cursor = None, limit: Limit = 
 
 @router.post("", response={201: OperationOut})
 def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
-    """Freeze a set of dead letters, named by job ids or by a filter, and start on it unless `start` is false."""
+    """Freeze a set of dead letters, named by job ids or by a filter, and start on it unless `start` is false. Above a
+    pool's approval limit it is only frozen (`awaiting`), and a second person starts it by approving."""
 
     def work() -> OperationOut:
         try:
@@ -57,6 +62,7 @@ def create_operation(request: HttpRequest, data: OperationIn) -> HttpResponse:
                 expected_count=data.expected_count,
                 start=data.start,
                 plan=_plan(data),
+                **_where(data),
             )
         except Refused as refused:
             named = "filter" if refused.field == "ids" and data.filter and not data.ids else refused.field
@@ -110,7 +116,7 @@ def cancel_operation(request: HttpRequest, id: int, data: MoveIn = NO_REASON) ->
 def change_rate(request: HttpRequest, id: int, data: RateIn) -> HttpResponse:
     """Send at most so many jobs a second from now on."""
     row = find_operation(actor(request), id)
-    return _answer(
+    return answer_with(
         request,
         lambda: verbs.operation_rate(
             actor=actor(request), operation=row, rate_per_second=data.rate_per_second, reason=data.reason
@@ -122,14 +128,14 @@ def change_rate(request: HttpRequest, id: int, data: RateIn) -> HttpResponse:
 def recall_operation(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
     """Bring back, as dead letters, the jobs that still wait in their queues; one that is sending is paused first."""
     row = find_operation(actor(request), id)
-    return _answer(request, lambda: verbs.operation_recall(actor=actor(request), operation=row, reason=data.reason))
+    return answer_with(request, lambda: verbs.operation_recall(actor=actor(request), operation=row, reason=data.reason))
 
 
 @router.post("/{int:id}/again", response={201: OperationOut})
 def do_again(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
     """Freeze the jobs that failed again and are dead letters now, as a new operation with the same plan."""
     row = find_operation(actor(request), id)
-    return _answer(
+    return answer_with(
         request, lambda: verbs.operation_again(actor=actor(request), operation=row, reason=data.reason), status=201
     )
 
@@ -143,12 +149,22 @@ def export_outcomes(request: HttpRequest, id: int, format: Format = Format.CSV) 
     return response
 
 
-def _answer(request: HttpRequest, work: Callable[[], Operation], status: int = 200) -> HttpResponse:
+def answer_with(request: HttpRequest, work: Callable[[], Operation], status: int = 200) -> HttpResponse:
+    """Do ``work`` once for the request's key and answer the operation as it is then."""
+
     def answered() -> OperationOut:
         row = work()
         return operation_out(row, progress_of(row))
 
     return write(request, status, answered)
+
+
+def _where(data: OperationIn) -> dict[str, str]:
+    if data.kind == "move":
+        return {"to_queue": data.to_queue}
+    if data.to_queue:
+        raise Refused("to_queue", "Only a move goes to another queue. Nothing was changed.")
+    return {}
 
 
 def _plan(data: OperationIn) -> Plan:
@@ -159,7 +175,7 @@ def _plan(data: OperationIn) -> Plan:
 def _move(request: HttpRequest, pk: int, verb: str, data: MoveIn) -> HttpResponse:
     row = find_operation(actor(request), pk)
 
-    return _answer(request, lambda: MOVE[verb](actor=actor(request), operation=row, reason=data.reason))
+    return answer_with(request, lambda: MOVE[verb](actor=actor(request), operation=row, reason=data.reason))
 
 
 def _selection(request: HttpRequest, data: OperationIn) -> Selection:

@@ -1,16 +1,19 @@
-"""Revealing the payload of a job."""
+"""Revealing the payload of a job, and requeueing it with other arguments."""
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from pools.api.auth import actor
-from pools.api.bodies import RevealIn
+from pools.api.bodies import EditIn, RevealIn
 from pools.api.idempotency import answer, write
+from pools.api.operations import answer_with
 from pools.api.rendering import as_json
-from pools.api.schemas import PayloadOut, RevealOut
+from pools.api.schemas import OperationOut, PayloadOut, RevealOut
+from pools.broker.payload_edit import TOO_DEEP, is_flat
 from pools.broker.payload_reveal import revealed
 from pools.models import PayloadReveal
-from pools.operations import payload_reveal
+from pools.operations import edit_create, payload_reveal
+from pools.operations.errors import Refused
 
 router = Router()
 
@@ -32,3 +35,14 @@ def reveal_payload(request: HttpRequest, job_id: str, data: RevealIn) -> HttpRes
     response = answer(200, as_json(whole))
     response["Cache-Control"] = "no-store"
     return response
+
+
+@router.post("{path:job_id}/edit", response={201: OperationOut})
+def edit_payload(request: HttpRequest, job_id: str, data: EditIn) -> HttpResponse:
+    """Requeue a dead letter with other arguments, while its payload is open to you. Only RQ's JSON serializer."""
+    for field in ("args", "kwargs"):
+        if not is_flat(getattr(data, field)):
+            raise Refused(field, f"{TOO_DEEP} Nothing was changed.")
+    return answer_with(
+        request, lambda: edit_create(actor=actor(request), job_id=job_id, **data.model_dump()), status=201
+    )

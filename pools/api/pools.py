@@ -7,7 +7,7 @@ from ninja import Router
 
 from pools import operations as verbs
 from pools.api.auth import actor
-from pools.api.bodies import ConfigIn, PoolIn, ReasonIn, ScaleIn
+from pools.api.bodies import ConfigIn, PoolChangeIn, PoolIn, ReasonIn, ScaleIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
 from pools.api.schemas import ConfigDetail, ConfigOut, PoolOut, RunOut
@@ -19,6 +19,7 @@ from pools.selectors.pools import pool_of, teams_of
 from pools.spec import parse_spec
 
 router = Router()
+SEEN = "expected_version"
 RUN_VERBS = {"pause": verbs.pool_pause, "resume": verbs.pool_resume, "drain": verbs.pool_drain}
 
 
@@ -46,6 +47,18 @@ def create_pool(request: HttpRequest, data: PoolIn) -> HttpResponse:
 def get_pool(request: HttpRequest, slug: str) -> Pool:
     """One pool with its figures of the newest sample."""
     return pool_of(actor(request), slug)
+
+
+@router.post("/{slug:slug}/edit", response=PoolOut)
+def change_pool(request: HttpRequest, slug: str, data: PoolChangeIn) -> HttpResponse:
+    """Change what describes a pool, and how much one person may do there alone. What is left out stays."""
+    pool = pool_of(actor(request), slug)
+    values = {name: getattr(pool, name) for name in verbs.POOL_DESCRIPTION} | data.model_dump(exclude_unset=True)
+
+    def work() -> PoolOut:
+        return PoolOut.from_orm(verbs.pool_change(actor=actor(request), pool=pool, **({SEEN: None} | values)))
+
+    return write(request, 200, work)
 
 
 @router.get("/{slug:slug}/config", response=PageOut[ConfigOut])

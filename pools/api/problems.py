@@ -66,7 +66,7 @@ def install_problems(api: NinjaAPI) -> None:
     on(NoSuchTree, lambda e: field_problem(e.field, e.message))
     on(PermissionDenied, lambda e: problem(403, str(e)))
     on(Refused, _refused)
-    on(Conflict, lambda e: problem(409, e.message, current=e.current))
+    on(Conflict, lambda e: problem(409, e.message, **({} if e.current is None else {"current": e.current})))
     on(IntegrityError, lambda e: problem(409, "Somebody else was quicker. Nothing was changed."))
     on(FilterError, lambda e: field_problem(e.field, e.message))
     on(AuditError, lambda e: problem(422, f"{e.message} Nothing was changed."))

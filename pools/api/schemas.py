@@ -7,6 +7,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
+from pools.api.approval_schemas import ApprovalOut, approval_out
 from pools.broker.payload_reveal import Payload
 from pools.models import (
     Agent,
@@ -50,8 +51,13 @@ class PoolOut(Schema):
     description: str
     runbook_url: str
     criticality: str
+    approval_limit: int | None = Field(description="as it was set; null: as the criticality has it")
+    approved_above: int | None = Field(
+        description="the number of dead letters above which an operation needs an approval; null: none does"
+    )
     queues: list[str]
     run_state: str
+    revision: int = Field(description="grows with each change")
     generation: int
     config_version: int
     published_version: int
@@ -262,7 +268,8 @@ class OperationOut(Schema):
     state: str
     stage: str = Field(description="frozen, canary, sending, following or ended")
     reason: str
-    pools: list[str]
+    pools: list[str] = Field(description="that it touches; of a move, the one it goes to as well")
+    to_queue: str = Field(description="of a move; else empty")
     frozen_count: int
     ids_sha256: str = Field(description="SHA-256 of the frozen job ids, sorted, one a line")
     created_by: str
@@ -275,6 +282,7 @@ class OperationOut(Schema):
     stopped_because: str
     recalling: bool = Field(description="what is still queued is on its way back")
     again_of: int | None = Field(description="the operation whose failures this one does again")
+    approval: ApprovalOut | None = Field(description="of one that was larger than a pool lets one person decide about")
     outcomes: dict[str, int] = Field(description="frozen jobs by outcome; outcomes that do not occur are left out")
 
     effect: dict[str, int] | None = Field(
@@ -310,6 +318,7 @@ class PayloadOut(Schema):
 
     problem: str = Field(description="why there is nothing to show, else empty")
     serializer: str = Field(description="json, pickle or unknown")
+    sha256: str = Field(description="of the stored bytes; what `edit_payload` asks for")
     size: int = Field(description="bytes as stored")
     task: str
     values: list[ValueOut] = Field(description="texts, numbers and other single values in their order")
@@ -324,6 +333,7 @@ class PayloadOut(Schema):
         return cls(
             problem=payload.problem,
             serializer=payload.serializer,
+            sha256=payload.sha256,
             size=payload.size,
             task=payload.task,
             values=[
@@ -367,6 +377,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         stage=stage_of(row, progress),
         reason=row.reason,
         pools=sorted(pool.slug for pool in row.pools.all()),
+        to_queue=row.to_queue,
         frozen_count=row.frozen_count,
         ids_sha256=row.ids_sha256,
         created_by=row.actor_name,
@@ -379,6 +390,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         stopped_because=row.stopped_because,
         recalling=bool(row.recall),
         again_of=row.again_of_id,
+        approval=approval_out(row),
         outcomes={outcome: count for outcome, count in sorted(progress.counts.items()) if count},
         effect={str(name): effect.counts.get(name, 0) for name in ENDS} | {"open": effect.open} if effect else None,
         effect_at=effect.at if effect else None,

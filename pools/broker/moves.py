@@ -2,7 +2,10 @@
 a job nowhere or twice.
 
 ``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
-``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
+``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. RQ has no word for moving a job to
+another queue: by hand it is ``job.origin = "other"`` and then ``FailedJobRegistry("mail").requeue(job)``, and that is
+what ``requeue`` with ``to_queue`` leaves; with new ``job.args`` and ``job.kwargs`` it is what ``edit`` leaves.
+Deliberate differences:
 
 - The failure's expiry does not stay on a requeued job (RQ keeps it: the job may vanish while it waits). Its results
   keep theirs: they are history.
@@ -41,6 +44,7 @@ class Outcome(StrEnum):
     NOT_FAILED = "not_failed"
     GONE = "gone"
     DAMAGED = "damaged"
+    CHANGED = "changed"
     RECALLED = "recalled"
     NOT_QUEUED = "not_queued"
 
@@ -63,12 +67,22 @@ class Failure:
     expires_at: datetime | None
 
 
+@dataclass(frozen=True)
+class Change:
+    """A payload as it must be stored, and as it shall be."""
+
+    seen: bytes
+    data: bytes
+
+
 type Jobs = Sequence[tuple[str, str]]
 """(job id, queue) pairs; the queue is the one in whose failed registry the job lies."""
 
 
-def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "") -> list[MoveResult]:
-    """Put failed jobs back on their queues, at the end; one result a job, in the order given.
+def requeue(
+    broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "", to_queue: str = ""
+) -> list[MoveResult]:
+    """Put failed jobs back on their queues, or on ``to_queue``, at the end; one result a job, in the order given.
 
     requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
     lives elsewhere. gone: its record has expired. damaged: RQ could not run it. Only requeued jobs are changed.
@@ -77,14 +91,30 @@ def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str
     BrokerUnavailable.
     """
     at = at or datetime.now(UTC)
-    moment: list[str | bytes] = [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
+    moment = _moment(at)
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
-            answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
+            target = to_queue or queue
+            keys = [broker.rq.failed(queue), broker.rq.queue(target), broker.rq.queues, *filter(None, [receipt])]
+            args = [broker.prefix, queue, target, *moment, *ids]
+            answers = script(client, "moving", "requeueing", "requeue")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
+
+
+def edit(broker: Broker, job: tuple[str, str], change: Change, at: datetime, receipt: str = "") -> list[MoveResult]:
+    """Put one failed job back on its queue with another payload; its one result.
+
+    changed: its payload is not byte for byte what was seen; nothing changed. All else as for ``requeue``. Raises
+    BrokerUnavailable.
+    """
+    job_id, queue = job
+    keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
+    args = [broker.prefix, queue, queue, *_moment(at), job_id, change.seen, change.data]
+    with broker.use() as client:
+        (answer,) = script(client, "moving", "requeueing", "edit")(keys=keys, args=args)
+    return [MoveResult(job_id, _outcome(answer))]
 
 
 def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> list[MoveResult]:
@@ -140,6 +170,11 @@ def _chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], lis
     for queue, places in by_queue.items():
         for chunk in batched(places, size):
             yield queue, list(chunk), [jobs[place][0] for place in chunk]
+
+
+def _moment(at: datetime) -> list[str | bytes]:
+    """What requeueing.lua is told of the time, and of what RQ writes."""
+    return [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
 
 
 def _former(failure: Failure, now: datetime) -> list[str]:

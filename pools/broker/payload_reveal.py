@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from redis import ResponseError
 
@@ -35,12 +36,14 @@ class Import:
 class Payload:
     """What can be shown. ``problem`` is a sentence when that is nothing, ``notes`` are sentences on what is missing.
 
-    ``size`` and ``unpacked`` are bytes: as stored, and as looked at. ``text`` is a JSON payload as it stands, ``head``
-    the first bytes of an unknown one in hex, ``opcodes`` the number of those read of a pickle.
+    ``sha256`` is of the stored bytes. ``size`` and ``unpacked`` are bytes: as stored, and as looked at. ``text`` is a
+    JSON payload as it stands, ``head`` the first bytes of an unknown one in hex, ``opcodes`` the number of those read
+    of a pickle.
     """
 
     problem: str = ""
     serializer: str = ""
+    sha256: str = ""
     size: int = 0
     unpacked: int = 0
     task: str = ""
@@ -67,12 +70,13 @@ def revealed(alias: str, job_id: str) -> Payload:
 def read_payload(broker: Broker, job_id: str) -> Payload:
     """The payload of a job, in two round trips, whatever its key holds. Raises BrokerUnavailable."""
     try:
-        return readable(_stored(broker, job_id))
+        return readable(stored_payload(broker, job_id))
     except Unreadable as nothing:
         return Payload(problem=str(nothing))
 
 
-def _stored(broker: Broker, job_id: str) -> bytes:
+def stored_payload(broker: Broker, job_id: str) -> bytes:
+    """As the broker has it. Raises Unreadable, BrokerUnavailable."""
     key = broker.rq.job(job_id)
     with broker.use() as client:
         pipelines = Pipelines(client)
@@ -89,9 +93,15 @@ def _stored(broker: Broker, job_id: str) -> bytes:
 
 def readable(stored: bytes) -> Payload:
     """What a stored payload holds, whoever wrote it."""
-    raw, note = _unpack(stored)
+    raw, note = unpacked(stored)
     serializer = SERIALIZERS.get(raw[:1], "unknown")
-    payload = Payload(serializer=serializer, size=len(stored), unpacked=len(raw), notes=[note] if note else [])
+    payload = Payload(
+        serializer=serializer,
+        sha256=sha256(stored).hexdigest(),
+        size=len(stored),
+        unpacked=len(raw),
+        notes=[note] if note else [],
+    )
     if payload.serializer == "json":
         _read_json(payload, raw)
     elif payload.serializer == "pickle":
@@ -101,7 +111,7 @@ def readable(stored: bytes) -> Payload:
     return payload
 
 
-def _unpack(stored: bytes) -> tuple[bytes, str]:
+def unpacked(stored: bytes) -> tuple[bytes, str]:
     """The bytes that RQ packed, and a sentence when they are not all there. What is not packed stays as it is."""
     unpacker = zlib.decompressobj()
     try:

@@ -7,6 +7,7 @@ from pools.controller.console_jobs import enqueue_operation
 from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
+from pools.controller.lapser import Lapser
 from pools.controller.lease import LeaderLease
 from pools.controller.log_checkpoints import LogCheckpoints
 from pools.controller.log_exports import LogExports
@@ -25,10 +26,12 @@ from pools.controller.repair import Repair
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
 from pools.controller.sweeper import Resumer, Sweeper, Waker
-from pools.models import Pool
+from pools.models import Operation, Pool
 
 
-def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None]) -> list[Loop]:
+def all_loops(
+    lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None], lapse: Callable[[Operation], None]
+) -> list[Loop]:
     """Every loop, in the order in which one tick of each leaves nothing behind (``--once``)."""
     publisher = Publisher(keyring.config, lease)
     relay = Relay(
@@ -38,6 +41,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
     return [
         Sampler(lease),
         Renewal(renew),
+        Lapser(lapse),
         Resumer(lease),
         Waker(lease),
         relay,

@@ -27,7 +27,8 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.job_ends import JobEnd, read_ends
 from pools.controller.lease import LeaderLease
-from pools.models import Effect, Operation, OperationKind, OperationState, Outcome
+from pools.models import Effect, Operation, OperationState, Outcome
+from pools.models.operation import RUN_AGAIN
 from pools.selectors.operations import operation_target
 from pools.selectors.phrases import effect_phrase
 from pools.selectors.progress import open_items
@@ -66,10 +67,8 @@ class Effects:
 
     def tick(self) -> bool:
         recently = Q(effect_at__gt=timezone.now() - LATE)
-        followed = Operation.objects.filter(
-            Q(effect_at=None) | recently, broker=self._alias, kind=OperationKind.REQUEUE
-        )
-        found = followed.exclude(state=OperationState.FROZEN).order_by("pk")
+        followed = Operation.objects.filter(Q(effect_at=None) | recently, broker=self._alias, kind__in=RUN_AGAIN)
+        found = followed.exclude(state__in=(OperationState.FROZEN, OperationState.AWAITING)).order_by("pk")
         rows = [row for row in found if not row.recall]
         self._reached = {row.pk: self._reached.get(row.pk, FROM_THE_START) for row in rows}
         turns = deque(sorted(rows, key=lambda row: (row.pk < self._next, row.pk)))
@@ -97,6 +96,8 @@ class Effects:
         waiting = open_items(row).filter(position__gt=self._reached[row.pk]).order_by("position")
         columns = ("pk", "position", "job_id", "queue", "effect", "at", "dead_letter__enqueued_at")
         items = [Item(*values) for values in waiting.values_list(*columns)[:CHUNK]]
+        if row.to_queue:
+            items = [item._replace(queue=row.to_queue) for item in items]
         self._reached[row.pk] = items[-1].position if len(items) == CHUNK else FROM_THE_START
         return items
 

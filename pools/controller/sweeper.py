@@ -20,6 +20,7 @@ from pools.models import (
     OutboxMessage,
     PayloadReveal,
     QueueState,
+    SealedPayload,
     Worker,
 )
 
@@ -47,6 +48,7 @@ class Sweeper:
         with self._lease.fenced():
             OutboxMessage.objects.filter(published_at__lt=now - KEEP_OUTBOX).delete()
             IdempotencyKey.objects.filter(created_at__lt=now - DAY).delete()
+            SealedPayload.objects.filter(expires_at__lte=now).delete()
             PayloadReveal.objects.filter(expires_at__lte=now).delete()
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()

@@ -22,6 +22,12 @@ class WhyForm(MoveForm):
     reason = forms.CharField(error_messages={"required": WHY}, widget=forms.Textarea(attrs={"rows": 2}))
 
 
+class ApproveForm(WhyForm):
+    """``ids_sha256`` is the frozen set that the page showed."""
+
+    ids_sha256 = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
 class RateForm(MoveForm):
     rate_per_second = forms.IntegerField(
         label="Jobs a second",
@@ -60,6 +66,18 @@ class RequeueForm(ConfirmForm):
         if count:
             canary = Canary(count, percent or MIN_SUCCESS, minutes * MINUTE if minutes else TIMEOUT)
         return data | {"plan": Plan(canary, rate, same)}
+
+
+class MoveQueueForm(RequeueForm):
+    """``to_queue``: the page's datalist suggests those that the visitor may use."""
+
+    to_queue = forms.CharField(
+        label="To queue",
+        max_length=255,
+        error_messages={"required": "Say to which queue. Nothing was changed."},
+        help_text="A queue of a pool on the same broker, where you may requeue as well.",
+        widget=forms.TextInput(attrs={"list": "queues", "autocomplete": "off"}),
+    )
 
 
 def suggested(count: int) -> dict[str, int]:

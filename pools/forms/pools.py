@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from pools.forms.spec import SpecForm
 from pools.models import Criticality, Pool, Team
+from pools.models.pool import DEFAULT_LIMITS
 
 SHOW = {"": "All", "trouble": "In trouble"}
 
@@ -46,10 +47,18 @@ class PoolEditForm(forms.Form):
         help_text="Where whoever is called at night finds what to do. An http or https address.",
     )
     criticality = forms.ChoiceField(choices=Criticality.choices, initial=Criticality.STANDARD)
+    approval_limit = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=2**31 - 1,
+        label="Approval above, dead letters",
+        help_text=f"An operation on more needs a second person. Empty: {DEFAULT_LIMITS[Criticality.CRITICAL]:,} "
+        "for a critical pool, otherwise none does. Allowing more than before takes pools.approve_operations.",
+    )
 
     @staticmethod
     def initial_of(pool: Pool) -> dict[str, Any]:
-        shown = ("name", "description", "runbook_url", "criticality")
+        shown = ("name", "description", "runbook_url", "criticality", "approval_limit")
         return {name: getattr(pool, name) for name in shown} | {"expected_version": pool.revision}
 
 
@@ -66,6 +75,7 @@ class PoolForm(SpecForm):
     criticality = forms.ChoiceField(choices=Criticality.choices, initial=Criticality.STANDARD)
     description = PoolEditForm.base_fields["description"]
     runbook_url = PoolEditForm.base_fields["runbook_url"]
+    approval_limit = PoolEditForm.base_fields["approval_limit"]
 
     def __init__(self, data: Any, *, teams: QuerySet[Team], **options: Any) -> None:
         super().__init__(data, **options)
@@ -81,5 +91,5 @@ class PoolForm(SpecForm):
 
     def described(self) -> dict[str, Any]:
         """What ``pool_create`` takes besides the spec."""
-        names = ("slug", "name", "team", "criticality", "description", "runbook_url")
+        names = ("slug", "name", "team", "criticality", "description", "runbook_url", "approval_limit")
         return {name: self.cleaned_data[name] for name in names}

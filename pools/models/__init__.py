@@ -1,8 +1,10 @@
 """The domain's tables. One file an aggregate; import from here."""
 
 from pools.models.agent import Agent, AgentPool
+from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
+from pools.models.edit import PayloadEdit, SealedPayload
 from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
@@ -24,6 +26,7 @@ from pools.models.secret import SecretReference
 __all__ = [
     "Agent",
     "AgentPool",
+    "Approval",
     "BrokerState",
     "ChannelKind",
     "ConfigState",
@@ -33,6 +36,7 @@ __all__ = [
     "DeadLetter",
     "DeadLetterDetail",
     "DeadLetterState",
+    "Decision",
     "DeliveryState",
     "Effect",
     "FailedAttempt",
@@ -52,6 +56,7 @@ __all__ = [
     "OperationState",
     "OutboxMessage",
     "Outcome",
+    "PayloadEdit",
     "PayloadReveal",
     "Pool",
     "PoolGroupPermission",
@@ -63,6 +68,7 @@ __all__ = [
     "Resolution",
     "RunCommand",
     "RunState",
+    "SealedPayload",
     "SecretReference",
     "Team",
     "Worker",

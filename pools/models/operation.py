@@ -11,9 +11,16 @@ from pools.models.pool import Pool
 class OperationKind(models.TextChoices):
     REQUEUE = "requeue", "Requeue"
     DISCARD = "discard", "Discard"
+    MOVE = "move", "Move"  # a requeue to another queue
+    EDIT = "edit", "Edit and requeue"  # a requeue of one job with another payload
+
+
+# Their jobs run again: they have a plan, and are followed to their end.
+RUN_AGAIN = (OperationKind.REQUEUE, OperationKind.MOVE, OperationKind.EDIT)
 
 
 class OperationState(models.TextChoices):
+    AWAITING = "awaiting", "Awaiting approval"  # frozen, and a second person is to say yes
     FROZEN = "frozen", "Frozen"
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
@@ -24,6 +31,12 @@ class OperationState(models.TextChoices):
 
 # From each state to those that may follow, by the verb that leads there.
 TRANSITIONS: dict[OperationState, dict[str, OperationState]] = {
+    OperationState.AWAITING: {
+        "approve": OperationState.RUNNING,
+        "decline": OperationState.CANCELLED,
+        "cancel": OperationState.CANCELLED,
+        "lapse": OperationState.CANCELLED,
+    },
     OperationState.FROZEN: {"start": OperationState.RUNNING, "cancel": OperationState.CANCELLED},
     OperationState.RUNNING: {
         "pause": OperationState.PAUSED,
@@ -45,6 +58,8 @@ class Outcome(models.TextChoices):
     NOT_FAILED = "not_failed", "Skipped: no longer in the failed registry"
     GONE = "gone", "Skipped: the broker no longer has it"
     DAMAGED = "damaged", "Skipped: its record is damaged"
+    CHANGED = "changed", "Skipped: its payload was changed meanwhile"
+    EXPIRED = "expired", "Skipped: the edit was too old"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
 
@@ -74,6 +89,8 @@ class Operation(models.Model):
     broker = models.CharField(max_length=50, default="default")
     pools = models.ManyToManyField(Pool, related_name="operations")
     selection = models.JSONField(default=dict)  # the filter or "ids" that the set was frozen from
+    to_queue = models.CharField(max_length=255, blank=True)  # of a move, with the pool that serves it
+    to_pool = models.ForeignKey(Pool, on_delete=models.PROTECT, null=True, related_name="+")
     reason = models.CharField(max_length=2000)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     actor_kind = models.CharField(max_length=10)
@@ -107,7 +124,9 @@ class Operation(models.Model):
         ordering = ["-id"]
         indexes = [
             # The controller's search for requeues that it follows.
-            models.Index(fields=["id"], condition=models.Q(kind="requeue", effect_at=None), name="operation_followed"),
+            models.Index(
+                fields=["id"], condition=models.Q(kind__in=RUN_AGAIN, effect_at=None), name="operation_followed"
+            ),
             # The controller's search for operations whose wait is over.
             models.Index(
                 fields=["wake_at"], condition=models.Q(state="running", wake_at__isnull=False), name="operation_waiting"
@@ -116,6 +135,10 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"operation {self.pk}"
+
+    @property
+    def runs_again(self) -> bool:
+        return self.kind in RUN_AGAIN
 
     @property
     def has_open_canary(self) -> bool:

@@ -30,6 +30,10 @@ class Criticality(models.TextChoices):
     INTERNAL = "internal", "internal"
 
 
+# How many dead letters one person may requeue or discard on their own, where the pool says nothing else. None: any.
+DEFAULT_LIMITS: dict[str, int] = {Criticality.CRITICAL: 1_000}
+
+
 class RunState(models.TextChoices):
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
@@ -50,6 +54,8 @@ class Pool(models.Model):
     description = models.TextField(max_length=2000, blank=True)
     runbook_url = models.URLField(max_length=500, blank=True)
     criticality = models.CharField(max_length=10, choices=Criticality, default=Criticality.STANDARD)
+    # Operations on more dead letters need an approval; empty: as the criticality has it.
+    approval_limit = models.PositiveIntegerField(null=True, blank=True)
     # The queues of the newest published spec, in order; for an attached pool those that nobody else claims.
     queues = models.JSONField(default=list)
     config_number = models.PositiveIntegerField(default=0)
@@ -70,6 +76,7 @@ class Pool(models.Model):
             ("scale_pool", "Can change the number of workers"),
             ("requeue_dead_letters", "Can requeue dead letters"),
             ("discard_dead_letters", "Can discard dead letters"),
+            ("approve_operations", "Can approve large operations"),
             ("reveal_payload", "Can reveal payloads of jobs"),
         ]
 
@@ -79,6 +86,15 @@ class Pool(models.Model):
     @property
     def is_managed(self) -> bool:
         return self.kind == PoolKind.MANAGED
+
+    @property
+    def approved_above(self) -> int | None:
+        """The number of jobs above which an operation needs an approval; None: never."""
+        return DEFAULT_LIMITS.get(self.criticality) if self.approval_limit is None else self.approval_limit
+
+    @property
+    def has_limit(self) -> bool:
+        return self.approved_above is not None
 
     @property
     def target(self) -> Target:

@@ -1,8 +1,10 @@
 """Every write, one verb a function."""
 
 from pools.operations.access import access_grant_role, access_revoke_role
+from pools.operations.approvals import operation_approve, operation_decline, operation_lapse
 from pools.operations.config import config_publish, config_renew, config_restore
 from pools.operations.dead_letters import Selection, discard_create, operation_again, requeue_create
+from pools.operations.edits import edit_create
 from pools.operations.failure_groups import (
     group_acknowledge,
     group_assign,
@@ -23,11 +25,21 @@ from pools.operations.moves import (
 from pools.operations.notifications import Wanted, channel_change, channel_create, channel_remove, channel_test
 from pools.operations.payloads import payload_hide, payload_reveal
 from pools.operations.plan import Canary, Plan
-from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
+from pools.operations.pools import (
+    POOL_DESCRIPTION,
+    pool_change,
+    pool_create,
+    pool_drain,
+    pool_pause,
+    pool_resume,
+    pool_scale,
+)
+from pools.operations.queue_moves import move_create
 from pools.operations.recall import operation_recall
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
 __all__ = [
+    "POOL_DESCRIPTION",
     "Canary",
     "Plan",
     "Selection",
@@ -42,6 +54,7 @@ __all__ = [
     "config_renew",
     "config_restore",
     "discard_create",
+    "edit_create",
     "group_acknowledge",
     "group_assign",
     "group_note",
@@ -50,8 +63,12 @@ __all__ = [
     "group_set_runbook",
     "group_snooze",
     "group_unsnooze",
+    "move_create",
     "operation_again",
+    "operation_approve",
     "operation_cancel",
+    "operation_decline",
+    "operation_lapse",
     "operation_pause",
     "operation_rate",
     "operation_recall",

@@ -1,7 +1,9 @@
 """Bulk work on dead letters: choose and freeze a set. ``execute`` does the moving."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, QuerySet, Window
@@ -19,15 +21,24 @@ from pools.models import (
     OperationKind,
     OperationState,
     Outcome,
+    Pool,
 )
+from pools.models.operation import RUN_AGAIN
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
+from pools.operations.limits import await_approval
 from pools.operations.plan import Canary, Plan
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.operations import operation_target
+from pools.selectors.queues import Target
 
-PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
+PERMISSIONS = {
+    OperationKind.REQUEUE: REQUEUE,
+    OperationKind.DISCARD: DISCARD,
+    OperationKind.MOVE: REQUEUE,
+    OperationKind.EDIT: REQUEUE,
+}
 AT_ONCE = Plan()
 MAX_IDS = 10_000  # named one by one; a filter has no limit
 
@@ -79,7 +90,7 @@ def requeue_create(
 
     ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.discard_started")
@@ -93,27 +104,31 @@ def discard_create(
     plan: Plan = AT_ONCE,
 ) -> Operation:
     """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
-    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.requeue_started")
 def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Operation:
     """Freeze those that failed again after a requeue and are dead letters now, with the same plan. Nothing is sent.
 
+    After a move they lie in the queue that they were moved to, and that is where they would go.
+
     Raises ``Denied``, ``Refused``.
     """
     for pool in operation.pools.all():
         require(actor, PERMISSIONS[OperationKind(operation.kind)], pool)
-    if operation.kind != OperationKind.REQUEUE:
+    if not operation.runs_again:
         raise Refused("", "Only the jobs of a requeue run and can fail again. Nothing was changed.")
     canary = None
     if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
         canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
     plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
-    return _create(actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False)
+    return create_operation(
+        actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False
+    )
 
 
-def _create(
+def create_operation(
     actor: Actor,
     kind: OperationKind,
     selection: Selection,
@@ -122,17 +137,18 @@ def _create(
     plan: Plan,
     *,
     start: bool,
+    to: Target | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Operation:
+    """Freeze the selection as an operation of this kind; start it, unless it is to wait.
+
+    ``to``: of a move. ``more`` joins the event's detail.
+    Raises ``Denied``, ``Refused``, ``Conflict``.
+    """
     chosen = select(actor, selection)
-    touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
-    for pool in touched:
-        require(actor, PERMISSIONS[kind], pool)
+    touched = _touched(actor, kind, chosen)
     reason = clean_reason(reason)
-    plan.check(requeues=kind == OperationKind.REQUEUE)
-    if not touched:
-        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
-    if len({pool.broker for pool in touched}) > 1:
-        raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
+    plan.check(requeues=kind in RUN_AGAIN)
     row = Operation.objects.create(
         kind=kind,
         state=OperationState.RUNNING if start else OperationState.FROZEN,
@@ -146,32 +162,52 @@ def _create(
         frozen_count=0,
         ids_sha256="",
         again_of=selection.failed_in,
+        to_queue=to.name if to else "",
+        to_pool=to.pool if to else None,
         **plan.as_columns(),
     )
     row.frozen_count, row.ids_sha256 = _freeze(row, chosen)
     if expected_count is not None and row.frozen_count != expected_count:
         message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
         raise Conflict(message, row.frozen_count)
+    row.pools.set([*touched, to.pool] if to else touched)
+    needed = await_approval(row)
     row.save()
-    row.pools.set(touched)
-    slugs = sorted(pool.slug for pool in touched)
-    record(
-        actor=actor,
-        action=f"operation.{kind}_started",
-        target=operation_target(row, slugs),
-        outcome="intent",
-        reason=reason,
-        detail={
-            "frozen": row.frozen_count,
-            "ids_sha256": row.ids_sha256,
-            "pools": slugs,
-            **row.selection,
-            **plan.as_detail(),
-        },
-    )
-    if start:
+    _record(actor, row, needed, {**plan.as_detail(), **(more or {})})
+    if start and not needed:
         append_outbox("operation", str(row.pk), broker=row.broker)
     return row
+
+
+def _touched(actor: Actor, kind: OperationKind, chosen: QuerySet[DeadLetter]) -> list[Pool]:
+    """The pools of the dead letters, of one broker; the actor may do this on each. Raises ``Denied``, ``Refused``."""
+    touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
+    for pool in touched:
+        require(actor, PERMISSIONS[kind], pool)
+    if not touched:
+        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+    if len({pool.broker for pool in touched}) > 1:
+        raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
+    return touched
+
+
+def _record(actor: Actor, row: Operation, needed: list[dict[str, Any]], more: dict[str, Any]) -> None:
+    """What is asked for, and of whom. ``needed``: why a second person is to approve it, if one is."""
+    slugs = sorted(row.pools.values_list("slug", flat=True))
+    target = operation_target(row, slugs)
+    frozen = {"frozen": row.frozen_count, "ids_sha256": row.ids_sha256, "pools": slugs, **row.selection}
+    moved = {"to_queue": row.to_queue} if row.to_queue else {}
+    record(
+        actor=actor,
+        action=f"operation.{row.kind}_started",
+        target=target,
+        outcome="intent",
+        reason=row.reason,
+        detail={**frozen, **moved, **more},
+    )
+    if needed:
+        asked = {"ids_sha256": row.ids_sha256, "needed": needed}
+        record(actor=actor, action="operation.approval_requested", target=target, reason=row.reason, detail=asked)
 
 
 def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
@@ -187,6 +223,11 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
             f" SELECT %s, place.*, %s, '' FROM ({sql}) AS place",
             [row.pk, Outcome.PENDING, *params],
         )
+    return frozen_ids(row)
+
+
+def frozen_ids(row: Operation) -> tuple[int, str]:
+    """The number of the operation's items, and the SHA-256 of their job ids, sorted, one a line."""
     digest, count = hashlib.sha256(), 0
     by_bytes = Collate("job_id", "C" if connection.vendor == "postgresql" else "BINARY")
     for job_id in row.items.order_by(by_bytes).values_list("job_id", flat=True).iterator(5000):

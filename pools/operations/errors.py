@@ -15,9 +15,10 @@ class Refused(OperationError):
 
 
 class Conflict(OperationError):
-    """Someone else changed the object after the caller looked at it."""
+    """Someone else changed the object after the caller looked at it. ``current``: the number that is true now, if it
+    is about one."""
 
-    def __init__(self, message: str, current: int) -> None:
+    def __init__(self, message: str, current: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.current = current

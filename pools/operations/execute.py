@@ -21,8 +21,18 @@ from audit.actor import system_actor
 from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.moves import discard, forget, requeue
-from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    Operation,
+    OperationItem,
+    OperationKind,
+    OperationState,
+    Outcome,
+    SealedPayload,
+)
 from pools.operations import pace
+from pools.operations.edit_send import send_edit
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
 from pools.operations.recall import recall_chunk
 from pools.selectors.operations import operation_target
@@ -133,8 +143,10 @@ def _send(row: Operation, items: list[Item], receipt: str) -> dict[str, Outcome]
     """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     broker = get_broker(row.broker)
-    if row.kind == OperationKind.REQUEUE:
-        results = requeue(broker, jobs, items[0].at, receipt)
+    if row.kind == OperationKind.EDIT:
+        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt)
+    if row.runs_again:
+        results = requeue(broker, jobs, items[0].at, receipt, row.to_queue)
     else:
         results = discard(broker, jobs, receipt)
     return {result.job_id: Outcome(result.outcome) for result in results}
@@ -155,6 +167,8 @@ def _settle(row: Operation, items: list[Item], outcomes: dict[str, Outcome]) -> 
             letters = list(settled.order_by().values_list("dead_letter_id", flat=True))
             _close(letters, CLOSED[outcome], sent=items[0].at or now, now=now)
         settled.update(outcome=outcome)
+    if row.kind == OperationKind.EDIT:
+        SealedPayload.objects.filter(operation=row).delete()
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)
 
 
@@ -181,6 +195,7 @@ def _end(row: Operation) -> str:
         target=operation_target(row, sorted(row.pools.values_list("slug", flat=True))),
         after={DONE[OperationKind(row.kind)]: 0} | counts,
         reason=row.reason,
-        detail={"frozen": row.frozen_count, "started_by": row.actor_name, "request_id": row.request_id},
+        detail={"frozen": row.frozen_count, "started_by": row.actor_name, "request_id": row.request_id}
+        | ({"to_queue": row.to_queue} if row.to_queue else {}),
     )
     return f"operation {row.pk}: " + ", ".join(f"{n} {name}" for name, n in counts.items())

@@ -7,17 +7,19 @@ from django.utils import timezone
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
-from pools.models import Operation, OperationKind, OperationState, Outcome, Pool
+from pools.models import Operation, OperationKind, OperationState, Outcome, Pool, SealedPayload
 from pools.models.operation import TRANSITIONS
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.errors import Refused
+from pools.operations.limits import decide
 from pools.operations.plan import check_rate
 from pools.permissions import require
 from pools.selectors.operations import operation_target
 from pools.selectors.progress import rate_phrase
 
-OVER = (OperationState.CANCELLED, OperationState.ENDED)
+FIXED = (OperationState.AWAITING, OperationState.CANCELLED, OperationState.ENDED)
+"""What they are about is being judged, or over: nothing about it can be changed."""
 
 
 @operation("operation.started")
@@ -52,7 +54,7 @@ def operation_rate(*, actor: Actor, operation: Operation, rate_per_second: int |
     reason = clean_reason(reason) if reason.strip() else ""
     if rate_per_second is not None:
         check_rate(rate_per_second)
-    if row.state in OVER:
+    if row.state in FIXED:
         raise Refused(
             "", f"Operation {row.pk} is {row.get_state_display().lower()}: it sends nothing. Nothing changed."
         )
@@ -83,6 +85,16 @@ def locked_operation(actor: Actor, operation: Operation) -> tuple[Operation, lis
 
 def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> Operation:
     row, pools = locked_operation(actor, row)
+    return change_state(actor, row, pools, verb, action, reason)
+
+
+def change_state(
+    actor: Actor, row: Operation, pools: list[Pool], verb: str, action: str, reason: str, **more: Any
+) -> Operation:
+    """Lead a locked operation along ``TRANSITIONS`` and record it; ``more`` joins the event's detail.
+
+    The permission was checked by the caller. Raises ``Refused``.
+    """
     after = TRANSITIONS[OperationState(row.state)].get(verb)
     if after is None:
         raise Refused(
@@ -97,13 +109,16 @@ def _move(actor: Actor, row: Operation, verb: str, action: str, reason: str) -> 
     before, row.state = row.state, after
     now = timezone.now()
     row.progressed_at = now
-    detail: dict[str, Any] = {}
+    detail = more
+    if before == OperationState.AWAITING:
+        decide(row, verb, actor, reason)
     if must_say:
         detail["stopped_because"] = row.stopped_because
         _lift_guards(row)
     if after == OperationState.CANCELLED:
         row.ended_at = now
         row.items.filter(outcome=Outcome.PENDING, at=None).update(outcome=Outcome.CANCELLED, at=now)
+        SealedPayload.objects.filter(operation=row, operation__items__outcome=Outcome.CANCELLED).delete()
     row.save()
     record(
         actor=actor,

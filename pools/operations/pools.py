@@ -13,13 +13,13 @@ from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand,
 from pools.operations.base import append_outbox, clean_reason, expect, locked
 from pools.operations.config import add_version
 from pools.operations.errors import Refused
-from pools.permissions import CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
+from pools.permissions import APPROVE_OPERATIONS, CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
 from pools.selectors.config import newest_spec
 from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
 COMMAND_DEADLINE = dt.timedelta(seconds=30)
-DESCRIPTIVE = ("name", "description", "runbook_url", "criticality")
+POOL_DESCRIPTION = ("name", "description", "runbook_url", "criticality", "approval_limit")
 
 
 @operation("pool.created")
@@ -35,6 +35,7 @@ def pool_create(
     description: str = "",
     runbook_url: str = "",
     criticality: str = Criticality.STANDARD,
+    approval_limit: int | None = None,
 ) -> Pool:
     """Make a managed pool with its first config version. Raises ``Denied``, ``Refused``."""
     require_for_team(actor, "pools.add_pool", team)
@@ -50,6 +51,7 @@ def pool_create(
         description=description,
         runbook_url=runbook_url,
         criticality=criticality,
+        approval_limit=approval_limit,
     )
     _validate(pool)
     pool.save()
@@ -69,14 +71,21 @@ def pool_change(
     description: str,
     runbook_url: str,
     criticality: str,
+    approval_limit: int | None = None,
 ) -> Pool:
-    """Change what describes a pool, not what it runs. ``expected_version`` is ``Pool.revision``."""
+    """Change what describes a pool, not what it runs. ``expected_version`` is ``Pool.revision``.
+
+    Letting one person do more than before takes the right to approve as well.
+    """
     pool = locked(actor, pool)
     require(actor, CONFIG, pool)
     expect(pool.revision, expected_version, pool.slug)
-    before = _described(pool)
+    before, limit = _described(pool), pool.approved_above
     pool.name, pool.description, pool.runbook_url, pool.criticality = name, description, runbook_url, criticality
+    pool.approval_limit = approval_limit
     _validate(pool)
+    if limit is not None and (pool.approved_above is None or pool.approved_above > limit):
+        require(actor, APPROVE_OPERATIONS, pool)
     after = _described(pool)
     if after == before:
         return pool
@@ -168,7 +177,9 @@ def _command(
 
 
 def _described(pool: Pool) -> dict[str, str]:
-    return {name: str(getattr(pool, name)) for name in DESCRIPTIVE}
+    """An approval limit that is left to the criticality is empty."""
+    values = {name: getattr(pool, name) for name in POOL_DESCRIPTION}
+    return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
 def _validate(pool: Pool) -> None:

@@ -34,7 +34,7 @@ def operation_recall(*, actor: Actor, operation: Operation, reason: str) -> Oper
     row, pools = locked_operation(actor, operation)
     reason = clean_reason(reason)
     if row.kind != OperationKind.REQUEUE:
-        raise Refused("", "Only a requeue can be recalled. Nothing was changed.")
+        raise Refused("", "Only a requeue to the same queue can be recalled. Nothing was changed.")
     if row.recall:
         raise Refused("", f"Operation {row.pk} is being recalled already. Nothing was changed.")
     waiting = open_items(row).count()

@@ -8,10 +8,18 @@ from django.utils import timezone
 from audit.actor import Actor
 from audit.recorder import NAME_LIMIT
 from audit.target import Target
-from pools.models import DeadLetter, DeadLetterState, OperationItem, Outcome, PayloadReveal, Pool, Worker
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    OperationItem,
+    Outcome,
+    PayloadReveal,
+    Pool,
+    Worker,
+)
 from pools.permissions import REVEAL, can, visible_pools
 from pools.selectors.dead_letters import traceback_of
-from pools.selectors.operations import visible_operations
+from pools.selectors.operations import edit_phrase, visible_operations
 
 ATTEMPTS_SHOWN = 50
 OPERATIONS_SHOWN = 50
@@ -132,13 +140,15 @@ def _failures(letter: DeadLetter) -> list[Moment]:
 def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
     """Operations over pools that the actor may not see stay out, as everywhere."""
     items = OperationItem.objects.filter(dead_letter=letter, operation__in=visible_operations(actor).values("pk"))
-    newest = items.select_related("operation").order_by("-pk")[:OPERATIONS_SHOWN]
+    newest = items.select_related("operation__edit").order_by("-pk")[:OPERATIONS_SHOWN]
+    reveals = can(actor, REVEAL, letter.pool)
     return [
         Moment(
             at=item.at or item.operation.created_at,
-            icon="refresh" if item.operation.kind == "requeue" else "trash",
+            icon="refresh" if item.operation.runs_again else "trash",
             text=Outcome(item.outcome).label,
             tone="run" if item.outcome == Outcome.REQUEUED else "",
+            detail=edit_phrase(item.operation, named=reveals),
             item=item,
         )
         for item in newest

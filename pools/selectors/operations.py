@@ -7,16 +7,17 @@ from django.db.models import Count, QuerySet
 
 from audit.actor import Actor
 from audit.target import Target
-from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome, Pool
+from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome, PayloadEdit, Pool
 from pools.permissions import pools_with, visible_pools
 from pools.selectors.dead_letters import Page
-from pools.selectors.phrases import names
+from pools.selectors.phrases import counted, names
 from pools.selectors.progress import DONE, OUTCOMES, SKIPPED, Progress, open_items
 
 PAGE = 25
 ITEMS = 25
 TABS = {
     "all": "All",
+    "awaiting": "Awaiting approval",
     "running": "Running",
     "paused": "Paused",
     "stopped": "Stopped",
@@ -26,6 +27,7 @@ TABS = {
 }
 # Tone, word and icon of a state; a quiet one has no tone.
 STATES = {
+    OperationState.AWAITING: ("warn", "Awaiting approval", "user-check"),
     OperationState.FROZEN: ("", "Frozen", "snowflake"),
     OperationState.RUNNING: ("run", "Sending", "player-play"),
     OperationState.PAUSED: ("warn", "Paused", "player-pause"),
@@ -51,6 +53,7 @@ class OperationRow:
             OperationState.PAUSED,
             OperationState.STOPPED,
             OperationState.FROZEN,
+            OperationState.AWAITING,
         )
 
 
@@ -66,7 +69,7 @@ class ItemRow:
 def visible_operations(actor: Actor) -> QuerySet[Operation]:
     """Newest first."""
     hidden = Pool.objects.exclude(pk__in=visible_pools(actor).values("pk"))
-    return Operation.objects.exclude(pools__in=hidden).prefetch_related("pools")
+    return Operation.objects.exclude(pools__in=hidden).select_related("approval").prefetch_related("pools")
 
 
 def find_operation(actor: Actor, pk: int) -> Operation:
@@ -94,10 +97,21 @@ def operation_page(actor: Actor, state: str, cursor: str) -> Page[OperationRow]:
 
 
 def row_of(row: Operation, progress: Progress) -> OperationRow:
-    slugs = sorted(pool.slug for pool in row.pools.all())
+    pools = row.pools.all()
+    slugs = sorted(pool.slug for pool in pools if pool.pk != row.to_pool_id or len(pools) == 1)
     letters = "dead letter" if row.frozen_count == 1 else "dead letters"
-    title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}"
+    to = f" to {row.to_queue}" if row.to_queue else ""
+    title = f"{row.get_kind_display()} {row.frozen_count:,} {letters} in {names(slugs)}{to}"
     return OperationRow(row, title, STATES[OperationState(row.state)], progress)
+
+
+def edit_phrase(row: Operation, *, named: bool) -> str:
+    """What an edit changed before it requeued: where, for who may see values; how much, for the others."""
+    edit: PayloadEdit | None = getattr(row, "edit", None)
+    if edit is None:
+        return ""
+    where = ", ".join(edit.paths) if named else f"{counted(len(edit.paths), 'value')} of its arguments"
+    return f"Edited before: {where}"
 
 
 def operation_target(row: Operation, pools: list[str]) -> Target:

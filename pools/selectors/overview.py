@@ -10,6 +10,7 @@ from audit.actor import Actor
 from audit.health import log_health
 from pools.models import BrokerState, ControllerLease, Pool, PoolNow
 from pools.permissions import visible_pools
+from pools.selectors.approvals import awaiting
 from pools.selectors.attention import Action, Item, attention, by_severity
 from pools.selectors.failing import failing
 from pools.selectors.fleet import presences, sparks
@@ -55,9 +56,8 @@ def overview(actor: Actor) -> Overview:
     pools = list(visible_pools(actor).select_related("team", "now"))
     known = presences(pools)
     rows = rows_of(known, sparks(pools))
-    items = by_severity(
-        _sampling({pool.broker for pool in pools}) + _log() + not_arriving(actor) + attention(known) + failing(known)
-    )
+    trouble = _sampling({pool.broker for pool in pools}) + _log() + attention(known) + failing(known)
+    items = by_severity(trouble + not_arriving(actor) + awaiting(actor))
     return Overview(
         totals=Totals.of([row.now for row in rows if row.now is not None]),
         urgent=[item for item in items if item.severity != "info"],

@@ -9,8 +9,13 @@ from django.db.models import QuerySet
 from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.selectors.phrases import effect_phrase
 
-DONE = {OperationKind.REQUEUE: Outcome.REQUEUED, OperationKind.DISCARD: Outcome.DISCARDED}
-SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED)
+DONE = {
+    OperationKind.REQUEUE: Outcome.REQUEUED,
+    OperationKind.DISCARD: Outcome.DISCARDED,
+    OperationKind.MOVE: Outcome.REQUEUED,
+    OperationKind.EDIT: Outcome.REQUEUED,
+}
+SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED, Outcome.CHANGED, Outcome.EXPIRED)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
@@ -18,6 +23,8 @@ OUTCOMES = {
     Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "handled by somebody else"),
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
+    Outcome.CHANGED: ("warn", "Skipped", "git-compare", "its payload was changed meanwhile"),
+    Outcome.EXPIRED: ("warn", "Skipped", "hourglass", "the edit was older than an hour: edit it again"),
     Outcome.CANCELLED: ("", "Cancelled", "player-stop", ""),
     Outcome.RECALLED: ("", "Recalled", "corner-up-left", "it waits among the dead letters again"),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
@@ -60,6 +67,7 @@ class Progress:
             (OUTCOMES[Outcome(self.done_as)][1], "ok", self.done),
             ("Skipped, no longer there", "calm", skipped),
             ("Skipped, damaged", "bad", self.of(Outcome.DAMAGED)),
+            ("Skipped, not edited", "bad", self.of(Outcome.CHANGED, Outcome.EXPIRED)),
             ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),
@@ -128,7 +136,7 @@ def progress_of(row: Operation) -> Progress:
 
 def effect_of(row: Operation, progress: Progress) -> RunEffect | None:
     """None for a discard, and as long as nothing was requeued."""
-    if row.kind != OperationKind.REQUEUE or not progress.done:
+    if not row.runs_again or not progress.done:
         return None
     return RunEffect(progress.done, row.effects, row.effect_at, row.same_failures)
 
@@ -183,11 +191,11 @@ class Stage(StrEnum):
 
 
 def stage_of(row: Operation, progress: Progress) -> Stage:
-    if row.state == OperationState.FROZEN:
+    if row.state in (OperationState.FROZEN, OperationState.AWAITING):
         return Stage.FROZEN
     if row.ended_at is None:
         return Stage.CANARY if row.has_open_canary else Stage.SENDING
-    follows = row.kind == OperationKind.REQUEUE and row.effect_at is None and progress.done > 0
+    follows = row.runs_again and row.effect_at is None and progress.done > 0
     return Stage.FOLLOWING if follows else Stage.ENDED
 
 

@@ -55,6 +55,7 @@ class Preview:
     errors: Tally
     tasks: Tally
     pools: Tally
+    by_pool: list[tuple[Pool, int]]
     paused: list[str]
     ages: list[tuple[str, int]]
     came_back: int
@@ -100,6 +101,7 @@ def preview_of(found: QuerySet[DeadLetter]) -> Preview:
         errors=Tally.of(errors),
         tasks=Tally.of(tasks),
         pools=Tally.of(Counter({pool.slug: by_pool[pool.pk] for pool in pools})),
+        by_pool=[(pool, by_pool[pool.pk]) for pool in pools],
         paused=[pool.slug for pool in pools if pool.run_state != RunState.RUNNING],
         ages=[(label, number) for (label, _), number in zip(AGES, ages, strict=True) if number],
         came_back=came_back,

@@ -19,7 +19,7 @@ class Change:
 
 @dataclass(frozen=True)
 class DiffLine:
-    """One line of YAML: kept (" "), added ("+") or removed ("-")."""
+    """One line of text: kept (" "), added ("+") or removed ("-")."""
 
     kind: Literal[" ", "+", "-"]
     text: str
@@ -35,8 +35,10 @@ def diff(old: PoolSpec | None, new: PoolSpec) -> list[Change]:
 
 def diff_lines(old: PoolSpec | None, new: PoolSpec) -> list[DiffLine]:
     """Every line of both YAML texts, unchanged ones included, removed before added."""
-    before = to_yaml(old).splitlines() if old else []
-    after = to_yaml(new).splitlines()
+    return line_diff(to_yaml(old).splitlines() if old else [], to_yaml(new).splitlines())
+
+
+def line_diff(before: list[str], after: list[str]) -> list[DiffLine]:
     lines: list[DiffLine] = []
     for operation, i1, i2, j1, j2 in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
         if operation == "equal":

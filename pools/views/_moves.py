@@ -48,7 +48,7 @@ def moves(row: Operation, progress: Progress) -> tuple[list[Move], list[Move]]:
     plain = [] if row.recall else [verb for verb in ("start", "pause", "resume") if verb in following]
     allowed = [_plain(row, progress, verb) for verb in plain if not asks_why(verb, row)]
     asked: list[tuple[Move, bool]] = []
-    if row.kind == OperationKind.REQUEUE:
+    if row.runs_again:
         waiting, failed = _recallable(row), row.effects.get(Effect.FAILED_AGAIN, 0)
         asked = [
             (_go_on(row, progress), "resume" in plain and asks_why("resume", row)),
@@ -80,12 +80,20 @@ def _cancel(row: Operation, progress: Progress) -> Move:
         f" finished. The other {progress.pending:,} stay among the dead letters."
     )
     label = f"Cancel the remaining {progress.pending:,}"
+    if row.state == OperationState.AWAITING:
+        says = f"Nothing was sent. All {jobs(progress.frozen)} stay among the dead letters."
+        button, title = f"Withdraw {jobs(progress.frozen)}", "Withdraw this operation?"
+        return Move("cancel", "Withdraw", _url(row, "cancel"), title, button, says, "bad", "Let it wait")
     move = Move("cancel", label, _url(row, "cancel"), "Cancel this operation?", "Cancel what is left", says)
     return replace(move, tone="bad", dismiss="Let it go on")
 
 
 def _recallable(row: Operation) -> int:
-    return 0 if row.recall or row.effect_at else open_items(row).filter(effect="").count()
+    return (
+        0
+        if row.recall or row.effect_at or row.kind != OperationKind.REQUEUE
+        else open_items(row).filter(effect="").count()
+    )
 
 
 def _recall(row: Operation, waiting: int) -> Move:

@@ -14,6 +14,7 @@ from pools.forms.dead_letters import FilterForm
 from pools.forms.operations import RequeueForm, suggested
 from pools.models import DeadLetterState, FailureGroup
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
+from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import (
     DeadLetterFilter,
     FilterError,
@@ -29,12 +30,11 @@ from pools.selectors.failure_group import claim, history, newest, where
 from pools.selectors.group_life import badge, notes_of
 from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
 from pools.selectors.inbox import GROUPS_SHOWN, group_rows, owner_counts
-from pools.selectors.phrases import jobs
 from pools.selectors.rights import pool_rights
 from pools.selectors.search import FOUND_LIMIT
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
 from pools.views.groups import group_offers
-from pools.views.handling import VERBS, offers, warnings
+from pools.views.handling import VERBS, button, offers, warnings
 
 OWNERS = (("", "All"), ("me", "Mine"), ("none", "Nobody's"))
 RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("", "All"))
@@ -125,6 +125,7 @@ def failure_group(request: HttpRequest, pk: int) -> HttpResponse:
 def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
     wanted = DeadLetterFilter(group=str(group.pk))
     preview = preview_of(letters_of(actor, wanted))
+    wait = asked(actor, preview.by_pool)
     sample = newest(group)
     facets = where(group)
     rights = pool_rights(actor, group.pool, REQUEUE, DISCARD, REVEAL)
@@ -145,6 +146,6 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
         "may_reveal": rights[REVEAL].allowed,
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
         "form": RequeueForm(initial=suggested(preview.count), auto_id="here_%s"),
-        "button": f"{VERBS['requeue'].name} {jobs(preview.count)}",
-        "warnings": warnings(VERBS["requeue"], preview),
+        "button": button(VERBS["requeue"], preview, wait),
+        "warnings": warnings(VERBS["requeue"], preview, wait),
     }

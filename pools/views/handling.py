@@ -1,4 +1,4 @@
-"""Requeue and discard: from a selection to what it would touch, and with a reason to an operation.
+"""Requeue, move and discard: from a selection to what it would touch, and with a reason to an operation.
 
 The filter stands in the query string, the selection in the body: ``id`` (dead letters), ``group`` (failure groups, as
 far as the filter matches) or ``all_matching``. Without a ``reason`` nothing is done: the answer shows what would be.
@@ -17,14 +17,16 @@ from django.urls import reverse
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import ConfirmForm, chosen
-from pools.forms.operations import RequeueForm, suggested
-from pools.models import DeadLetter, Operation
-from pools.operations import Selection, discard_create, requeue_create
+from pools.forms.operations import MoveQueueForm, RequeueForm, suggested
+from pools.models import DeadLetter, Operation, OperationState
+from pools.operations import Selection, discard_create, move_create, requeue_create
 from pools.operations.dead_letters import select
 from pools.operations.errors import Refused
 from pools.permissions import DISCARD, REQUEUE
+from pools.selectors.approvals import Asked, asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.phrases import jobs, names
+from pools.selectors.queues import Target, targets
 from pools.selectors.rights import Right
 from pools.selectors.triage import Preview, lacking, preview_of, right
 from pools.views._acting import act
@@ -54,12 +56,13 @@ class Offer:
 
 VERBS = {
     "requeue": Verb("requeue", "Requeue", REQUEUE, requeue_create, "r", RequeueForm),
+    "move": Verb("move", "Move", REQUEUE, move_create, "m", MoveQueueForm),
     "discard": Verb("discard", "Discard", DISCARD, discard_create, "d", ConfirmForm, "bad"),
 }
 
 
 def offers(rights: Mapping[str, Right], query: str = "") -> list[Offer]:
-    """Both verbs for what the filter in ``query`` matches; ``rights`` by permission."""
+    """All verbs for what the filter in ``query`` matches; ``rights`` by permission."""
     suffix = f"?{query}" if query else ""
     return [
         Offer(verb, reverse(f"dead-letters-{key}") + suffix, rights[verb.permission]) for key, verb in VERBS.items()
@@ -90,10 +93,16 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
         request,
         form,
         lambda data: doing.run(actor=actor, selection=selection, **data),
-        done=lambda row: f"{doing.name} of {jobs(row.frozen_count)} has begun. This page follows it.",
+        done=lambda row: _said(doing, row),
         to=lambda row: reverse("operation", args=[row.pk]),
         otherwise=page_with,
     )
+
+
+def _said(verb: Verb, row: Operation) -> str:
+    if row.state == OperationState.AWAITING:
+        return f"{verb.name} of {jobs(row.frozen_count)} awaits the approval of another person. Nothing is sent before."
+    return f"{verb.name} of {jobs(row.frozen_count)} has begun. This page follows it."
 
 
 def only_by_post(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
@@ -136,6 +145,8 @@ def _context(
 ) -> dict[str, Any]:
     """What the confirmation shows. Its form names the same set again, however many jobs fail in the meantime."""
     preview = preview_of(found)
+    wait = asked(actor, preview.by_pool)
+    queues = targets(actor, preview.by_pool[0][0].broker) if verb.key == "move" and preview.by_pool else []
     without = lacking(actor, verb.permission, found)
     url, back = reverse(f"dead-letters-{verb.key}"), reverse("dead-letters")
     hidden = [("id", pk) for pk in selection.ids]
@@ -149,7 +160,8 @@ def _context(
         "preview": preview,
         "count": preview.count,
         "left_out": len(selection.ids) - preview.count if selection.ids else 0,
-        "warnings": warnings(verb, preview),
+        "warnings": warnings(verb, preview, wait) + limits_elsewhere(preview, queues),
+        "queues": [queue.name for queue in queues],
         "lacking": names(without),
         "right": right(verb.permission, allowed=not without),
         "url": url,
@@ -158,17 +170,30 @@ def _context(
         ),
         "back": back,
         "hidden": hidden,
-        "button": f"{verb.name} {jobs(preview.count)}",
+        "button": button(verb, preview, wait),
     }
 
 
-def warnings(verb: Verb, preview: Preview) -> list[str]:
+def button(verb: Verb, preview: Preview, wait: Asked | None) -> str:
+    """Named by what it does: above a pool's limit it asks a second person."""
+    return f"Ask to {verb.key} {jobs(preview.count)}" if wait else f"{verb.name} {jobs(preview.count)}"
+
+
+def limits_elsewhere(preview: Preview, queues: list[Target]) -> list[str]:
+    """Which other pools would ask a second person about so many jobs, if they were moved there."""
+    here = {pool.pk for pool, _ in preview.by_pool}
+    pools = {queue.pool.slug: queue.pool.approved_above for queue in queues if queue.pool.pk not in here}
+    asking = sorted(slug for slug, limit in pools.items() if limit is not None and preview.count > limit)
+    return [f"Moving so many to a queue of {names(asking)} needs a second person's approval."] if asking else []
+
+
+def warnings(verb: Verb, preview: Preview, wait: Asked | None) -> list[str]:
     """What to know before the click, not after it."""
-    said = []
+    said = [wait.sentence] if wait else []
     if verb.key == "requeue" and preview.paused:
         several = len(preview.paused) > 1
         said.append(f"{names(preview.paused)} {'take' if several else 'takes'} no jobs now: what is sent there waits.")
-    if verb.key == "requeue" and preview.damaged:
+    if verb.key != "discard" and preview.damaged:
         said.append(f"{jobs(preview.damaged)} could not be read in full; those that RQ could not run are skipped.")
     if preview.expired:
         said.append(f"{jobs(preview.expired)} outlived their failure TTL; those that the broker dropped are skipped.")

@@ -46,7 +46,8 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     letter, pool = story.job.letter, story.job.pool
     rights = pool_rights(actor, pool, REQUEUE, DISCARD, REVEAL)
     reveal = open_reveal(actor, story.job)
-    context = _about(request, story.job) | {"story": story, "right": rights[REVEAL], "open": reveal}
+    context = about(request, story.job) | {"story": story, "right": rights[REVEAL], "open": reveal}
+    context |= {"edit_right": rights[REQUEUE], "is_dead": letter is not None and letter.state == DeadLetterState.OPEN}
     if reveal:
         context["payload"] = revealed(story.job.broker, job_id)
     if letter and letter.state == DeadLetterState.OPEN:
@@ -61,9 +62,9 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
 def reveal_payload(request: HttpRequest, job_id: str) -> HttpResponse:
     """Open the payload to the visitor, with a reason."""
     actor = actor_of(request)
-    found = _find(actor, request, job_id)
+    found = find(actor, request, job_id)
     form = ReasonForm(request.POST or None)
-    page = _about(request, found) | {"form": form, "right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
+    page = about(request, found) | {"form": form, "right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
     show = partial(render, request, "jobs/reveal.html", page)
     if request.method != "POST":
         return show()
@@ -81,8 +82,8 @@ def reveal_payload(request: HttpRequest, job_id: str) -> HttpResponse:
 def hide_payload(request: HttpRequest, job_id: str) -> HttpResponse:
     """Close it again before its time."""
     actor = actor_of(request)
-    found = _find(actor, request, job_id)
-    page = _about(request, found) | {"right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
+    found = find(actor, request, job_id)
+    page = about(request, found) | {"right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
     return act(
         request,
         forms.Form(request.POST),
@@ -93,18 +94,18 @@ def hide_payload(request: HttpRequest, job_id: str) -> HttpResponse:
     )
 
 
-def _find(actor: Actor, request: HttpRequest, job_id: str) -> KnownJob:
+def find(actor: Actor, request: HttpRequest, job_id: str) -> KnownJob:
     try:
         return find_job(actor, job_id, request.GET.get("broker", "default"))
     except DeadLetter.DoesNotExist as missing:
         raise Http404 from missing
 
 
-def _about(request: HttpRequest, found: KnownJob) -> dict[str, Any]:
+def about(request: HttpRequest, found: KnownJob) -> dict[str, Any]:
     """The job, and where its pages are."""
     query = "?" + request.GET.urlencode() if "broker" in request.GET else ""
     urls = {f"{name.replace('-', '_')}_url": reverse(name, args=[found.job_id]) + query for name in PAGES}
     return {"job": found, "letter": found.letter, "worker": found.worker} | urls
 
 
-PAGES = ("job", "payload-reveal", "payload-hide")
+PAGES = ("job", "payload-reveal", "payload-hide", "payload-edit")

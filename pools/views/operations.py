@@ -11,11 +11,13 @@ from django.views.decorators.http import require_safe
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
-from pools.forms.operations import MoveForm, RateForm, WhyForm
+from pools.forms.operations import ApproveForm, MoveForm, RateForm, WhyForm
 from pools.models import Operation, OperationKind
 from pools.operations import (
     operation_again,
+    operation_approve,
     operation_cancel,
+    operation_decline,
     operation_pause,
     operation_rate,
     operation_recall,
@@ -23,9 +25,10 @@ from pools.operations import (
     operation_start,
 )
 from pools.operations.dead_letters import PERMISSIONS
-from pools.operations.moves import OVER
-from pools.permissions import can_globally
+from pools.operations.moves import FIXED
+from pools.permissions import REVEAL, can_globally
 from pools.selectors.operations import (
+    edit_phrase,
     find_operation,
     item_tabs,
     items_page,
@@ -40,6 +43,7 @@ from pools.selectors.phrases import names
 from pools.selectors.progress import came_back, effect_of, progress_of, rate_phrase, seconds_left, stage_of
 from pools.selectors.triage import right
 from pools.views._acting import act
+from pools.views._approval import approval_context
 from pools.views._moves import asks_why, moves
 from pools.views.handling import only_by_post
 
@@ -48,6 +52,8 @@ MOVES: dict[str, Callable[..., Operation]] = {
     "pause": operation_pause,
     "resume": operation_resume,
     "cancel": operation_cancel,
+    "approve": operation_approve,
+    "decline": operation_decline,
     "recall": operation_recall,
     "rate": operation_rate,
     "again": operation_again,
@@ -57,10 +63,14 @@ DONE = {
     "pause": "Operation {pk} pauses after the chunk that is under way.",
     "resume": "Operation {pk} goes on.",
     "cancel": "Operation {pk} is cancelled. What was sent stays sent.",
+    "approve": "Operation {pk} is approved and has begun.",
+    "decline": "Operation {pk} is declined: nothing was sent.",
     "recall": "Operation {pk} is being recalled. What runs already stays.",
     "rate": "The rate of operation {pk} is changed.",
+    "again awaiting": "Operation {pk} is frozen and awaits the approval of another person.",
     "again": "Operation {pk} is frozen: look at it, then start it.",
 }
+FORMS: dict[str, type[MoveForm]] = {"rate": RateForm, "approve": ApproveForm, "decline": WhyForm}
 
 
 @require_safe
@@ -94,7 +104,7 @@ def move(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
         request,
         form,
         lambda data: MOVES[verb](actor=actor, operation=row, **data),
-        done=lambda moved: DONE[verb].format(pk=moved.pk),
+        done=lambda moved: DONE.get(f"{verb} {moved.state}", DONE[verb]).format(pk=moved.pk),
         to=lambda moved: reverse("operation", args=[moved.pk]),
         otherwise=lambda status: render(
             request, "operations/operation.html", _context(request, actor, _find(actor, pk), form), status=status
@@ -113,8 +123,8 @@ def outcomes(request: HttpRequest, pk: int) -> StreamingHttpResponse:
 
 
 def _form_of(verb: str, row: Operation) -> type[MoveForm]:
-    if verb == "rate":
-        return RateForm
+    if verb in FORMS:
+        return FORMS[verb]
     return WhyForm if asks_why(verb, row) else MoveForm
 
 
@@ -151,13 +161,16 @@ def _context(request: HttpRequest, actor: Actor, row: Operation, form: MoveForm 
         "asks": asked,
         "rate_form": _rate_form(row, form, "rate_%s"),
         "rate_page_form": _rate_form(row, form, "rate_page_%s"),
-        "may_change_rate": row.state not in OVER,
+        "may_change_rate": row.state not in FIXED,
         "right": right(permission, allowed=not without),
         "without": names(without),
         "tab": tab,
         "tabs": item_tabs(row, progress),
         "page": items_page(row, tab, request.GET.get("cursor", "")),
+        "edited": edit_phrase(row, named=not pools_without(actor, row, REVEAL))
+        if row.kind == OperationKind.EDIT
+        else "",
         "chosen_by": urlencode(row.selection.get("filter", {})),
         "may_audit": can_globally(actor, "audit.view_event"),
         "audit_query": urlencode({"target": operation_target(row, []).name}),
-    }
+    } | approval_context(actor, row)

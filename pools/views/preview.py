@@ -18,6 +18,7 @@ from pools.models import DeadLetter
 from pools.operations import Selection
 from pools.operations.dead_letters import select
 from pools.operations.errors import Refused
+from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError
 from pools.selectors.triage import POISON, preview_of
 from pools.views.handling import VERBS, warnings
@@ -56,11 +57,12 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
     """Raises ``FilterError``, ``Refused``."""
     ids = chosen(request.GET.getlist("id"))
     wanted = None if ids else DeadLetterFilter.from_query(request.GET.dict())
-    found = select(actor_of(request), Selection(ids=ids, filter=wanted))
+    actor = actor_of(request)
+    found = select(actor, Selection(ids=ids, filter=wanted))
     shown = preview_of(found)
     return {
         "preview": shown,
-        "warnings": warnings(VERBS["requeue"], shown),
+        "warnings": warnings(VERBS["requeue"], shown, asked(actor, shown.by_pool)),
         "foreseen": _foreseen(found),
         "poison": POISON,
         "query": request.GET.urlencode(),

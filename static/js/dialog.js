@@ -42,7 +42,7 @@ document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
   if (!dialog) return;
   if (!ctx.target.firstElementChild) return submit(ctx);
   if (!dialog.open) dialog.showModal();
-  dialog.querySelector("textarea")?.focus();
+  dialog.querySelector("textarea, input[required]:not([type=hidden], [type=radio])")?.focus();
 });
 for (const failure of ["htmx:response:error", "htmx:error"]) {
   document.addEventListener(failure, ({ detail: { ctx } }) => dialogOf(ctx) && submit(ctx));

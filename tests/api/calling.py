@@ -11,6 +11,8 @@ from audit.models import Event
 from tests.support.tokens import used_token
 
 BASE = "/api/v1/"
+DIFFERS = ("at", "old_commitment", "new_commitment")
+"""Of an event's detail: the time, and what is salted."""
 
 
 class Caller:
@@ -64,7 +66,7 @@ def events(count: int) -> list[dict[str, Any]]:
     found = []
     for event in reversed(Event.objects.order_by("-pk")[:count]):
         target = {"kind": event.target_kind, "pool": event.pool}
-        detail = {name: value for name, value in event.detail.items() if name != "at"}
+        detail = {name: value for name, value in event.detail.items() if name not in DIFFERS}
         same = {name: getattr(event, name) for name in ("action", "outcome", "reason", "before", "after")}
         found.append(same | {"target": target, "detail": detail})
     return found

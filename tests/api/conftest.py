@@ -56,11 +56,13 @@ def frozen(cast: Cast, letters: list[DeadLetter]) -> Operation:
 
 @pytest.fixture
 def operation_in(cast: Cast, letters: list[DeadLetter]) -> Callable[[str], Operation]:
-    """Makes an operation that is frozen, running or paused."""
+    """Makes an operation that is frozen, awaiting an approval, running or paused."""
 
     def make_one(state: str) -> Operation:
         selection = Selection(ids=tuple(letter.pk for letter in letters))
         alice = actor(cast.alice)
+        if state == "awaiting":
+            Pool.objects.update(approval_limit=0)
         row = requeue_create(actor=alice, selection=selection, reason="The gateway is back", start=state != "frozen")
         return operation_pause(actor=alice, operation=row) if state == "paused" else row
 

@@ -12,6 +12,7 @@ from django.test import Client
 from audit.models import Event
 from controlplane.api import api
 from pools.models import (
+    Approval,
     ConfigVersion,
     DeadLetter,
     FailureGroup,
@@ -62,11 +63,19 @@ WRITES = {
         "config.published",
         "bob",
     ),
+    "change_pool": Write("pools/payments/edit", {"name": "New"}, "change_config", "pool.changed", "bob"),
     "scale_pool": Write("pools/payments/scale", {"workers": 9} | WHY, "scale_pool", "pool.scaled", "bob"),
     "pause_pool": Write("pools/payments/pause", WHY, "control_pool", "pool.paused"),
     "resume_pool": Write("pools/payments/resume", WHY, "control_pool", "pool.resumed"),
     "drain_pool": Write("pools/payments/drain", WHY, "control_pool", "pool.drained"),
     "reveal_payload": Write("jobs/job-0/reveal", WHY, "reveal_payload", "payload.revealed", target="job"),
+    "edit_payload": Write(
+        "jobs/job-0/edit",
+        {"args": [], "kwargs": {}, "seen": "0" * 64} | WHY,
+        "requeue_dead_letters",
+        "operation.edit_started",
+        target="job",
+    ),
     "create_operation": Write(
         "operations",
         {"kind": "requeue", "ids": ["job-0"]} | WHY,
@@ -77,6 +86,12 @@ WRITES = {
     "pause_operation": Write("operations/{id}/pause", WHY, "requeue_dead_letters", "operation.paused", state="running"),
     "resume_operation": Write(
         "operations/{id}/resume", WHY, "requeue_dead_letters", "operation.resumed", state="paused"
+    ),
+    "approve_operation": Write(
+        "operations/{id}/approve", WHY, "approve_operations", "operation.approved", state="awaiting"
+    ),
+    "decline_operation": Write(
+        "operations/{id}/decline", WHY, "approve_operations", "operation.declined", state="awaiting"
     ),
     "cancel_operation": Write(
         "operations/{id}/cancel", WHY, "requeue_dead_letters", "operation.cancelled", state="running"
@@ -154,7 +169,7 @@ def everything() -> list[Any]:
 
 
 MODELS = (
-    *(Pool, ConfigVersion, RunCommand, Operation, OperationItem),
+    *(Approval, Pool, ConfigVersion, RunCommand, Operation, OperationItem),
     *(DeadLetter, FailureGroup, GroupNote, OutboxMessage, PayloadReveal),
     *(NotificationChannel, NotificationDelivery),
 )

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from pydantic import BaseModel, ValidationError
 
-from pools.api import bodies, group_bodies, notification_bodies
+from pools.api import approvals, bodies, group_bodies, notification_bodies
 from pools.spec import parse_spec
 from tests.api.calling import BASE
 from tests.docs.test_documents import read
@@ -75,13 +75,17 @@ GROUP_BODIES = ["DecideIn", "ResolveIn", "SnoozeIn", "AssignIn", "NoteIn", "Runb
         "MoveIn",
         "RateIn",
         "WhyIn",
+        "PoolChangeIn",
+        "ApproveIn",
+        "EditIn",
         *GROUP_BODIES,
         "ChannelIn",
         "ChannelChangeIn",
     ],
 )
 def test_examples_are_good_and_unknown_fields_are_not(document: Any, name: str) -> None:
-    room = next(room for room in (bodies, group_bodies, notification_bodies) if hasattr(room, name))
+    rooms = (bodies, group_bodies, notification_bodies, approvals)
+    room = next(room for room in rooms if hasattr(room, name))
     schema, body = document["components"]["schemas"][name], getattr(room, name)
     assert schema["additionalProperties"] is False
     for example in schema["examples"]:

@@ -28,6 +28,7 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "stage": "sending",
         "reason": "The gateway is back",
         "pools": ["payments"],
+        "to_queue": "",
         "frozen_count": 2,
         "ids_sha256": hashlib.sha256(b"job-0\njob-2\n").hexdigest(),
         "created_by": "alice",
@@ -39,6 +40,7 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "stopped_because": "",
         "recalling": False,
         "again_of": None,
+        "approval": None,
         "outcomes": {"pending": 2},
         "effect": None,
         "effect_at": None,
@@ -203,3 +205,17 @@ def test_outcomes_as_a_file(alice: Caller, charlie: Caller, frozen: Operation) -
     assert len(lines) == frozen.frozen_count and json.loads(lines[0])["job_id"] == "=cmd()"
     problem(alice.get(f"operations/{frozen.pk}/outcomes", format="pdf"), 422, "format")
     problem(charlie.get(f"operations/{frozen.pk}/outcomes"), 404)
+
+
+def test_jobs_are_moved_to_another_queue(alice: Caller, letters: list[DeadLetter]) -> None:
+    body = requeue(kind="move", ids=["job-0", "job-1"])
+    problem(alice.post("operations", body), 422, "to_queue")
+    problem(alice.post("operations", body | {"to_queue": "nowhere"}), 422, "to_queue")
+    problem(alice.post("operations", requeue(ids=["job-0"], to_queue="payments.high")), 422, "to_queue")
+    assert not Operation.objects.exists()
+    first = alice.post("operations", body | {"to_queue": "payments.high"}, key="move-1")
+    assert first.status_code == 201, first.content
+    assert alice.post("operations", body | {"to_queue": "payments.high"}, key="move-1").json() == first.json()
+    made = first.json()
+    assert (made["kind"], made["to_queue"], made["frozen_count"]) == ("move", "payments.high", 2)
+    assert Operation.objects.count() == OutboxMessage.objects.count() == 1

@@ -15,7 +15,8 @@ from rq.rate_limit import RateLimit
 from rq.registry import FailedJobRegistry
 
 from pools.broker.connection import Broker
-from pools.broker.moves import MoveResult, Outcome, discard, requeue
+from pools.broker.moves import Change, MoveResult, Outcome, discard, edit, requeue
+from pools.broker.payload_edit import editable, packed
 from tests.broker import jobs
 from tests.broker.keyspace import copy_all, dump
 from tests.support.valkey import ValkeyServer
@@ -180,6 +181,80 @@ def test_requeue_leaves_what_rqs_requeue_leaves(twins: Twins, prepare: Prepare, 
         assert not ours["rq:job:one"][0]
         expected = without_expiry(expected, ["rq:job:one", "rq:job:one:dependents", "rq:job::one:dependencies"])
     assert ours == expected
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "json"])
+@pytest.mark.parametrize("prepare", KINDS, ids=lambda kind: kind.__name__)
+def test_a_move_leaves_what_a_requeue_of_a_job_with_another_origin_leaves(
+    twins: Twins, prepare: Prepare, serializer: str
+) -> None:
+    """RQ has no function for it; this is what one would write with its own."""
+    fail_in_both(twins, prepare, serializer)
+    job = Job.fetch("one", connection=twins.rqs, serializer=serializer)
+    job.origin = "slow"
+    in_rq(twins, serializer).requeue(job)
+    moved = requeue(twins.broker, [("one", "mail")], to_queue="slow")
+    assert moved == [MoveResult("one", Outcome.REQUEUED)]
+    for twin in (twins.rqs, twins.ours):
+        twin.sadd("rq:queues", "rq:queue:slow")  # RQ lists the queue at its first ordinary enqueue; we at once
+    expected, ours = normalised(twins.rqs, {b"enqueued_at"}), normalised(twins.ours, {b"enqueued_at"})
+    keys = ["rq:job:one", "rq:job:one:dependents", "rq:job::one:dependencies"]
+    assert without_expiry(ours, keys) == without_expiry(expected, keys)
+    assert bool(ours["rq:job:one"][0]) == (prepare is with_ttl)
+    assert twins.ours.hget("rq:job:one", "origin") == b"slow" and not twins.ours.zscore("rq:failed:mail", "one")
+
+
+def test_a_moved_job_runs_in_the_other_queue_and_fails_there(twins: Twins) -> None:
+    fail_in_both(twins, with_children, "json")
+    requeue(twins.broker, [("one", "mail")], to_queue="slow")
+    work(twins.ours, Queue("mail", connection=twins.ours, serializer="json"))
+    assert Job.fetch("one", connection=twins.ours, serializer="json").get_status() == "queued"
+    work(twins.ours, Queue("slow", connection=twins.ours, serializer="json"))
+    assert twins.ours.zscore("rq:failed:slow", "one") and not twins.ours.zscore("rq:failed:mail", "one")
+
+
+def test_a_move_that_is_sent_again_with_its_receipt_moves_nothing(twins: Twins) -> None:
+    fail_in_both(twins, plain, "pickle")
+    for _ in range(2):
+        moved = requeue(twins.broker, [("one", "mail")], receipt="pw:moved:x", to_queue="slow")
+        assert moved == [MoveResult("one", Outcome.REQUEUED)]
+        assert twins.ours.lrange("rq:queue:slow", 0, -1) == [b"one"]
+    assert requeue(twins.broker, [("one", "mail")], to_queue="slow") == [MoveResult("one", Outcome.NOT_FAILED)]
+
+
+@pytest.mark.parametrize("prepare", KINDS, ids=lambda kind: kind.__name__)
+def test_an_edit_leaves_what_a_requeue_of_a_job_with_other_arguments_leaves(twins: Twins, prepare: Prepare) -> None:
+    fail_in_both(twins, prepare, "json")
+    job = Job.fetch("one", connection=twins.rqs, serializer="json")
+    assert job.func_name  # RQ takes the payload apart only when asked, and could not put it together again
+    job.args, job.kwargs = [7, "ü"], {"order": {"a": [1.5, None]}}
+    in_rq(twins, "json").requeue(job)
+    stored = twins.ours.hget("rq:job:one", "data") or b""
+    change = Change(stored, packed(editable(stored).with_arguments([7, "ü"], {"order": {"a": [1.5, None]}})))
+    assert edit(twins.broker, ("one", "mail"), change, datetime.now(UTC)) == [MoveResult("one", Outcome.REQUEUED)]
+    expected, ours = normalised(twins.rqs, {b"enqueued_at"}), normalised(twins.ours, {b"enqueued_at"})
+    keys = ["rq:job:one", "rq:job:one:dependents", "rq:job::one:dependencies"]
+    assert without_expiry(ours, keys) == without_expiry(expected, keys)
+    assert Job.fetch("one", connection=twins.ours, serializer="json").args == [7, "ü"]
+
+
+@pytest.mark.parametrize("seen", [b"", b"something else"])
+def test_a_payload_that_is_not_what_was_seen_is_left_alone(twins: Twins, seen: bytes) -> None:
+    fail_in_both(twins, plain, "json")
+    if not seen:
+        twins.ours.hset("rq:job:one", "data", "")
+    before = dump(twins.ours)
+    found = edit(twins.broker, ("one", "mail"), Change(seen, b"new"), datetime.now(UTC), "pw:moved:x")
+    assert found == [MoveResult("one", Outcome.CHANGED)] and dump(twins.ours) == before
+
+
+def test_an_edit_that_is_sent_again_with_its_receipt_changes_nothing(twins: Twins) -> None:
+    fail_in_both(twins, plain, "json")
+    change = Change(twins.ours.hget("rq:job:one", "data") or b"", b"new")
+    for again in (change, change, Change(b"", b"")):
+        found = edit(twins.broker, ("one", "mail"), again, datetime.now(UTC), "pw:moved:x")
+        assert found == [MoveResult("one", Outcome.REQUEUED)]
+        assert twins.ours.hget("rq:job:one", "data") == b"new" and twins.ours.llen("rq:queue:mail") == 2
 
 
 def test_requeue_stamps_the_time_it_is_given(twins: Twins) -> None:

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 import audit.immutability
 from audit import protection
+from audit.actor import system_actor
 from audit.anchors import FileAnchor
 from audit.authorizer import suspended
 from audit.checkpoint import Checkpoint, SignerKey, sign_note
@@ -49,6 +50,7 @@ from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
 from pools.models import (
+    Approval,
     ControllerLease,
     Effect,
     FailureGroup,
@@ -65,6 +67,9 @@ from pools.operations import (
     config_publish,
     config_renew,
     discard_create,
+    edit_create,
+    move_create,
+    operation_lapse,
     operation_recall,
     pool_pause,
     requeue_create,
@@ -79,7 +84,7 @@ from tests.broker.records import write_failed
 from tests.controller.beats import FakeAgent
 from tests.controller.pools import ACTOR
 from tests.events.world import World
-from tests.events.writes import PAGES, Write, arguments
+from tests.events.writes import PAGES, Write, arguments, edited
 from tests.support import factories as make
 from tests.support.cast import PASSWORD, actor, signed_in
 from tests.support.tokens import used_token
@@ -185,6 +190,16 @@ def discard_ends(world: World) -> Act:
     return sent(world, discard_create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
 
 
+def move_ends(world: World) -> Act:
+    chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
+    bob = actor(world.cast.bob)
+    return sent(world, move_create(actor=bob, selection=chosen, to_queue="payments.high", reason="More memory"))
+
+
+def edit_ends(world: World) -> Act:
+    return sent(world, edit_create(actor=actor(world.cast.bob), job_id="job-2", **edited([2], {})))
+
+
 def requeue_followed(world: World) -> Act:
     run_operation(world.running.pk)
     for letter in world.letters:
@@ -200,6 +215,11 @@ def canary(world: World, *, succeeds: bool) -> Act:
     run_operation(row.pk)
     row.items.filter(outcome=Outcome.REQUEUED).update(effect=Effect.SUCCEEDED if succeeds else Effect.FAILED_AGAIN)
     return lambda: run_operation(row.pk)
+
+
+def lapse(world: World) -> Act:
+    Approval.objects.update(lapses_at=timezone.now())
+    return lambda: operation_lapse(actor=system_actor("controller"), operation=world.asked)
 
 
 def recall_ends(world: World) -> Act:
@@ -330,9 +350,12 @@ OWN: dict[str, Happening] = {
     "operation.requeue_ended": requeue_ends,
     "operation.requeue_followed": requeue_followed,
     "operation.discard_ended": discard_ends,
+    "operation.move_ended": move_ends,
+    "operation.edit_ended": edit_ends,
     "failure_group.regressed": regression,
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),
+    "operation.lapsed": lapse,
     "operation.recalled": recall_ends,
     "notification.given_up": message_given_up,
     "agent.seen_first": lambda world: agents(world, beats=True),

@@ -39,7 +39,8 @@ JOBS = ("job-1", "job-2", "job-3")
 class World:
     """``payments`` runs and has two versions and three dead letters, which four operations of Bob's are about: of
     ``sent``, one job failed again and the others are queued. The payload of ``job-2`` is open to him. ``refunds`` is
-    paused. Their ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's. The log's event
+    paused; ``asked``, there, awaits an approval. Their ``group`` is new, another is ``snoozed``, a third ``resolved``.
+    ``filter`` is Otto's. The log's event
     0 holds an address."""
 
     cast: Cast
@@ -52,6 +53,7 @@ class World:
     frozen: Operation
     running: Operation
     paused: Operation
+    asked: Operation
     sent: Operation
     secret: SecretReference
     channel: NotificationChannel
@@ -74,7 +76,7 @@ def make_world(broker: Broker) -> World:
     cast.alice.set_password("correct horse battery")
     cast.alice.save()
     payments = make.pool(cast.payments, versions=2)
-    refunds = make.pool(cast.payments, "refunds", run_state=RunState.PAUSED)
+    refunds = make.pool(cast.payments, "refunds", run_state=RunState.PAUSED, approval_limit=0)
     client = redis.Redis.from_url(broker.url)
     write_failed(client, *JOBS, queue="payments")
     failed(payments, *JOBS)
@@ -84,6 +86,9 @@ def make_world(broker: Broker) -> World:
         requeue_create(actor=bob, selection=chosen, reason="The gateway is back", start=start)
         for start in (False, True, True, True)
     )
+    failed(refunds, "job-9")
+    one = Selection(ids=(DeadLetter.objects.get(job_id="job-9").pk,))
+    asked = requeue_create(actor=bob, selection=one, reason="The gateway is back")
     sent.items.update(outcome=Outcome.REQUEUED, at=timezone.now())
     sent.items.filter(job_id=JOBS[0]).update(effect=Effect.FAILED_AGAIN, same_failure=True)
     Operation.objects.filter(pk=sent.pk).update(state=OperationState.ENDED, ended_at=timezone.now())
@@ -103,6 +108,7 @@ def make_world(broker: Broker) -> World:
         frozen=frozen,
         running=running,
         paused=paused,
+        asked=asked,
         sent=sent,
         secret=SecretReference.objects.create(
             name="gateway-key", uri="file:///run/secrets/gateway-key", team=cast.payments

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from audit.actor import Actor
 from pools import operations as verbs
+from pools.broker.payload_edit import read_editable
 from pools.models import DeadLetter, Team
 from pools.operations import Selection
 from tests.events.world import World
@@ -48,6 +49,7 @@ def done(action: str) -> list[tuple[str, str]]:
 
 WHY: Data = {"reason": "The gateway is down"}
 PAYMENTS: Data = {"slug": "payments"}
+SLOW: Data = {"to_queue": "payments.high"}
 NEW_POOL: Data = {
     "slug": "emails",
     "name": "E-mails",
@@ -85,6 +87,15 @@ def letters(world: World) -> Data:
     return WHY | {"id": [letter.pk for letter in world.letters], "expected_count": len(world.letters)}
 
 
+JOB_2: Data = {"job_id": "job-2"}
+
+
+def edited(args: object, kwargs: object, **more: str) -> Data:
+    """Other arguments for the payload that is open to Bob."""
+    seen = read_editable("default", "job-2").sha256
+    return WHY | {"args": args, "kwargs": kwargs, "seen": seen} | more
+
+
 def about(name: str, **more: str) -> Callable[[World], Data]:
     """A form about one of the scene's failure groups."""
     return lambda world: {"group": [getattr(world, name).pk], "do": "1"} | more
@@ -119,6 +130,15 @@ PAGES: dict[str, list[Write]] = {
     ],
     "dead-letters-requeue": [
         Write("bob", letters, [("operation.requeue_started", "intent")]),
+        Write(
+            "bob",
+            lambda world: WHY | {"id": [world.asked.items.get().dead_letter_id]},
+            [("operation.requeue_started", "intent"), *done("operation.approval_requested")],
+        ),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-move": [
+        Write("bob", lambda world: letters(world) | SLOW, [("operation.move_started", "intent")]),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
     "dead-letters-discard": [
@@ -126,6 +146,10 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
+    "payload-edit": [
+        Write("bob", lambda w: edited("[2]", "{}", do="edit"), [("operation.edit_started", "intent")], JOB_2),
+        Write("bob", lambda w: edited("[2]", "{}", do="review"), [], JOB_2, status=200),
+    ],
     "payload-hide": [Write("bob", {}, done("payload.hidden"), {"job_id": "job-2"})],
     "failure-groups-acknowledge": [
         Write("bob", about("group"), done("failure_group.acknowledged")),
@@ -149,6 +173,8 @@ PAGES: dict[str, list[Write]] = {
     "operation-rate": [Write("bob", {"rate_per_second": "5"}, done("operation.rate_changed"), {"pk": "running"})],
     "operation-recall": [Write("bob", WHY, [("operation.recall_started", "intent")], {"pk": "sent"})],
     "operation-again": [Write("bob", WHY, [("operation.requeue_started", "intent")], {"pk": "sent"})],
+    "operation-approve": [Write("ada", WHY, done("operation.approved"), {"pk": "asked"})],
+    "operation-decline": [Write("ada", WHY, done("operation.declined"), {"pk": "asked"})],
     "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
@@ -194,6 +220,24 @@ API: dict[str, list[Write]] = {
             status=201,
             same=lambda a, w: verbs.pool_create(
                 actor=a, team=Team.objects.get(slug="payments"), spec=make.spec(**LEDGER), **POOL
+            ),
+        )
+    ],
+    "POST pools/{slug}/edit": [
+        Write(
+            "alice",
+            {"description": "Takes money"},
+            done("pool.changed"),
+            PAYMENTS,
+            status=200,
+            same=lambda a, w: verbs.pool_change(
+                actor=a,
+                pool=w.payments,
+                expected_version=None,
+                name=w.payments.name,
+                description="Takes money",
+                runbook_url="",
+                criticality="standard",
             ),
         )
     ],
@@ -259,6 +303,16 @@ API: dict[str, list[Write]] = {
             same=lambda a, w: verbs.payload_reveal(actor=a, job_id="job-1", **WHY),
         )
     ],
+    "POST jobs/{job_id}/edit": [
+        Write(
+            "bob",
+            lambda w: edited([2], {}),
+            [("operation.edit_started", "intent")],
+            JOB_2,
+            status=201,
+            same=lambda a, w: verbs.edit_create(actor=a, job_id="job-2", **edited([2], {})),
+        )
+    ],
     "POST operations": [
         Write(
             "bob",
@@ -266,6 +320,13 @@ API: dict[str, list[Write]] = {
             [("operation.requeue_started", "intent")],
             status=201,
             same=lambda a, w: verbs.requeue_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | SLOW | {"kind": "move", "ids": ["job-1"]},
+            [("operation.move_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.move_create(actor=a, selection=chosen(), **SLOW, **WHY),
         ),
         Write(
             "bob",
@@ -374,6 +435,26 @@ API: dict[str, list[Write]] = {
             ONCALL,
             status=201,
             same=lambda a, w: verbs.channel_test(actor=a, channel=w.channel),
+        )
+    ],
+    "POST operations/{id}/approve": [
+        Write(
+            "ada",
+            WHY,
+            done("operation.approved"),
+            {"id": "asked"},
+            status=200,
+            same=lambda a, w: verbs.operation_approve(actor=a, operation=w.asked, **WHY),
+        )
+    ],
+    "POST operations/{id}/decline": [
+        Write(
+            "ada",
+            WHY,
+            done("operation.declined"),
+            {"id": "asked"},
+            status=200,
+            same=lambda a, w: verbs.operation_decline(actor=a, operation=w.asked, **WHY),
         )
     ],
     "POST operations/{id}/cancel": [

@@ -20,8 +20,8 @@ from pools.controller.log_checkpoints import write_verifier_keys
 from pools.controller.loop import Loop
 from pools.controller.runner import Runner, run_once
 from pools.controller.trust_root import write_trust_root
-from pools.models import Pool
-from pools.operations import config_renew
+from pools.models import Operation, Pool
+from pools.operations import config_renew, operation_lapse
 from pools.operations.errors import OperationError
 from pools.signing import TrustRoot
 
@@ -68,7 +68,7 @@ def _loops(keyring: Keyring, lease: LeaderLease) -> list[Loop]:
     path = settings.POOLWARDEN_HOME / "log.vkey"
     try:
         write_verifier_keys(path, keyring)
-        return all_loops(lease, keyring, _renew)
+        return all_loops(lease, keyring, _renew, _lapse)
     except KeyringError as error:
         _refuse(str(error))
     except OSError as error:
@@ -106,6 +106,13 @@ def _renew(pool: Pool) -> None:
         config_renew(actor=system_actor("controller"), pool=pool)
     except OperationError as error:
         log.error("config.not_renewed", pool=pool.slug, why=str(error))
+
+
+def _lapse(row: Operation) -> None:
+    try:
+        operation_lapse(actor=system_actor("controller"), operation=row)
+    except OperationError as error:  # somebody decided a moment ago
+        log.info("operation.not_lapsed", operation=row.pk, why=str(error))
 
 
 def _once(loops: list[Loop], lease: LeaderLease) -> int:

@@ -1,0 +1,5 @@
+-- Requeue one job with another payload. ARGV, after those of requeueing.lua: job id, the payload as it was seen, the new
+-- one. Returns a list of its outcome.
+local outcomes = {requeue(ARGV[8], ARGV[9], ARGV[10])}
+list_queue(outcomes)
+return outcomes
