@@ -1,8 +1,8 @@
-"""Moving failed jobs: back onto their queue, from there back again, or away. One Lua script a verb, so no crash leaves
-a job nowhere or twice.
+"""Moving failed jobs: back onto their queue, and from there back again. One Lua script a verb, so no crash leaves a job
+nowhere or twice. ``shelf`` has the other ways.
 
-``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
-``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
+``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field:
+``tests/broker/test_moves_like_rq.py`` compares whole key spaces. Deliberate differences:
 
 - The failure's expiry does not stay on a requeued job (RQ keeps it: the job may vanish while it waits). Its results
   keep theirs: they are history.
@@ -10,9 +10,8 @@ a job nowhere or twice.
 - A job that RQ says lives elsewhere (not failed, not stopped) is left alone, and so is one whose record names another
   queue than the registry it lies in or holds no payload.
 - Fields that RQ rewrites with the value they have are not touched; ``meta`` and the payload stay byte for byte.
-- ``discard`` does not search the queue for the job, which would block the broker, and never runs RQ's clean-up.
 
-A damaged job can be discarded but not requeued. ``recall`` takes a requeue back: it leaves the broker as it was before
+A damaged job cannot be requeued. ``recall`` takes a requeue back: it leaves the broker as it was before
 ``requeue``, as far as the times that the caller knows go.
 """
 
@@ -43,6 +42,12 @@ class Outcome(StrEnum):
     DAMAGED = "damaged"
     RECALLED = "recalled"
     NOT_QUEUED = "not_queued"
+    QUARANTINED = "quarantined"
+    ARCHIVED = "archived"
+    RESTORED = "restored"
+    TAKEN = "taken"
+    EXPIRED = "expired"
+    NOT_SHELVED = "not_shelved"
 
 
 @dataclass(frozen=True)
@@ -77,13 +82,13 @@ def requeue(broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str
     BrokerUnavailable.
     """
     at = at or datetime.now(UTC)
-    moment: list[str | bytes] = [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
+    moment: list[str | bytes] = [str(at.timestamp()), rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
-        for queue, places, ids in _chunks(jobs):
+        for queue, places, ids in in_chunks(jobs):
             keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
             answers = script(client, "moving", "requeue")(keys=keys, args=[broker.prefix, queue, *moment, *ids])
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+            outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
@@ -98,31 +103,13 @@ def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> li
     outcomes: dict[int, Outcome] = {}
     jobs = [(failure.job_id, failure.queue) for failure in failures]
     with broker.use() as client:
-        for queue, places, _ in _chunks(jobs, RECALL_CHUNK):
+        for queue, places, _ in in_chunks(jobs, RECALL_CHUNK):
             keys = [broker.rq.failed(queue), broker.rq.queue(queue), *filter(None, [receipt])]
-            args = [broker.prefix, queue, str(at.timestamp()), _rq_time(at)]
+            args = [broker.prefix, queue, str(at.timestamp()), rq_time(at)]
             for place in places:
                 args += _former(failures[place], at)
             answers = script(client, "moving", "recall")(keys=keys, args=args)
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
-    return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
-
-
-def discard(broker: Broker, jobs: Jobs, receipt: str = "") -> list[MoveResult]:
-    """Delete failed jobs with their results and dependency sets; one result a job, in the order given.
-
-    discarded: deleted. not_failed: as for ``requeue``, nothing changed. gone: there was no record; its entry in the
-    registry is removed, if there was one. Jobs that depend on a discarded one stay deferred, as in RQ. ``receipt`` as
-    for ``requeue``. Raises BrokerUnavailable.
-    """
-    at = datetime.now(UTC)
-    outcomes: dict[int, Outcome] = {}
-    with broker.use() as client:
-        for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.started(queue), *filter(None, [receipt])]
-            args = [broker.prefix, str(at.timestamp()), _rq_time(at), *ids]
-            answers = script(client, "moving", "discard")(keys=keys, args=args)
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+            outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
@@ -132,7 +119,7 @@ def forget(broker: Broker, receipt: str) -> None:
         client.delete(receipt)
 
 
-def _chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
+def in_chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
     """(queue, places in ``jobs``, ids) of at most ``size`` jobs of one queue."""
     by_queue: dict[str, list[int]] = {}
     for place, (_, queue) in enumerate(jobs):
@@ -146,12 +133,12 @@ def _former(failure: Failure, now: datetime) -> list[str]:
     """What the script is told of one job."""
     expires = max(failure.expires_at, now + KEPT_AT_LEAST).timestamp() if failure.expires_at else -1
     times = (failure.enqueued_at, failure.started_at, failure.failed_at)
-    return [failure.job_id, str(expires), *(_rq_time(at) if at else "" for at in times)]
+    return [failure.job_id, str(expires), *(rq_time(at) if at else "" for at in times)]
 
 
-def _outcome(answer: bytes) -> Outcome:
+def outcome_of(answer: bytes) -> Outcome:
     return Outcome(answer.decode())
 
 
-def _rq_time(at: datetime) -> str:
+def rq_time(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

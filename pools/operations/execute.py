@@ -18,7 +18,8 @@ from django.utils import timezone
 from audit.actor import system_actor
 from audit.recorder import record
 from pools.broker.connection import get_broker
-from pools.broker.moves import discard, forget, requeue
+from pools.broker.moves import forget, requeue
+from pools.broker.shelf import discard
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.operations import pace
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure

@@ -15,7 +15,8 @@ from rq.rate_limit import RateLimit
 from rq.registry import FailedJobRegistry
 
 from pools.broker.connection import Broker
-from pools.broker.moves import MoveResult, Outcome, discard, requeue
+from pools.broker.moves import MoveResult, Outcome, requeue
+from pools.broker.shelf import discard
 from tests.broker import jobs
 from tests.broker.keyspace import copy_all, dump
 from tests.support.valkey import ValkeyServer
