@@ -20,6 +20,10 @@ POOLWARDEN_DEMO = env.flag("POOLWARDEN_DEMO", default=False)
 # Where secret references may point. Without an entry nothing may be referenced.
 POOLWARDEN_SECRET_PREFIXES = env.words("POOLWARDEN_SECRET_PREFIXES", "file:///run/secrets/,env://POOLWARDEN_SECRET_")
 
+# For how many days the broker keeps what was discarded, or archived; discarded: 0 deletes at once.
+POOLWARDEN_TRASH_DAYS = env.integer("POOLWARDEN_TRASH_DAYS", 7, low=0, high=365)
+POOLWARDEN_ARCHIVE_DAYS = env.integer("POOLWARDEN_ARCHIVE_DAYS", 90, low=1, high=3650)
+
 # The audit log: under which name its checkpoints are signed, and where they go besides the database.
 POOLWARDEN_LOG_ORIGIN = env.text("POOLWARDEN_LOG_ORIGIN", f"poolwarden/{POOLWARDEN_ENV}")
 POOLWARDEN_ANCHOR_FILE = env.file("POOLWARDEN_ANCHOR_FILE", f"{POOLWARDEN_HOME}/anchors/checkpoints")

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from audit.recorder import REASON_LIMIT
-from pools.models import Criticality
-from pools.operations.dead_letters import MAX_IDS
+from pools.models import Criticality, DeadLetterState
 from pools.operations.plan import MAX_CANARY, MAX_RATE, TIMEOUT, TIMEOUTS
+from pools.operations.selection import MAX_IDS
 
 EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
 
@@ -46,6 +46,21 @@ class PoolIn(Body):
     runbook_url: Text = Field("", max_length=500)
     criticality: str = Field(Criticality.STANDARD.value, json_schema_extra={"enum": list(Criticality.values)})
     message: Reason = Field("", description="why; it goes with the first config version")
+
+
+class PoolChangeIn(Body):
+    """What is left out, or null, stays as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"poison_after": 5, "expected_version": 1}]})
+
+    name: Annotated[Text, Field(max_length=100)] | None = None
+    description: Annotated[Text, Field(max_length=2000)] | None = None
+    runbook_url: Annotated[Text, Field(max_length=500)] | None = None
+    criticality: str | None = Field(None, json_schema_extra={"enum": list(Criticality.values)})
+    poison_after: int | None = Field(
+        None, ge=0, le=100, description="requeues after which a job that comes back is quarantined; 0: never"
+    )
+    expected_version: Seen = Field(None, description="the pool's revision that you saw; 409 if it has changed")
 
 
 class ReasonIn(Body):
@@ -92,10 +107,17 @@ class FilterFields(BaseModel):
     q: Text = Field("", description="part of the message, or a job id")
     since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
     until: Text = Field("", description="failed before then")
+    restorable: Text = Field(
+        "", description="`yes`: only what lies in trash, quarantine or archive and can be restored"
+    )
 
 
 class FilterIn(FilterFields, Body):
-    pass
+    state: Text = Field(
+        DeadLetterState.OPEN.value,
+        description="where they lie: open; to be discarded also quarantined or archived; to be restored discarded, "
+        "quarantined or archived",
+    )
 
 
 class CanaryIn(Body):
@@ -120,18 +142,19 @@ class OperationIn(Body):
                     "stop_same_failure": 5,
                 },
                 {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
+                {"kind": "restore", "filter": {"state": "discarded", "since": "2h"}, "reason": "Discarded too much"},
             ]
         }
     )
 
-    kind: Literal["requeue", "discard"]
+    kind: Literal["requeue", "discard", "quarantine", "archive", "restore"]
     reason: Reason
     ids: list[Annotated[Text, Field(max_length=500)]] = Field(
         [], max_length=MAX_IDS, description="job ids; or give a filter"
     )
     filter: FilterIn | None = Field(
         None,
-        description="open dead letters, by the parameters of `list_dead_letters` but `state`; or give ids",
+        description="by the parameters of `list_dead_letters`; or give ids",
     )
     expected_count: Seen = Field(None, description="how many you expect it to touch; 409 if it would be another number")
     start: bool = Field(True, description="false: only freeze the set, and start it later")

@@ -14,16 +14,22 @@ from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
 from pools.api.schemas import OperationItemOut, OperationOut, operation_out
 from pools.models import Operation, Outcome
-from pools.operations.dead_letters import Selection
 from pools.operations.errors import Refused
 from pools.operations.plan import Canary, Plan
+from pools.operations.selection import Selection
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, pks_of_jobs
 from pools.selectors.operations import find_operation, visible_operations, with_progress
 from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
 from pools.selectors.progress import progress_of
 
 router = Router()
-CREATE = {"requeue": verbs.requeue_create, "discard": verbs.discard_create}
+CREATE = {
+    "requeue": verbs.requeue_create,
+    "discard": verbs.discard_create,
+    "quarantine": verbs.quarantine_create,
+    "archive": verbs.archive_create,
+    "restore": verbs.restore_create,
+}
 MOVE = {
     "start": verbs.operation_start,
     "pause": verbs.operation_pause,
@@ -131,6 +137,15 @@ def do_again(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
     row = find_operation(actor(request), id)
     return _answer(
         request, lambda: verbs.operation_again(actor=actor(request), operation=row, reason=data.reason), status=201
+    )
+
+
+@router.post("/{int:id}/undo", response={201: OperationOut})
+def undo_operation(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
+    """Restore what a discard, a quarantine or an archive took away and is still kept, as a new operation."""
+    row = find_operation(actor(request), id)
+    return _answer(
+        request, lambda: verbs.operation_undo(actor=actor(request), operation=row, reason=data.reason), status=201
     )
 
 

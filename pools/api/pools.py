@@ -7,12 +7,13 @@ from ninja import Router
 
 from pools import operations as verbs
 from pools.api.auth import actor
-from pools.api.bodies import ConfigIn, PoolIn, ReasonIn, ScaleIn
+from pools.api.bodies import ConfigIn, PoolChangeIn, PoolIn, ReasonIn, ScaleIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
 from pools.api.schemas import ConfigDetail, ConfigOut, PoolOut, RunOut
 from pools.models import ConfigVersion, Pool
 from pools.operations.errors import Refused
+from pools.operations.pools import DESCRIPTIVE
 from pools.permissions import visible_pools
 from pools.selectors.config import version_of
 from pools.selectors.pools import pool_of, teams_of
@@ -46,6 +47,20 @@ def create_pool(request: HttpRequest, data: PoolIn) -> HttpResponse:
 def get_pool(request: HttpRequest, slug: str) -> Pool:
     """One pool with its figures of the newest sample."""
     return pool_of(actor(request), slug)
+
+
+@router.patch("/{slug:slug}", response=PoolOut)
+def change_pool(request: HttpRequest, slug: str, data: PoolChangeIn) -> HttpResponse:
+    """Change what describes a pool and how it is guarded, not what it runs."""
+    pool = pool_of(actor(request), slug)
+    given = data.model_dump(exclude_none=True, exclude={"expected_version"})
+    values = {name: getattr(pool, name) for name in DESCRIPTIVE} | given
+
+    def work() -> PoolOut:
+        changed = verbs.pool_change(actor=actor(request), pool=pool, expected_version=data.expected_version, **values)
+        return PoolOut.from_orm(changed)
+
+    return write(request, 200, work)
 
 
 @router.get("/{slug:slug}/config", response=PageOut[ConfigOut])

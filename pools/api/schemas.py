@@ -50,9 +50,11 @@ class PoolOut(Schema):
     description: str
     runbook_url: str
     criticality: str
+    poison_after: int = Field(description="requeues after which a job that comes back is quarantined; 0: never")
     queues: list[str]
     run_state: str
     generation: int
+    revision: int = Field(description="`expected_version` of `change_pool`")
     config_version: int
     published_version: int
     figures: Figures | None
@@ -226,6 +228,10 @@ class DeadLetterOut(Schema):
     host: str
     config_version: int | None
     attempts: int
+    came_back: int = Field(description="requeues after which it failed again for the same cause")
+    shelved_until: datetime | None = Field(
+        description="until when a discarded or archived job can be restored; null: not at all, or quarantined"
+    )
 
     @staticmethod
     def resolve_pool(row: DeadLetter) -> str:
@@ -263,6 +269,7 @@ class OperationOut(Schema):
     stage: str = Field(description="frozen, canary, sending, following or ended")
     reason: str
     pools: list[str]
+    source: str = Field(description="where its dead letters lay: open, discarded, quarantined or archived")
     frozen_count: int
     ids_sha256: str = Field(description="SHA-256 of the frozen job ids, sorted, one a line")
     created_by: str
@@ -367,6 +374,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         stage=stage_of(row, progress),
         reason=row.reason,
         pools=sorted(pool.slug for pool in row.pools.all()),
+        source=row.source,
         frozen_count=row.frozen_count,
         ids_sha256=row.ids_sha256,
         created_by=row.actor_name,

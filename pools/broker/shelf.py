@@ -1,10 +1,9 @@
 """The shelf: failed jobs out of RQ's sight, to be put back bit for bit, and away for good.
 
 There are three shelves. What RQ keeps of a job lies there under keys of ours, renamed and not copied, so that neither
-its size nor its bytes matter. Towards all other jobs a shelved job is a deleted one: ``discard`` without ``until`` leaves
-the broker as RQ's own ``job.delete()`` does (``tests/broker/test_moves_like_rq.py``), and a shelf adds nothing but its
-own keys. Two differences from RQ: the queue is not searched for the job, which would block the broker, and RQ's clean-up
-never runs.
+its size nor its bytes matter. Towards all other jobs a shelved job is a deleted one: ``discard`` leaves the broker as
+RQ's own ``job.delete()`` does (``tests/broker/test_moves_like_rq.py``), and a shelf adds nothing but its own keys. Two
+differences from RQ: the queue is not searched for the job, which would block the broker, and RQ's clean-up never runs.
 
 What ``restore`` brings back: the job, its results, its dependents and dependencies with their expiry, its place in the
 failed registry, its group. What it does not: executions that a dead worker left, and a slot of a rate limit, for a

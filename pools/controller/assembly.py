@@ -14,6 +14,7 @@ from pools.controller.log_protection import LogProtection
 from pools.controller.log_scrubber import LogScrubber
 from pools.controller.log_sequencer import LogSequencer
 from pools.controller.loop import Loop
+from pools.controller.poison import PoisonGuard
 from pools.controller.publisher import Publisher
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
@@ -25,7 +26,9 @@ from pools.controller.sweeper import Resumer, Sweeper, Waker
 from pools.models import Pool
 
 
-def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None]) -> list[Loop]:
+def all_loops(
+    lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None], quarantine: Callable[[Pool], object]
+) -> list[Loop]:
     """Every loop, in the order in which one tick of each leaves nothing behind (``--once``)."""
     publisher = Publisher(keyring.config, lease)
     relay = Relay(
@@ -35,6 +38,7 @@ def all_loops(lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None
     return [
         Sampler(lease),
         Renewal(renew),
+        PoisonGuard(lease, quarantine),
         Resumer(lease),
         Waker(lease),
         relay,

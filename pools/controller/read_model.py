@@ -95,8 +95,10 @@ class _Row:
     attempts: int
     arguments: str
     damaged: str
+    came_back: int
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
+    shelved_until: datetime | None = None
 
 
 COLUMNS = [column.name for column in fields(_Row)]
@@ -213,6 +215,7 @@ def _take(
             attempts=attempts,
             arguments=job.arguments,
             damaged=job.damaged[:200],
+            came_back=letter.came_back if letter and letter.created_at == job.created_at else 0,
         )
     )
 

@@ -12,7 +12,17 @@ from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
 from pools.controller.console_jobs import job_prefix
 from pools.controller.lease import LeaderLease
-from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, PayloadReveal, QueueState, Worker
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    IdempotencyKey,
+    Operation,
+    OperationState,
+    OutboxMessage,
+    PayloadReveal,
+    QueueState,
+    Worker,
+)
 
 DAY = timedelta(days=1)
 KEEP_OUTBOX = 7 * DAY
@@ -41,6 +51,9 @@ class Sweeper:
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
+            # The keys expire by themselves; what was discarded stays so.
+            archived = DeadLetter.objects.filter(state=DeadLetterState.ARCHIVED, shelved_until__lte=now)
+            archived.update(state=DeadLetterState.GONE, shelved_until=None, closed_at=now)
         sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
         return False
 

@@ -46,10 +46,16 @@ class PoolEditForm(forms.Form):
         help_text="Where whoever is called at night finds what to do. An http or https address.",
     )
     criticality = forms.ChoiceField(choices=Criticality.choices, initial=Criticality.STANDARD)
+    poison_after = forms.IntegerField(
+        min_value=0,
+        max_value=100,
+        label="Poison",
+        help_text="A job that fails again for the same cause after so many requeues is quarantined. 0: never.",
+    )
 
     @staticmethod
     def initial_of(pool: Pool) -> dict[str, Any]:
-        shown = ("name", "description", "runbook_url", "criticality")
+        shown = ("name", "description", "runbook_url", "criticality", "poison_after")
         return {name: getattr(pool, name) for name in shown} | {"expected_version": pool.revision}
 
 

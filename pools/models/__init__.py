@@ -3,7 +3,15 @@
 from pools.models.agent import Agent, AgentPool
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
-from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
+from pools.models.failure import (
+    SHELVED,
+    DeadLetter,
+    DeadLetterDetail,
+    DeadLetterState,
+    FailedAttempt,
+    is_poison,
+    still_there,
+)
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
 from pools.models.operation import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
@@ -13,6 +21,7 @@ from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Wor
 from pools.models.secret import SecretReference
 
 __all__ = [
+    "SHELVED",
     "Agent",
     "AgentPool",
     "BrokerState",
@@ -50,4 +59,6 @@ __all__ = [
     "SecretReference",
     "Team",
     "Worker",
+    "is_poison",
+    "still_there",
 ]

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import models
 
-from pools.models.failure import DeadLetter
+from pools.models.failure import DeadLetter, DeadLetterState
 from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
 
@@ -11,6 +11,9 @@ from pools.models.pool import Pool
 class OperationKind(models.TextChoices):
     REQUEUE = "requeue", "Requeue"
     DISCARD = "discard", "Discard"
+    QUARANTINE = "quarantine", "Quarantine"
+    ARCHIVE = "archive", "Archive"
+    RESTORE = "restore", "Restore"
 
 
 class OperationState(models.TextChoices):
@@ -47,6 +50,13 @@ class Outcome(models.TextChoices):
     DAMAGED = "damaged", "Skipped: its record is damaged"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
+    QUARANTINED = "quarantined", "Quarantined"
+    ARCHIVED = "archived", "Archived"
+    RESTORED = "restored", "Restored"
+    TAKEN = "taken", "Skipped: another job has its id"
+    EXPIRED = "expired", "Skipped: no longer kept"
+    NOT_SHELVED = "not_shelved", "Skipped: no longer where it lay"
+    POISON = "poison", "Skipped: poison"
 
 
 class Effect(models.TextChoices):
@@ -59,7 +69,8 @@ class Effect(models.TextChoices):
 
 
 class Operation(models.Model):
-    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line.
+    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line. ``source`` is where they lay when
+    they were frozen. ``created_by`` is null when the controller made it.
 
     ``effects`` counts a requeue's jobs by their effect, as far as their run has ended; ``effect_at`` is when all had.
     ``same_failures`` are those that failed again into the failure group from which they were frozen.
@@ -74,8 +85,9 @@ class Operation(models.Model):
     broker = models.CharField(max_length=50, default="default")
     pools = models.ManyToManyField(Pool, related_name="operations")
     selection = models.JSONField(default=dict)  # the filter or "ids" that the set was frozen from
+    source = models.CharField(max_length=12, choices=DeadLetterState, default=DeadLetterState.OPEN)
     reason = models.CharField(max_length=2000)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     actor_kind = models.CharField(max_length=10)
     actor_name = models.CharField(max_length=200)
     request_id = models.CharField(max_length=64, blank=True)

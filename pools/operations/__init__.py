@@ -2,7 +2,7 @@
 
 from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.config import config_publish, config_renew, config_restore
-from pools.operations.dead_letters import Selection, discard_create, operation_again, requeue_create
+from pools.operations.dead_letters import discard_create, operation_again, requeue_create
 from pools.operations.failure_groups import (
     group_acknowledge,
     group_assign,
@@ -25,6 +25,8 @@ from pools.operations.plan import Canary, Plan
 from pools.operations.pools import pool_change, pool_create, pool_drain, pool_pause, pool_resume, pool_scale
 from pools.operations.recall import operation_recall
 from pools.operations.secrets import secret_change, secret_register, secret_remove
+from pools.operations.selection import Selection
+from pools.operations.shelf import archive_create, operation_undo, poison_quarantine, quarantine_create, restore_create
 
 __all__ = [
     "Canary",
@@ -32,6 +34,7 @@ __all__ = [
     "Selection",
     "access_grant_role",
     "access_revoke_role",
+    "archive_create",
     "config_publish",
     "config_renew",
     "config_restore",
@@ -51,15 +54,19 @@ __all__ = [
     "operation_recall",
     "operation_resume",
     "operation_start",
+    "operation_undo",
     "payload_hide",
     "payload_reveal",
+    "poison_quarantine",
     "pool_change",
     "pool_create",
     "pool_drain",
     "pool_pause",
     "pool_resume",
     "pool_scale",
+    "quarantine_create",
     "requeue_create",
+    "restore_create",
     "secret_change",
     "secret_register",
     "secret_remove",

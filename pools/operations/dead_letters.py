@@ -1,7 +1,6 @@
-"""Bulk work on dead letters: choose and freeze a set. ``execute`` does the moving."""
+"""Bulk work on dead letters: freeze a selection. ``execute`` does the moving."""
 
 import hashlib
-from dataclasses import dataclass
 
 from django.db import connection
 from django.db.models import F, QuerySet, Window
@@ -13,56 +12,28 @@ from audit.recorder import record
 from pools.models import (
     DeadLetter,
     DeadLetterState,
-    Effect,
     Operation,
     OperationItem,
     OperationKind,
     OperationState,
     Outcome,
+    is_poison,
 )
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
 from pools.operations.plan import Canary, Plan
+from pools.operations.selection import Selection, select
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
-from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.operations import operation_target
 
-PERMISSIONS = {OperationKind.REQUEUE: REQUEUE, OperationKind.DISCARD: DISCARD}
+PERMISSIONS = {
+    OperationKind.REQUEUE: REQUEUE,
+    OperationKind.DISCARD: DISCARD,
+    OperationKind.QUARANTINE: DISCARD,
+    OperationKind.ARCHIVE: DISCARD,
+    OperationKind.RESTORE: DISCARD,
+}
 AT_ONCE = Plan()
-MAX_IDS = 10_000  # named one by one; a filter has no limit
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Dead letters named one by one (``ids``, their primary keys), by a filter, or as those that failed again after
-    ``failed_in``, a requeue. Only open ones are taken."""
-
-    ids: tuple[int, ...] = ()
-    filter: DeadLetterFilter | None = None
-    failed_in: Operation | None = None
-
-    def as_json(self, actor: Actor) -> dict[str, object]:
-        if self.failed_in:
-            return {"failed_in": self.failed_in.pk}
-        return {"filter": self.filter.seen_by(actor).as_query()} if self.filter else {"ids": len(self.ids)}
-
-
-def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
-    """The open dead letters of the selection that the actor may see. Raises ``Refused``."""
-    if sum((bool(selection.ids), selection.filter is not None, selection.failed_in is not None)) != 1:
-        raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
-    if len(selection.ids) > MAX_IDS:
-        raise Refused("ids", f"At most {MAX_IDS:,} ids; use a filter for more. Nothing was changed.")
-    try:
-        found = dead_letters(actor, selection.filter or DeadLetterFilter())
-    except FilterError as error:
-        raise Refused(error.field, f"{error.message}. Nothing was changed.") from error
-    if selection.ids:
-        found = found.filter(pk__in=selection.ids)
-    if selection.failed_in:
-        again = selection.failed_in.items.filter(effect=Effect.FAILED_AGAIN)
-        found = found.filter(pk__in=again.values("dead_letter_id"))
-    return found.filter(state=DeadLetterState.OPEN)
 
 
 @operation("operation.requeue_started")
@@ -79,7 +50,7 @@ def requeue_create(
 
     ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    return _create(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
+    return create(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.discard_started")
@@ -92,8 +63,8 @@ def discard_create(
     start: bool = True,
     plan: Plan = AT_ONCE,
 ) -> Operation:
-    """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
-    return _create(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
+    """Freeze the dead letters of ``selection``, open or set aside, and throw them away. As ``requeue_create``."""
+    return create(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
 
 
 @operation("operation.requeue_started")
@@ -110,10 +81,10 @@ def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Opera
     if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
         canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
     plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
-    return _create(actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False)
+    return create(actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False)
 
 
-def _create(
+def create(
     actor: Actor,
     kind: OperationKind,
     selection: Selection,
@@ -123,14 +94,16 @@ def _create(
     *,
     start: bool,
 ) -> Operation:
-    chosen = select(actor, selection)
+    """What all of them share. Raises ``Denied``, ``Refused``, ``Conflict``."""
+    chosen, source = select(actor, selection, kind)
     touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
     for pool in touched:
         require(actor, PERMISSIONS[kind], pool)
     reason = clean_reason(reason)
     plan.check(requeues=kind == OperationKind.REQUEUE)
     if not touched:
-        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+        where = "open dead letter" if source == DeadLetterState.OPEN else f"{source} dead letter that is still kept"
+        raise Refused("ids", f"No {where} matches: they may have been handled already. Nothing was changed.")
     if len({pool.broker for pool in touched}) > 1:
         raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
     row = Operation.objects.create(
@@ -138,6 +111,7 @@ def _create(
         state=OperationState.RUNNING if start else OperationState.FROZEN,
         broker=touched[0].broker,
         selection=selection.as_json(actor),
+        source=source,
         reason=reason,
         created_by=actor.user,
         actor_kind=actor.kind,
@@ -152,6 +126,8 @@ def _create(
     if expected_count is not None and row.frozen_count != expected_count:
         message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
         raise Conflict(message, row.frozen_count)
+    if kind == OperationKind.REQUEUE and not selection.ids:
+        _skip_poison(row)
     row.save()
     row.pools.set(touched)
     slugs = sorted(pool.slug for pool in touched)
@@ -165,6 +141,7 @@ def _create(
             "frozen": row.frozen_count,
             "ids_sha256": row.ids_sha256,
             "pools": slugs,
+            **({"source": str(source)} if source != DeadLetterState.OPEN else {}),
             **row.selection,
             **plan.as_detail(),
         },
@@ -172,6 +149,12 @@ def _create(
     if start:
         append_outbox("operation", str(row.pk), broker=row.broker)
     return row
+
+
+def _skip_poison(row: Operation) -> None:
+    """Whoever wants to requeue such a job names it."""
+    poison = DeadLetter.objects.filter(is_poison())
+    row.items.filter(dead_letter__in=poison).update(outcome=Outcome.POISON)
 
 
 def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:

@@ -9,7 +9,6 @@ for more than ``TURN`` seconds of waiting hands it on: the controller sends it o
 """
 
 import time
-from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -18,24 +17,17 @@ from django.utils import timezone
 from audit.actor import system_actor
 from audit.recorder import record
 from pools.broker.connection import get_broker
-from pools.broker.moves import forget, requeue
-from pools.broker.shelf import discard
-from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.broker.moves import forget
+from pools.models import Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.operations import pace
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
 from pools.operations.recall import recall_chunk
+from pools.operations.sending import send, settle
 from pools.selectors.operations import operation_target
 from pools.selectors.progress import DONE
 
 CHUNK = pace.CHUNK
 TURN = 1.0
-# What became of the dead letter, by the outcome of its item. Damaged ones stay where they are.
-CLOSED = {
-    Outcome.REQUEUED: DeadLetterState.REQUEUED,
-    Outcome.DISCARDED: DeadLetterState.DISCARDED,
-    Outcome.NOT_FAILED: DeadLetterState.GONE,
-    Outcome.GONE: DeadLetterState.GONE,
-}
 
 
 class Step(NamedTuple):
@@ -60,7 +52,7 @@ def run_operation(pk: int) -> str:
         row = step.row
         if step.items:
             receipt = get_broker(row.broker).keys.moved(f"{pk}:{step.items[0].position}")
-            _settle(row, step.items, _send(row, step.items, receipt))
+            _settle(row, step.items, send(row, step.items, receipt))
             forget(get_broker(row.broker), receipt)
         elif row.recall:
             recall_chunk(row)
@@ -114,20 +106,9 @@ def _hand_on(row: Operation) -> str:
     return f"operation {row.pk} is handed on"
 
 
-def _send(row: Operation, items: list[OperationItem], receipt: str) -> dict[str, Outcome]:
-    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
-    jobs = [(item.job_id, item.queue) for item in items]
-    broker = get_broker(row.broker)
-    if row.kind == OperationKind.REQUEUE:
-        results = requeue(broker, jobs, items[0].at, receipt)
-    else:
-        results = discard(broker, jobs, receipt)
-    return {result.job_id: Outcome(result.outcome) for result in results}
-
-
 @transaction.atomic
 def _settle(row: Operation, items: list[OperationItem], outcomes: dict[str, Outcome]) -> None:
-    """Write the outcomes of the items that have none yet, and close their dead letters."""
+    """Write the outcomes of the items that have none yet; their dead letters follow."""
     Operation.objects.select_for_update().get(pk=row.pk)
     chunk = row.items.filter(pk__in=[item.pk for item in items], outcome=Outcome.PENDING)
     by_outcome: dict[Outcome, list[OperationItem]] = {}
@@ -136,18 +117,8 @@ def _settle(row: Operation, items: list[OperationItem], outcomes: dict[str, Outc
     now = timezone.now()
     for outcome, settled in sorted(by_outcome.items()):
         row.items.filter(pk__in=[item.pk for item in settled]).update(outcome=outcome)
-        if outcome in CLOSED:
-            _close([item.dead_letter_id for item in settled], CLOSED[outcome], sent=items[0].at or now, now=now)
+        settle(row, outcome, [item.dead_letter_id for item in settled], items[0].at or now, now)
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)
-
-
-def _close(pks: list[int], state: DeadLetterState, *, sent: datetime, now: datetime) -> None:
-    """A job that failed again since it was sent is a dead letter anew and stays one."""
-    known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
-    known.close(state, now)
-    if state != DeadLetterState.GONE:
-        # Another operation met the jobs after this one had moved them, and wrote its word first.
-        known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state)
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
 COMMAND_DEADLINE = dt.timedelta(seconds=30)
-DESCRIPTIVE = ("name", "description", "runbook_url", "criticality")
+DESCRIPTIVE = ("name", "description", "runbook_url", "criticality", "poison_after")
 
 
 @operation("pool.created")
@@ -69,6 +69,7 @@ def pool_change(
     description: str,
     runbook_url: str,
     criticality: str,
+    poison_after: int,
 ) -> Pool:
     """Change what describes a pool, not what it runs. ``expected_version`` is ``Pool.revision``."""
     pool = locked(actor, pool)
@@ -76,6 +77,7 @@ def pool_change(
     expect(pool.revision, expected_version, pool.slug)
     before = _described(pool)
     pool.name, pool.description, pool.runbook_url, pool.criticality = name, description, runbook_url, criticality
+    pool.poison_after = poison_after
     _validate(pool)
     after = _described(pool)
     if after == before:

@@ -16,7 +16,7 @@ class Keys:
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
-    | shelf, with a part's name and a job id after it | what RQ keeps of a job; its slip, a HASH | console jobs | expires, but in the quarantine |
+    | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
     """
 
     rq_prefix: str = "rq"

@@ -7,7 +7,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from itertools import batched
+from operator import or_
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
@@ -15,7 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from audit.actor import Actor
-from pools.models import DeadLetter, DeadLetterState, FailureGroup
+from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, still_there
 from pools.permissions import visible_pools
 from pools.selectors.group_life import SHOWN_STATES, in_states, owned_by
 
@@ -43,7 +45,8 @@ class DeadLetterFilter:
     ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``). ``q`` searches
     messages and job ids; ``error`` is the name of an exception with or without its module; ``group`` the number of a
     failure group, or several with commas between. ``group_state``: what failure groups show, several with commas
-    between; ``owner``: the username of their owner, ``me`` or ``none``.
+    between; ``owner``: the username of their owner, ``me`` or ``none``. ``restorable``: ``yes`` leaves out what no
+    longer lies in trash, quarantine or archive.
     """
 
     pool: str = ""
@@ -57,6 +60,7 @@ class DeadLetterFilter:
     since: str = ""
     until: str = ""
     state: str = DeadLetterState.OPEN
+    restorable: str = ""
 
     @classmethod
     def from_query(cls, params: Mapping[str, Any]) -> "DeadLetterFilter":
@@ -79,6 +83,11 @@ class DeadLetterFilter:
         if self.state not in {*DeadLetterState.values, "any"}:
             raise FilterError("state", f"expected {', '.join(DeadLetterState.values)} or any, not {self.state!r}")
         where = Q() if self.state == "any" else Q(state=self.state)
+        if self.restorable not in ("", "yes"):
+            raise FilterError("restorable", f"expected yes or nothing, not {self.restorable!r}")
+        if self.restorable:
+            now = timezone.now()
+            where &= reduce(or_, (still_there(state, now) for state in SHELVED))
         for name, column in (("pool", "pool__slug"), ("queue", "queue"), ("task", "func")):
             if value := getattr(self, name):
                 where &= Q(**{column: value})
@@ -138,7 +147,8 @@ class DeadLetterFilter:
     @property
     def whole_groups(self) -> bool:
         """Whether a group matches with all its open dead letters or not at all, so that stored counts are exact."""
-        return self.state == DeadLetterState.OPEN and not (self.queue or self.q or self.since or self.until)
+        narrowed = self.queue or self.q or self.since or self.until or self.restorable
+        return self.state == DeadLetterState.OPEN and not narrowed
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pools.operations import (
     operation_recall,
     operation_resume,
     operation_start,
+    operation_undo,
 )
 from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.moves import OVER
@@ -51,6 +52,7 @@ MOVES: dict[str, Callable[..., Operation]] = {
     "recall": operation_recall,
     "rate": operation_rate,
     "again": operation_again,
+    "undo": operation_undo,
 }
 DONE = {
     "start": "Operation {pk} has begun.",
@@ -60,6 +62,7 @@ DONE = {
     "recall": "Operation {pk} is being recalled. What runs already stays.",
     "rate": "The rate of operation {pk} is changed.",
     "again": "Operation {pk} is frozen: look at it, then start it.",
+    "undo": "Operation {pk} restores them. This page follows it.",
 }
 
 

@@ -81,7 +81,9 @@ def test_meanwhile_rq_sees_a_deleted_job(twins: Twins, prepare: Prepare, seriali
     in_rq(twins, serializer).remove("one", delete_job=True)
     shelve(twins.broker, ONE, Shelf.QUARANTINE)
     ours = normalised(twins.ours, TIMES)
-    assert {key: value for key, value in ours.items() if not key.startswith("pw:shelf:")} == normalised(twins.rqs, TIMES)
+    assert {key: value for key, value in ours.items() if not key.startswith("pw:shelf:")} == normalised(
+        twins.rqs, TIMES
+    )
 
 
 @pytest.mark.parametrize("serializer", ["pickle", "json"])
@@ -248,7 +250,7 @@ def test_under_another_prefix(broker: Broker, client: redis.Redis) -> None:
     write_failed(client, "one", prefix="acme")
     before = dump(client)
     assert outcomes(shelve(acme, ONE, Shelf.TRASH, soon(days=1))) == [Outcome.DISCARDED]
-    assert all(key.startswith((b"acme:pw:shelf:", b"acme:queues")) for key in client.keys())
+    assert all(key.startswith((b"acme:pw:shelf:", b"acme:queues")) for key in client.scan_iter())
     assert outcomes(restore(acme, ONE, Shelf.TRASH)) == [Outcome.RESTORED] and dump(client) == before
 
 
