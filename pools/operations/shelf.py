@@ -3,11 +3,11 @@
 from audit.actor import Actor, system_actor
 from audit.operation import operation
 from pools.models import Operation, OperationKind, OperationState, Pool
-from pools.operations.dead_letters import AT_ONCE, PERMISSIONS, create
+from pools.operations.dead_letters import AT_ONCE, create
 from pools.operations.errors import Refused
+from pools.operations.moves import locked_operation
 from pools.operations.plan import Plan
 from pools.operations.selection import Selection
-from pools.permissions import require
 from pools.selectors.phrases import counted
 from pools.selectors.shelf import LEAVES
 
@@ -78,11 +78,9 @@ def operation_undo(*, actor: Actor, operation: Operation, reason: str) -> Operat
 
     Raises ``Denied``, ``Refused``.
     """
-    for pool in operation.pools.all():
-        require(actor, PERMISSIONS[OperationKind(operation.kind)], pool)
-    if operation.kind not in LEAVES:
+    row, _ = locked_operation(actor, operation)
+    if row.kind not in LEAVES:
         raise Refused("", "Only a discard, a quarantine or an archive can be undone. Nothing was changed.")
-    if operation.state in STILL_SENDING:
-        raise Refused("", f"Operation {operation.pk} is not over: pause or cancel it first. Nothing was changed.")
-    selection = Selection(shelved_by=operation)
-    return create(actor, OperationKind.RESTORE, selection, reason, None, AT_ONCE, start=True)
+    if row.state in STILL_SENDING:
+        raise Refused("", f"Operation {row.pk} is not over: pause or cancel it first. Nothing was changed.")
+    return create(actor, OperationKind.RESTORE, Selection(shelved_by=row), reason, None, AT_ONCE, start=True)
