@@ -49,7 +49,7 @@ def get_pool(request: HttpRequest, slug: str) -> Pool:
     return pool_of(actor(request), slug)
 
 
-@router.patch("/{slug:slug}", response=PoolOut)
+@router.post("/{slug:slug}/change", response=PoolOut)
 def change_pool(request: HttpRequest, slug: str, data: PoolChangeIn) -> HttpResponse:
     """Change what describes a pool and how it is guarded, not what it runs."""
     pool = pool_of(actor(request), slug)

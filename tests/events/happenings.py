@@ -52,15 +52,19 @@ from pools.operations import (
     Canary,
     Plan,
     Selection,
+    archive_create,
     config_publish,
     config_renew,
     discard_create,
     operation_recall,
     pool_pause,
+    quarantine_create,
     requeue_create,
+    restore_create,
 )
-from pools.operations.execute import _next_chunk, _send, _settle, run_operation
+from pools.operations.execute import _next_chunk, _settle, run_operation
 from pools.operations.recall import recall_chunk
+from pools.operations.sending import send
 from pools.permissions import extend_roles, role_group
 from pools.signing.keys import CryptoSigner, new_signer
 from tests.api.calling import Caller
@@ -161,7 +165,7 @@ def reported(kind: str, **body: Any) -> Happening:
 def sent(world: World, row: Operation) -> Act:
     """All jobs are moved; what is left is to say so."""
     while items := _next_chunk(row.pk).items:
-        _settle(row, items, _send(row, items, f"pw:moved:{row.pk}"))
+        _settle(row, items, send(row, items, f"pw:moved:{row.pk}"))
     return lambda: run_operation(row.pk)
 
 
@@ -169,9 +173,15 @@ def requeue_ends(world: World) -> Act:
     return sent(world, world.running)
 
 
-def discard_ends(world: World) -> Act:
-    chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
-    return sent(world, discard_create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
+def ends(create: Callable[..., Operation]) -> Happening:
+    """An operation over all dead letters, or for a restore over what is in the trash."""
+
+    def scene(world: World) -> Act:
+        letters = [world.thrown] if create is restore_create else world.letters
+        chosen = Selection(ids=tuple(letter.pk for letter in letters))
+        return sent(world, create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
+
+    return scene
 
 
 def requeue_followed(world: World) -> Act:
@@ -309,7 +319,10 @@ OWN: dict[str, Happening] = {
     "secret.refused": reported("secret.refused", name="card", job_id="j1", why="not_listed"),
     "operation.requeue_ended": requeue_ends,
     "operation.requeue_followed": requeue_followed,
-    "operation.discard_ended": discard_ends,
+    "operation.discard_ended": ends(discard_create),
+    "operation.quarantine_ended": ends(quarantine_create),
+    "operation.archive_ended": ends(archive_create),
+    "operation.restore_ended": ends(restore_create),
     "failure_group.regressed": regression,
     "operation.canary_passed": lambda world: canary(world, succeeds=True),
     "operation.stopped": lambda world: canary(world, succeeds=False),

@@ -11,8 +11,9 @@ from django.conf import settings
 
 from audit.actor import Actor
 from pools import operations as verbs
-from pools.models import DeadLetter, Team
+from pools.models import DeadLetter, Pool, Team
 from pools.operations import Selection
+from pools.operations.pools import DESCRIPTIVE
 from tests.events.world import World
 from tests.pages import posting
 from tests.support import factories as make
@@ -63,7 +64,13 @@ NEW_POOL: Data = {
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
-EDIT: Data = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
+EDIT: Data = {
+    "name": "Card payments",
+    "description": "Takes money",
+    "criticality": "critical",
+    "poison_after": "5",
+    "expected_version": "1",
+}
 SECRET: Data = {"name": "mail-key", "uri": "file:///run/secrets/mail-key", "team": "payments", "description": ""}
 MOVED: Data = {"uri": "file:///run/secrets/other", "description": "", "expected_version": "1"}
 DOOR = ("system", "sign-in")
@@ -113,6 +120,18 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", letters, [("operation.discard_started", "intent")]),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
+    "dead-letters-quarantine": [
+        Write("bob", letters, [("operation.quarantine_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-archive": [
+        Write("bob", letters, [("operation.archive_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-restore": [
+        Write("bob", lambda world: WHY | {"id": [world.thrown.pk]}, [("operation.restore_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.thrown.pk]}, [], status=200),
+    ],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
     "payload-hide": [Write("bob", {}, done("payload.hidden"), {"job_id": "job-2"})],
     "failure-groups-acknowledge": [
@@ -137,6 +156,7 @@ PAGES: dict[str, list[Write]] = {
     "operation-rate": [Write("bob", {"rate_per_second": "5"}, done("operation.rate_changed"), {"pk": "running"})],
     "operation-recall": [Write("bob", WHY, [("operation.recall_started", "intent")], {"pk": "sent"})],
     "operation-again": [Write("bob", WHY, [("operation.requeue_started", "intent")], {"pk": "sent"})],
+    "operation-undo": [Write("bob", WHY, [("operation.restore_started", "intent")], {"pk": "discarded"})],
     "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
@@ -163,8 +183,12 @@ LEDGER = make.SPEC | {"queues": ["ledger"]}
 NINE = make.SPEC | {"workers": 9}
 
 
-def chosen() -> Selection:
-    return Selection(ids=(DeadLetter.objects.get(job_id="job-1").pk,))
+def chosen(job_id: str = "job-1") -> Selection:
+    return Selection(ids=(DeadLetter.objects.get(job_id=job_id).pk,))
+
+
+def described(pool: Pool, **changes: Any) -> Data:
+    return {name: getattr(pool, name) for name in DESCRIPTIVE} | changes
 
 
 # Method and path in the OpenAPI document → the good requests.
@@ -177,6 +201,18 @@ API: dict[str, list[Write]] = {
             status=201,
             same=lambda a, w: verbs.pool_create(
                 actor=a, team=Team.objects.get(slug="payments"), spec=make.spec(**LEDGER), **POOL
+            ),
+        )
+    ],
+    "POST pools/{slug}/change": [
+        Write(
+            "alice",
+            {"poison_after": 5, "expected_version": 1},
+            done("pool.changed"),
+            PAYMENTS,
+            status=200,
+            same=lambda a, w: verbs.pool_change(
+                actor=a, pool=w.payments, expected_version=1, **described(w.payments, poison_after=5)
             ),
         )
     ],
@@ -257,6 +293,27 @@ API: dict[str, list[Write]] = {
             status=201,
             same=lambda a, w: verbs.discard_create(actor=a, selection=chosen(), start=False, **WHY),
         ),
+        Write(
+            "bob",
+            WHY | {"kind": "quarantine", "ids": ["job-1"]},
+            [("operation.quarantine_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.quarantine_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "archive", "ids": ["job-1"]},
+            [("operation.archive_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.archive_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "restore", "ids": ["job-4"]},
+            [("operation.restore_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.restore_create(actor=a, selection=chosen("job-4"), **WHY),
+        ),
     ],
     "POST operations/{id}/start": [
         Write(
@@ -316,6 +373,16 @@ API: dict[str, list[Write]] = {
             {"id": "sent"},
             status=201,
             same=lambda a, w: verbs.operation_again(actor=a, operation=w.sent, **WHY),
+        )
+    ],
+    "POST operations/{id}/undo": [
+        Write(
+            "bob",
+            WHY,
+            [("operation.restore_started", "intent")],
+            {"id": "discarded"},
+            status=201,
+            same=lambda a, w: verbs.operation_undo(actor=a, operation=w.discarded, **WHY),
         )
     ],
     "POST operations/{id}/cancel": [
