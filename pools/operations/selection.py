@@ -20,6 +20,7 @@ from pools.models import (
 )
 from pools.operations.errors import Refused
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
+from pools.selectors.phrases import one_of
 from pools.selectors.shelf import LEAVES, took_away
 
 MAX_IDS = 10_000  # named one by one; a filter has no limit
@@ -94,9 +95,7 @@ def _source(selection: Selection, kind: OperationKind, found: QuerySet[DeadLette
     if selection.filter is None:
         states = set(found.order_by().values_list("state", flat=True).distinct()) if len(places) > 1 else places
         return next((place for place in places if place in states), places[0])
-    if selection.filter.state in places:
-        return DeadLetterState(selection.filter.state)
-    if DeadLetterState.OPEN not in places:
-        words = f"Only what is {', '.join(places[:-1])} or {places[-1]} can be restored"
-        raise Refused("filter.state", f"{words}: say which, not {selection.filter.state}. Nothing was changed.")
-    return DeadLetterState.OPEN
+    if selection.filter.state not in places:
+        message = f"{kind.label} takes what is {one_of(places)}, not {selection.filter.state}. Nothing was changed."
+        raise Refused("filter.state", message)
+    return DeadLetterState(selection.filter.state)

@@ -103,6 +103,10 @@ WRITES = {
     "recall_operation": Write(
         "operations/{id}/recall", WHY, "requeue_dead_letters", "operation.recall_started", state="running"
     ),
+    "change_pool": Write("pools/payments/change", {"poison_after": 5}, "change_config", "pool.changed"),
+    "undo_operation": Write(
+        "operations/{id}/undo", WHY, "requeue_dead_letters", "operation.restore_started", state="running"
+    ),
     "do_again": Write(
         "operations/{id}/again", WHY, "requeue_dead_letters", "operation.requeue_started", state="running"
     ),

@@ -38,9 +38,11 @@ def test_a_pool_is_given_whole(alice: Caller, payments: Pool) -> None:
         "description": "",
         "runbook_url": "",
         "criticality": "standard",
+        "poison_after": 3,
         "queues": ["payments", "payments.high"],
         "run_state": "running",
         "generation": 0,
+        "revision": 1,
         "config_version": 2,
         "published_version": 2,
     }

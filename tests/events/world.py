@@ -38,9 +38,9 @@ JOBS = ("job-1", "job-2", "job-3")
 @dataclass
 class World:
     """``payments`` runs and has two versions and three dead letters, which four operations of Bob's are about: of
-    ``sent``, one job failed again and the others are queued. A fifth, ``discarded``, moved ``thrown`` to the trash. The payload of ``job-2`` is open to him. ``refunds`` is
-    paused. Their ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's. The log's event
-    0 holds an address."""
+    ``sent``, one job failed again and the others are queued. A fifth, ``discarded``, moved ``thrown`` to the trash.
+    The payload of ``job-2`` is open to him. ``refunds`` is paused. Their ``group`` is new, another is ``snoozed``,
+    a third ``resolved``. ``filter`` is Otto's. The log's event 0 holds an address."""
 
     cast: Cast
     payments: Pool

@@ -286,7 +286,7 @@ def test_an_archive_whose_time_is_over_is_gone(dead: Dead, do: Verb, settings: S
 @pytest.mark.parametrize("state", ["open", "any", "gone", "requeued"])
 def test_a_restore_must_say_from_where(cast: Cast, dead: Dead, state: str) -> None:
     dead("a")
-    with pytest.raises(Refused, match="Only what is discarded, quarantined or archived can be restored") as refused:
+    with pytest.raises(Refused, match="Restore takes what is discarded, quarantined or archived, not") as refused:
         restore_create(
             actor=actor(cast.bob), selection=Selection(filter=DeadLetterFilter(state=state)), reason="Needed"
         )
