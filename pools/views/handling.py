@@ -86,7 +86,7 @@ VERBS = {
         Verb(OperationKind.REQUEUE, requeue_create, "r", "refresh", RequeueForm),
         Verb(OperationKind.DISCARD, discard_create, "d", "trash", tone="bad"),
         Verb(OperationKind.QUARANTINE, quarantine_create, "q", "shield-lock", tone="quiet"),
-        Verb(OperationKind.ARCHIVE, archive_create, "e", "archive", tone="quiet"),
+        Verb(OperationKind.ARCHIVE, archive_create, "v", "archive", tone="quiet"),
         Verb(OperationKind.RESTORE, restore_create, "u", "restore"),
     )
 }

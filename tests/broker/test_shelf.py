@@ -12,6 +12,7 @@ from rq.registry import FailedJobRegistry
 
 from pools.broker.connection import Broker
 from pools.broker.moves import MoveResult, Outcome
+from pools.broker.payload_reveal import read_payload
 from pools.broker.shelf import CHUNK, OUTCOMES, Shelf, discard, discard_shelved, reshelve, restore, shelve
 from tests.broker import jobs
 from tests.broker.keyspace import dump
@@ -225,6 +226,13 @@ def test_a_damaged_job_is_shelved_and_restored_too(broker: Broker, client: redis
     before = dump(client)
     assert outcomes(shelve(broker, ONE, Shelf.TRASH, soon(days=1))) == [Outcome.DISCARDED]
     assert outcomes(restore(broker, ONE, Shelf.TRASH)) == [Outcome.RESTORED] and dump(client) == before
+
+
+def test_the_payload_of_a_shelved_job_can_still_be_read(broker: Broker, client: redis.Redis) -> None:
+    write_failed(client, "one")
+    before = read_payload(broker, "one")
+    shelve(broker, ONE, Shelf.QUARANTINE)
+    assert read_payload(broker, "one") == before and not before.problem
 
 
 def test_what_lives_elsewhere_is_left_alone(broker: Broker, client: redis.Redis) -> None:
