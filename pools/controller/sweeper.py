@@ -51,9 +51,10 @@ class Sweeper:
             SignInFailure.objects.filter(at__lt=now - DAY).delete()
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
-            # The keys expire by themselves; what was discarded stays so.
-            archived = DeadLetter.objects.filter(state=DeadLetterState.ARCHIVED, shelved_until__lte=now)
-            archived.update(state=DeadLetterState.GONE, shelved_until=None, closed_at=now)
+            # The broker's keys have expired by themselves; what was discarded stays so.
+            expired = DeadLetter.objects.filter(shelved_until__lte=now)
+            expired.filter(state=DeadLetterState.ARCHIVED).update(state=DeadLetterState.GONE, closed_at=now)
+            expired.update(shelved_until=None)
         sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
         return False
 

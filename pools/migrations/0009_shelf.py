@@ -110,15 +110,23 @@ class Migration(migrations.Migration):
             model_name="deadletter",
             index=models.Index(
                 condition=models.Q(("shelved_until__isnull", False)),
-                fields=["state", "shelved_until", "pool"],
+                fields=["state", "-failed_at", "-id", "pool", "shelved_until"],
                 name="dead_letter_shelf",
             ),
         ),
         migrations.AddIndex(
             model_name="deadletter",
             index=models.Index(
-                condition=models.Q(("came_back__gt", 0), ("state", "open")),
-                fields=["pool", "came_back"],
+                condition=models.Q(("shelved_until__isnull", False)),
+                fields=["shelved_until"],
+                name="dead_letter_expired",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="deadletter",
+            index=models.Index(
+                condition=models.Q(("came_back__gt", 0)),
+                fields=["state", "came_back", "pool"],
                 name="dead_letter_poison",
             ),
         ),

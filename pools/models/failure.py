@@ -95,7 +95,7 @@ class DeadLetter(models.Model):
     attempts = models.PositiveIntegerField(default=1)
     damaged = models.CharField(max_length=200, blank=True)
     closed_at = models.DateTimeField(null=True)
-    # Until when the broker keeps a discarded or archived job; null when it is deleted, or kept for ever.
+    # Until when the broker keeps a discarded or archived job; null when it does so no longer, or for ever.
     shelved_until = models.DateTimeField(null=True)
     # Requeues after which it failed again for the same cause, since it last failed for another or was restored.
     came_back = models.PositiveSmallIntegerField(default=0)
@@ -121,17 +121,19 @@ class DeadLetter(models.Model):
             models.Index(
                 fields=["broker", "queue", "score"], condition=models.Q(state="open"), name="dead_letter_registry"
             ),
-            # What lies in the trash and in the archive, and what there has expired.
+            # What lies in the trash or in the archive: lists newest first, and their counts from the index alone.
             models.Index(
-                fields=["state", "shelved_until", "pool"],
+                fields=["state", "-failed_at", "-id", "pool", "shelved_until"],
                 condition=models.Q(shelved_until__isnull=False),
                 name="dead_letter_shelf",
             ),
+            # What there is kept no longer.
+            models.Index(
+                fields=["shelved_until"], condition=models.Q(shelved_until__isnull=False), name="dead_letter_expired"
+            ),
             # Jobs that come back: what the guard against poison looks at.
             models.Index(
-                fields=["pool", "came_back"],
-                condition=models.Q(state="open", came_back__gt=0),
-                name="dead_letter_poison",
+                fields=["state", "came_back", "pool"], condition=models.Q(came_back__gt=0), name="dead_letter_poison"
             ),
         ]
 
