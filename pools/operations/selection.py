@@ -21,7 +21,7 @@ from pools.models import (
 from pools.operations.errors import Refused
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.phrases import one_of
-from pools.selectors.shelf import LEAVES, took_away
+from pools.selectors.shelf import LEAVES, taken_by
 
 MAX_IDS = 10_000  # named one by one; a filter has no limit
 # Where an operation may take dead letters from, each from one place only.
@@ -80,7 +80,7 @@ def select(actor: Actor, selection: Selection, kind: OperationKind) -> Chosen:
         again = selection.failed_in.items.filter(effect=Effect.FAILED_AGAIN)
         found = found.filter(pk__in=again.values("dead_letter_id"))
     if selection.shelved_by:
-        found = found.filter(pk__in=took_away(selection.shelved_by).values("pk"))
+        found = found.filter(taken_by(selection.shelved_by))
     if selection.poison_of:
         found = found.filter(is_poison(), pool=selection.poison_of)
     source = _source(selection, kind, found)
