@@ -35,6 +35,9 @@ if POOLWARDEN_SMTP_URL.startswith("smtp+plain://") and "@" in POOLWARDEN_SMTP_UR
     raise EnvError("POOLWARDEN_SMTP_URL: a password needs smtp:// or smtps://, which use TLS")
 POOLWARDEN_MAIL_FROM = env.text("POOLWARDEN_MAIL_FROM", "poolwarden@localhost")
 POOLWARDEN_WEBHOOK_PRIVATE = env.flag("POOLWARDEN_WEBHOOK_PRIVATE", default=False)
+# For how many days the broker keeps what was discarded, or archived; discarded: 0 deletes at once.
+POOLWARDEN_TRASH_DAYS = env.integer("POOLWARDEN_TRASH_DAYS", 7, low=0, high=365)
+POOLWARDEN_ARCHIVE_DAYS = env.integer("POOLWARDEN_ARCHIVE_DAYS", 90, low=1, high=3650)
 
 # The audit log: under which name its checkpoints are signed, and where they go besides the database.
 POOLWARDEN_LOG_ORIGIN = env.text("POOLWARDEN_LOG_ORIGIN", f"poolwarden/{POOLWARDEN_ENV}")

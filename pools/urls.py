@@ -38,9 +38,10 @@ urlpatterns = [
     path("dead-letters/", dead_letters.dead_letters, name="dead-letters"),
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
     path("dead-letters/preview/", preview.preview, name="dead-letters-preview"),
-    path("dead-letters/requeue/", handling.handle, {"verb": "requeue"}, name="dead-letters-requeue"),
-    path("dead-letters/move/", handling.handle, {"verb": "move"}, name="dead-letters-move"),
-    path("dead-letters/discard/", handling.handle, {"verb": "discard"}, name="dead-letters-discard"),
+    *(
+        path(f"dead-letters/{verb}/", handling.handle, {"verb": verb}, name=f"dead-letters-{verb}")
+        for verb in handling.VERBS
+    ),
     *(
         path(f"dead-letters/groups/{verb}/", groups.decide, {"verb": verb}, name=f"failure-groups-{verb}")
         for verb in groups.VERBS
@@ -57,6 +58,7 @@ urlpatterns = [
     path("operations/<int:pk>/recall/", operations.move, {"verb": "recall"}, name="operation-recall"),
     path("operations/<int:pk>/rate/", operations.move, {"verb": "rate"}, name="operation-rate"),
     path("operations/<int:pk>/again/", operations.move, {"verb": "again"}, name="operation-again"),
+    path("operations/<int:pk>/undo/", operations.move, {"verb": "undo"}, name="operation-undo"),
     path("operations/<int:pk>/outcomes/", operations.outcomes, name="operation-outcomes"),
     path("operations/<int:pk>/approve/", operations.move, {"verb": "approve"}, name="operation-approve"),
     path("operations/<int:pk>/decline/", operations.move, {"verb": "decline"}, name="operation-decline"),

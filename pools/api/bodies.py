@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from audit.recorder import REASON_LIMIT
-from pools.models import Criticality
-from pools.operations.dead_letters import MAX_IDS
+from pools.models import Criticality, DeadLetterState
 from pools.operations.plan import MAX_CANARY, MAX_RATE, TIMEOUT, TIMEOUTS
+from pools.operations.selection import MAX_IDS
 
 EXAMPLE_SPEC: dict[str, Any] = {"queues": ["payments.high", "payments"], "workers": 4, "serializer": "json"}
 
@@ -69,6 +69,9 @@ class PoolChangeIn(Body):
     runbook_url: Text = Field("", max_length=500)
     criticality: str = Field("", json_schema_extra={"enum": list(Criticality.values)})
     approval_limit: Limit = None
+    poison_after: int = Field(
+        0, ge=0, le=100, description="requeues after which a job that comes back is quarantined; 0: never"
+    )
     expected_version: Seen = Field(None, description="the pool's revision that you saw; 409 if it has changed")
 
 
@@ -116,10 +119,17 @@ class FilterFields(BaseModel):
     q: Text = Field("", description="part of the message, or a job id")
     since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
     until: Text = Field("", description="failed before then")
+    restorable: Text = Field(
+        "", description="`yes`: only what lies in trash, quarantine or archive and can be restored"
+    )
 
 
 class FilterIn(FilterFields, Body):
-    pass
+    state: Text = Field(
+        DeadLetterState.OPEN.value,
+        description="where they lie: open; to be discarded also quarantined or archived; to be restored discarded, "
+        "quarantined or archived",
+    )
 
 
 class CanaryIn(Body):
@@ -150,11 +160,12 @@ class OperationIn(Body):
                     "reason": "The worker there has more memory",
                 },
                 {"kind": "discard", "ids": ["5f0c2f5e-7f6c-4f7f-9d36-1f7d0c9a6a51"], "reason": "Test payments"},
+                {"kind": "restore", "filter": {"state": "discarded", "since": "2h"}, "reason": "Discarded too much"},
             ]
         }
     )
 
-    kind: Literal["requeue", "discard", "move"]
+    kind: Literal["requeue", "discard", "move", "quarantine", "archive", "restore"]
     to_queue: Text = Field("", max_length=255, description="of a move: a queue of a pool on the same broker")
     reason: Reason
     ids: list[Annotated[Text, Field(max_length=500)]] = Field(
@@ -162,7 +173,7 @@ class OperationIn(Body):
     )
     filter: FilterIn | None = Field(
         None,
-        description="open dead letters, by the parameters of `list_dead_letters` but `state`; or give ids",
+        description="by the parameters of `list_dead_letters`; or give ids",
     )
     expected_count: Seen = Field(None, description="how many you expect it to touch; 409 if it would be another number")
     start: bool = Field(True, description="false: only freeze the set, and start it later")

@@ -14,9 +14,9 @@ from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
 from pools.api.schemas import OperationItemOut, OperationOut, operation_out
 from pools.models import Operation, Outcome
-from pools.operations.dead_letters import Selection
 from pools.operations.errors import Refused
 from pools.operations.plan import Canary, Plan
+from pools.operations.selection import Selection
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, pks_of_jobs
 from pools.selectors.operations import find_operation, visible_operations, with_progress
 from pools.selectors.outcomes import CONTENT_TYPES, Format, filename, outcome_lines
@@ -27,6 +27,9 @@ CREATE: dict[str, Callable[..., Operation]] = {
     "requeue": verbs.requeue_create,
     "discard": verbs.discard_create,
     "move": verbs.move_create,
+    "quarantine": verbs.quarantine_create,
+    "archive": verbs.archive_create,
+    "restore": verbs.restore_create,
 }
 MOVE = {
     "start": verbs.operation_start,
@@ -137,6 +140,15 @@ def do_again(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
     row = find_operation(actor(request), id)
     return answer_with(
         request, lambda: verbs.operation_again(actor=actor(request), operation=row, reason=data.reason), status=201
+    )
+
+
+@router.post("/{int:id}/undo", response={201: OperationOut})
+def undo_operation(request: HttpRequest, id: int, data: WhyIn) -> HttpResponse:
+    """Restore what a discard, a quarantine or an archive took away and is still kept, as a new operation."""
+    row = find_operation(actor(request), id)
+    return answer_with(
+        request, lambda: verbs.operation_undo(actor=actor(request), operation=row, reason=data.reason), status=201
     )
 
 

@@ -55,10 +55,11 @@ class PoolOut(Schema):
     approved_above: int | None = Field(
         description="the number of dead letters above which an operation needs an approval; null: none does"
     )
+    poison_after: int = Field(description="requeues after which a job that comes back is quarantined; 0: never")
     queues: list[str]
     run_state: str
-    revision: int = Field(description="grows with each change")
     generation: int
+    revision: int = Field(description="grows with each change: `expected_version` of `change_pool`")
     config_version: int
     published_version: int
     figures: Figures | None
@@ -232,6 +233,10 @@ class DeadLetterOut(Schema):
     host: str
     config_version: int | None
     attempts: int
+    came_back: int = Field(description="requeues after which it failed again for the same cause")
+    shelved_until: datetime | None = Field(
+        description="until when a discarded or archived job can be restored; null: not at all, or quarantined"
+    )
 
     @staticmethod
     def resolve_pool(row: DeadLetter) -> str:
@@ -270,6 +275,7 @@ class OperationOut(Schema):
     reason: str
     pools: list[str] = Field(description="that it touches; of a move, the one it goes to as well")
     to_queue: str = Field(description="of a move; else empty")
+    source: str = Field(description="where its dead letters lay: open, discarded, quarantined or archived")
     frozen_count: int
     ids_sha256: str = Field(description="SHA-256 of the frozen job ids, sorted, one a line")
     created_by: str
@@ -378,6 +384,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         reason=row.reason,
         pools=sorted(pool.slug for pool in row.pools.all()),
         to_queue=row.to_queue,
+        source=row.source,
         frozen_count=row.frozen_count,
         ids_sha256=row.ids_sha256,
         created_by=row.actor_name,

@@ -1,8 +1,8 @@
-"""Moving failed jobs: back onto their queue, from there back again, or away. One Lua script a verb, so no crash leaves
-a job nowhere or twice.
+"""Moving failed jobs: back onto their queue, and from there back again. One Lua script a verb, so no crash leaves a job
+nowhere or twice. ``shelf`` has the other ways.
 
-``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field, and ``discard`` as
-``job.delete()``; ``tests/broker/test_moves_like_rq.py`` compares whole key spaces. RQ has no word for moving a job to
+``requeue`` leaves the broker as RQ 3.0's own ``FailedJobRegistry.requeue()`` does, field by field:
+``tests/broker/test_moves_like_rq.py`` compares whole key spaces. RQ has no word for moving a job to
 another queue: by hand it is ``job.origin = "other"`` and then ``FailedJobRegistry("mail").requeue(job)``, and that is
 what ``requeue`` with ``to_queue`` leaves; with new ``job.args`` and ``job.kwargs`` it is what ``edit`` leaves.
 Deliberate differences:
@@ -13,9 +13,8 @@ Deliberate differences:
 - A job that RQ says lives elsewhere (not failed, not stopped) is left alone, and so is one whose record names another
   queue than the registry it lies in or holds no payload.
 - Fields that RQ rewrites with the value they have are not touched; ``meta`` and the payload stay byte for byte.
-- ``discard`` does not search the queue for the job, which would block the broker, and never runs RQ's clean-up.
 
-A damaged job can be discarded but not requeued. ``recall`` takes a requeue back: it leaves the broker as it was before
+A damaged job cannot be requeued. ``recall`` takes a requeue back: it leaves the broker as it was before
 ``requeue``, as far as the times that the caller knows go.
 """
 
@@ -47,6 +46,12 @@ class Outcome(StrEnum):
     CHANGED = "changed"
     RECALLED = "recalled"
     NOT_QUEUED = "not_queued"
+    QUARANTINED = "quarantined"
+    ARCHIVED = "archived"
+    RESTORED = "restored"
+    TAKEN = "taken"
+    EXPIRED = "expired"
+    NOT_SHELVED = "not_shelved"
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,12 @@ def requeue(
     moment = _moment(at)
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
-        for queue, places, ids in _chunks(jobs):
+        for queue, places, ids in in_chunks(jobs):
             target = to_queue or queue
             keys = [broker.rq.failed(queue), broker.rq.queue(target), broker.rq.queues, *filter(None, [receipt])]
             args = [broker.prefix, queue, target, *moment, *ids]
             answers = script(client, "moving", "requeueing", "requeue")(keys=keys, args=args)
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+            outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
@@ -114,7 +119,7 @@ def edit(broker: Broker, job: tuple[str, str], change: Change, at: datetime, rec
     args = [broker.prefix, queue, queue, *_moment(at), job_id, change.seen, change.data]
     with broker.use() as client:
         (answer,) = script(client, "moving", "requeueing", "edit")(keys=keys, args=args)
-    return [MoveResult(job_id, _outcome(answer))]
+    return [MoveResult(job_id, outcome_of(answer))]
 
 
 def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> list[MoveResult]:
@@ -128,31 +133,13 @@ def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> li
     outcomes: dict[int, Outcome] = {}
     jobs = [(failure.job_id, failure.queue) for failure in failures]
     with broker.use() as client:
-        for queue, places, _ in _chunks(jobs, RECALL_CHUNK):
+        for queue, places, _ in in_chunks(jobs, RECALL_CHUNK):
             keys = [broker.rq.failed(queue), broker.rq.queue(queue), *filter(None, [receipt])]
-            args = [broker.prefix, queue, str(at.timestamp()), _rq_time(at)]
+            args = [broker.prefix, queue, str(at.timestamp()), rq_time(at)]
             for place in places:
                 args += _former(failures[place], at)
             answers = script(client, "moving", "recall")(keys=keys, args=args)
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
-    return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
-
-
-def discard(broker: Broker, jobs: Jobs, receipt: str = "") -> list[MoveResult]:
-    """Delete failed jobs with their results and dependency sets; one result a job, in the order given.
-
-    discarded: deleted. not_failed: as for ``requeue``, nothing changed. gone: there was no record; its entry in the
-    registry is removed, if there was one. Jobs that depend on a discarded one stay deferred, as in RQ. ``receipt`` as
-    for ``requeue``. Raises BrokerUnavailable.
-    """
-    at = datetime.now(UTC)
-    outcomes: dict[int, Outcome] = {}
-    with broker.use() as client:
-        for queue, places, ids in _chunks(jobs):
-            keys = [broker.rq.failed(queue), broker.rq.started(queue), *filter(None, [receipt])]
-            args = [broker.prefix, str(at.timestamp()), _rq_time(at), *ids]
-            answers = script(client, "moving", "discard")(keys=keys, args=args)
-            outcomes |= dict(zip(places, map(_outcome, answers), strict=True))
+            outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
@@ -162,7 +149,7 @@ def forget(broker: Broker, receipt: str) -> None:
         client.delete(receipt)
 
 
-def _chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
+def in_chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
     """(queue, places in ``jobs``, ids) of at most ``size`` jobs of one queue."""
     by_queue: dict[str, list[int]] = {}
     for place, (_, queue) in enumerate(jobs):
@@ -174,19 +161,19 @@ def _chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], lis
 
 def _moment(at: datetime) -> list[str | bytes]:
     """What requeueing.lua is told of the time, and of what RQ writes."""
-    return [str(at.timestamp()), _rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
+    return [str(at.timestamp()), rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
 
 
 def _former(failure: Failure, now: datetime) -> list[str]:
     """What the script is told of one job."""
     expires = max(failure.expires_at, now + KEPT_AT_LEAST).timestamp() if failure.expires_at else -1
     times = (failure.enqueued_at, failure.started_at, failure.failed_at)
-    return [failure.job_id, str(expires), *(_rq_time(at) if at else "" for at in times)]
+    return [failure.job_id, str(expires), *(rq_time(at) if at else "" for at in times)]
 
 
-def _outcome(answer: bytes) -> Outcome:
+def outcome_of(answer: bytes) -> Outcome:
     return Outcome(answer.decode())
 
 
-def _rq_time(at: datetime) -> str:
+def rq_time(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -76,11 +76,12 @@ def read_payload(broker: Broker, job_id: str) -> Payload:
 
 
 def stored_payload(broker: Broker, job_id: str) -> bytes:
-    """As the broker has it. Raises Unreadable, BrokerUnavailable."""
-    key = broker.rq.job(job_id)
+    """From RQ's own key, or from the shelf when there is nothing. Raises Unreadable, BrokerUnavailable."""
+    keys = (broker.rq.job(job_id), f"{broker.keys.shelf}:job:{job_id}")
     with broker.use() as client:
         pipelines = Pipelines(client)
-        size = pipelines.run([("HSTRLEN", key, "data")])[0]
+        sizes = pipelines.run(("HSTRLEN", key, "data") for key in keys)
+        key, size = next((found for found in zip(keys, sizes, strict=True) if found[1]), (keys[0], 0))
         if isinstance(size, ResponseError):
             raise Unreadable("The job's key on the broker holds something other than a job.")
         if fields.count(size) > STORED_LIMIT:

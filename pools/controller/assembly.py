@@ -18,6 +18,7 @@ from pools.controller.loop import Loop
 from pools.controller.notifying.composer import Composer
 from pools.controller.notifying.deliverer import Deliverer
 from pools.controller.notifying.spikes import Spikes
+from pools.controller.poison import PoisonGuard
 from pools.controller.publisher import Publisher
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
@@ -30,7 +31,11 @@ from pools.models import Operation, Pool
 
 
 def all_loops(
-    lease: LeaderLease, keyring: Keyring, renew: Callable[[Pool], None], lapse: Callable[[Operation], None]
+    lease: LeaderLease,
+    keyring: Keyring,
+    renew: Callable[[Pool], None],
+    lapse: Callable[[Operation], None],
+    quarantine: Callable[[Pool], object],
 ) -> list[Loop]:
     """Every loop, in the order in which one tick of each leaves nothing behind (``--once``)."""
     publisher = Publisher(keyring.config, lease)
@@ -42,6 +47,7 @@ def all_loops(
         Sampler(lease),
         Renewal(renew),
         Lapser(lapse),
+        PoisonGuard(lease, quarantine),
         Resumer(lease),
         Waker(lease),
         relay,

@@ -27,7 +27,7 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.job_ends import JobEnd, read_ends
 from pools.controller.lease import LeaderLease
-from pools.models import Effect, Operation, OperationState, Outcome
+from pools.models import DeadLetter, Effect, Operation, OperationState, Outcome
 from pools.models.operation import RUN_AGAIN
 from pools.selectors.operations import operation_target
 from pools.selectors.phrases import effect_phrase
@@ -127,17 +127,19 @@ class Effects:
         unjudged = row.items.filter(
             effect=Effect.FAILED_AGAIN, same_failure=None, dead_letter__enqueued_at__gte=F("at")
         )
-        groups = unjudged.values_list("pk", "group_id", "dead_letter__group_id")[:CHUNK]
-        judged: dict[bool, list[int]] = {}
-        for pk, before, now in groups:
-            judged.setdefault(before == now, []).append(pk)
+        groups = unjudged.values_list("pk", "dead_letter_id", "group_id", "dead_letter__group_id")[:CHUNK]
+        judged: dict[bool, dict[int, int]] = {}
+        for pk, letter, before, now in groups:
+            judged.setdefault(before == now, {})[pk] = letter
         if not judged:
             return
         with self._lease.fenced():
             row = Operation.objects.select_for_update().get(pk=row.pk)
-            for same, pks in judged.items():
-                changed = row.items.filter(pk__in=pks, same_failure=None).update(same_failure=same)
+            for same, letters in judged.items():
+                changed = row.items.filter(pk__in=letters, same_failure=None).update(same_failure=same)
                 row.same_failures += changed * same
+                times = F("came_back") + 1 if same else 0
+                DeadLetter.objects.filter(pk__in=letters.values()).update(came_back=times)
             row.save(update_fields=["same_failures"])
 
 

@@ -99,8 +99,10 @@ class _Row:
     arguments: str
     damaged: str
     words: str
+    came_back: int
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
+    shelved_until: datetime | None = None
 
 
 COLUMNS = [column.name for column in fields(_Row)]
@@ -218,6 +220,7 @@ def _take(
             arguments=job.arguments,
             damaged=job.damaged[:200],
             words=own_words(job.message[:1000], group.title),
+            came_back=letter.came_back if letter and letter.created_at == job.created_at else 0,
         )
     )
 

@@ -13,6 +13,8 @@ from pools.broker.events import sweep_agents
 from pools.controller.console_jobs import job_prefix
 from pools.controller.lease import LeaderLease
 from pools.models import (
+    DeadLetter,
+    DeadLetterState,
     IdempotencyKey,
     NotificationDelivery,
     Operation,
@@ -54,6 +56,10 @@ class Sweeper:
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
             NotificationDelivery.objects.filter(created_at__lt=now - KEEP_DELIVERIES).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
+            # The broker's keys have expired by themselves; what was discarded stays so.
+            expired = DeadLetter.objects.filter(shelved_until__lte=now)
+            expired.filter(state=DeadLetterState.ARCHIVED).update(state=DeadLetterState.GONE, closed_at=now)
+            expired.update(shelved_until=None)
         sweep_agents(get_broker(self._alias), KEEP_HEARTBEATS)
         return False
 

@@ -3,6 +3,7 @@
 from django import forms
 
 from pools.forms.verbs import WHY
+from pools.models import DeadLetterState
 from pools.selectors.group_life import SHOWN_STATES
 
 GROUP_STATES = [("", "All"), *((state, state.capitalize()) for state in SHOWN_STATES)]
@@ -21,6 +22,9 @@ class FilterForm(forms.Form):
     owner = forms.CharField(required=False, help_text="Of the group: a username, me or none.")
     since = forms.CharField(required=False, help_text="UTC, such as 2026-11-22 02:00, or so long ago: 15m, 24h, 7d.")
     until = forms.CharField(required=False)
+    state = forms.ChoiceField(
+        required=False, label="State of the job", choices=[("", "Dead"), *DeadLetterState.choices[1:], ("any", "Any")]
+    )
 
     use_required_attribute = False
 

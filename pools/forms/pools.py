@@ -55,10 +55,16 @@ class PoolEditForm(forms.Form):
         help_text=f"An operation on more needs a second person. Empty: {DEFAULT_LIMITS[Criticality.CRITICAL]:,} "
         "for a critical pool, otherwise none does. Allowing more than before takes pools.approve_operations.",
     )
+    poison_after = forms.IntegerField(
+        min_value=0,
+        max_value=100,
+        label="Poison",
+        help_text="A job that fails again for the same cause after so many requeues is quarantined. 0: never.",
+    )
 
     @staticmethod
     def initial_of(pool: Pool) -> dict[str, Any]:
-        shown = ("name", "description", "runbook_url", "criticality", "approval_limit")
+        shown = ("name", "description", "runbook_url", "criticality", "approval_limit", "poison_after")
         return {name: getattr(pool, name) for name in shown} | {"expected_version": pool.revision}
 
 

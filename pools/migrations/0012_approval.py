@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0014_notifications"),
+        ("pools", "0011_notifications"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -5,7 +5,15 @@ from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
 from pools.models.edit import PayloadEdit, SealedPayload
-from pools.models.failure import DeadLetter, DeadLetterDetail, DeadLetterState, FailedAttempt
+from pools.models.failure import (
+    SHELVED,
+    DeadLetter,
+    DeadLetterDetail,
+    DeadLetterState,
+    FailedAttempt,
+    is_poison,
+    still_there,
+)
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
 from pools.models.grant import PoolGroupPermission, PoolUserPermission
 from pools.models.notification import (
@@ -24,6 +32,7 @@ from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Wor
 from pools.models.secret import SecretReference
 
 __all__ = [
+    "SHELVED",
     "Agent",
     "AgentPool",
     "Approval",
@@ -72,4 +81,6 @@ __all__ = [
     "SecretReference",
     "Team",
     "Worker",
+    "is_poison",
+    "still_there",
 ]

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime
 
 from django.db import models, transaction
+from django.utils import timezone
 
 from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
@@ -16,29 +17,54 @@ class DeadLetterState(models.TextChoices):
     OPEN = "open", "Dead"
     REQUEUED = "requeued", "Requeued"
     DISCARDED = "discarded", "Discarded"
+    QUARANTINED = "quarantined", "Quarantined"
+    ARCHIVED = "archived", "Archived"
     GONE = "gone", "Gone from the broker"  # expired, or moved by another tool
 
 
+SHELVED = (DeadLetterState.DISCARDED, DeadLetterState.QUARANTINED, DeadLetterState.ARCHIVED)
+"""Where a job may lie on a shelf, from which it can be restored; the discarded ones' is the trash."""
+
+
+def still_there(state: DeadLetterState, now: datetime) -> models.Q:
+    """The condition for those in ``state`` which, when that is a shelf, still lie there."""
+    kept = (
+        models.Q(shelved_until__gt=now)
+        if state in (DeadLetterState.DISCARDED, DeadLetterState.ARCHIVED)
+        else models.Q()
+    )
+    return models.Q(state=state) & kept
+
+
+def is_poison() -> models.Q:
+    """The condition for those that came back from as many requeues as their pool allows."""
+    limit = models.Q(pool__poison_after__gt=0, came_back__gte=models.F("pool__poison_after"))
+    return models.Q(state=DeadLetterState.OPEN, came_back__gt=0) & limit
+
+
 class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
-    def close(self, state: DeadLetterState, at: datetime) -> int:
-        """Move those that are open to ``state`` and keep their groups' counts. Returns how many moved.
+    def close(self, state: DeadLetterState, at: datetime, until: datetime | None = None) -> int:
+        """Move those that are open to ``state``, where they are kept ``until`` then, and keep their groups' counts.
+        Returns how many moved.
 
         Safe beside the ingester, the scanner and other operations: only rows that are still open count.
         """
         with transaction.atomic():
             rows = self.filter(state=DeadLetterState.OPEN).order_by("pk").select_for_update(of=("self",))
             groups = dict(rows.values_list("pk", "group_id"))
-            self.model.objects.filter(pk__in=groups).update(state=state, closed_at=at)
+            self.model.objects.filter(pk__in=groups).update(state=state, closed_at=at, shelved_until=until)
             for group, closed in sorted(Counter(groups.values()).items()):
                 FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") - closed)
         return len(groups)
 
-    def reopen(self) -> int:
-        """Take back that they were requeued, as ``close`` does it. Returns how many are open again."""
+    def reopen(self, state: DeadLetterState) -> int:
+        """Take back that they were moved to ``state``, as ``close`` does it. Returns how many are open again."""
         with transaction.atomic():
-            rows = self.filter(state=DeadLetterState.REQUEUED).order_by("pk").select_for_update(of=("self",))
+            rows = self.filter(state=state).order_by("pk").select_for_update(of=("self",))
             groups = dict(rows.values_list("pk", "group_id"))
-            self.model.objects.filter(pk__in=groups).update(state=DeadLetterState.OPEN, closed_at=None)
+            self.model.objects.filter(pk__in=groups).update(
+                state=DeadLetterState.OPEN, closed_at=None, shelved_until=None
+            )
             for group, opened in sorted(Counter(groups.values()).items()):
                 FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") + opened)
         return len(groups)
@@ -52,7 +78,7 @@ class DeadLetter(models.Model):
     # That of its group, which lists go by.
     pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
     group = models.ForeignKey(FailureGroup, on_delete=models.CASCADE, related_name="dead_letters", db_index=False)
-    state = models.CharField(max_length=10, choices=DeadLetterState, default=DeadLetterState.OPEN)
+    state = models.CharField(max_length=12, choices=DeadLetterState, default=DeadLetterState.OPEN)
     queue = models.CharField(max_length=255)
     func = models.CharField(max_length=500)
     # Their shape, every value masked.
@@ -72,6 +98,10 @@ class DeadLetter(models.Model):
     attempts = models.PositiveIntegerField(default=1)
     damaged = models.CharField(max_length=200, blank=True)
     closed_at = models.DateTimeField(null=True)
+    # Until when the broker keeps a discarded or archived job; null when it does so no longer, or for ever.
+    shelved_until = models.DateTimeField(null=True)
+    # Requeues after which it failed again for the same cause, since it last failed for another or was restored.
+    came_back = models.PositiveSmallIntegerField(default=0)
     # Its place in RQ's failed registry: when it expires there, in unix seconds; -1 never; null not known yet.
     score = models.FloatField(null=True)
     # Of the message, those that its group's title does not say: what a search finds single jobs by.
@@ -96,10 +126,30 @@ class DeadLetter(models.Model):
             models.Index(
                 fields=["broker", "queue", "score"], condition=models.Q(state="open"), name="dead_letter_registry"
             ),
+            # What lies in the trash or in the archive: lists newest first, and their counts from the index alone.
+            models.Index(
+                fields=["state", "-failed_at", "-id", "pool", "shelved_until"],
+                condition=models.Q(shelved_until__isnull=False),
+                name="dead_letter_shelf",
+            ),
+            # What there is kept no longer.
+            models.Index(
+                fields=["shelved_until"], condition=models.Q(shelved_until__isnull=False), name="dead_letter_expired"
+            ),
+            # Jobs that come back: what the guard against poison looks at.
+            models.Index(
+                fields=["state", "came_back", "pool"], condition=models.Q(came_back__gt=0), name="dead_letter_poison"
+            ),
         ]
 
     def __str__(self) -> str:
         return self.job_id
+
+    @property
+    def is_restorable(self) -> bool:
+        """Whether it lies on a shelf."""
+        kept = self.shelved_until is not None and self.shelved_until > timezone.now()
+        return self.state == DeadLetterState.QUARANTINED or (self.state in SHELVED and kept)
 
     @property
     def error(self) -> str:

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import models
 
-from pools.models.failure import DeadLetter
+from pools.models.failure import DeadLetter, DeadLetterState
 from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
 
@@ -13,6 +13,9 @@ class OperationKind(models.TextChoices):
     DISCARD = "discard", "Discard"
     MOVE = "move", "Move"  # a requeue to another queue
     EDIT = "edit", "Edit and requeue"  # a requeue of one job with another payload
+    QUARANTINE = "quarantine", "Quarantine"
+    ARCHIVE = "archive", "Archive"
+    RESTORE = "restore", "Restore"
 
 
 # Their jobs run again: they have a plan, and are followed to their end.
@@ -59,9 +62,15 @@ class Outcome(models.TextChoices):
     GONE = "gone", "Skipped: the broker no longer has it"
     DAMAGED = "damaged", "Skipped: its record is damaged"
     CHANGED = "changed", "Skipped: its payload was changed meanwhile"
-    EXPIRED = "expired", "Skipped: the edit was too old"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
+    QUARANTINED = "quarantined", "Quarantined"
+    ARCHIVED = "archived", "Archived"
+    RESTORED = "restored", "Restored"
+    TAKEN = "taken", "Skipped: another job has its id"
+    EXPIRED = "expired", "Skipped: no longer kept"
+    NOT_SHELVED = "not_shelved", "Skipped: no longer where it lay"
+    POISON = "poison", "Skipped: poison"
 
 
 class Effect(models.TextChoices):
@@ -74,7 +83,8 @@ class Effect(models.TextChoices):
 
 
 class Operation(models.Model):
-    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line.
+    """``ids_sha256`` is the SHA-256 of the frozen job ids, sorted, one a line. ``source`` is where they lay when
+    they were frozen. ``created_by`` is null when the controller made it.
 
     ``effects`` counts a requeue's jobs by their effect, as far as their run has ended; ``effect_at`` is when all had.
     ``same_failures`` are those that failed again into the failure group from which they were frozen.
@@ -91,8 +101,9 @@ class Operation(models.Model):
     selection = models.JSONField(default=dict)  # the filter or "ids" that the set was frozen from
     to_queue = models.CharField(max_length=255, blank=True)  # of a move, with the pool that serves it
     to_pool = models.ForeignKey(Pool, on_delete=models.PROTECT, null=True, related_name="+")
+    source = models.CharField(max_length=12, choices=DeadLetterState, default=DeadLetterState.OPEN)
     reason = models.CharField(max_length=2000)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+")
     actor_kind = models.CharField(max_length=10)
     actor_name = models.CharField(max_length=200)
     request_id = models.CharField(max_length=64, blank=True)

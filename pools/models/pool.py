@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from audit.target import Target
@@ -56,6 +57,8 @@ class Pool(models.Model):
     criticality = models.CharField(max_length=10, choices=Criticality, default=Criticality.STANDARD)
     # Operations on more dead letters need an approval; empty: as the criticality has it.
     approval_limit = models.PositiveIntegerField(null=True, blank=True)
+    # After so many requeues from which a job came back with the same failure it is quarantined; 0: never.
+    poison_after = models.PositiveSmallIntegerField(default=3, validators=[MaxValueValidator(100)])
     # The queues of the newest published spec, in order; for an attached pool those that nobody else claims.
     queues = models.JSONField(default=list)
     config_number = models.PositiveIntegerField(default=0)

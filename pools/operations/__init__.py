@@ -3,7 +3,7 @@
 from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.approvals import operation_approve, operation_decline, operation_lapse
 from pools.operations.config import config_publish, config_renew, config_restore
-from pools.operations.dead_letters import Selection, discard_create, operation_again, requeue_create
+from pools.operations.dead_letters import discard_create, operation_again, requeue_create
 from pools.operations.edits import edit_create
 from pools.operations.failure_groups import (
     group_acknowledge,
@@ -37,6 +37,8 @@ from pools.operations.pools import (
 from pools.operations.queue_moves import move_create
 from pools.operations.recall import operation_recall
 from pools.operations.secrets import secret_change, secret_register, secret_remove
+from pools.operations.selection import Selection
+from pools.operations.shelf import archive_create, operation_undo, poison_quarantine, quarantine_create, restore_create
 
 __all__ = [
     "POOL_DESCRIPTION",
@@ -46,6 +48,7 @@ __all__ = [
     "Wanted",
     "access_grant_role",
     "access_revoke_role",
+    "archive_create",
     "channel_change",
     "channel_create",
     "channel_remove",
@@ -74,15 +77,19 @@ __all__ = [
     "operation_recall",
     "operation_resume",
     "operation_start",
+    "operation_undo",
     "payload_hide",
     "payload_reveal",
+    "poison_quarantine",
     "pool_change",
     "pool_create",
     "pool_drain",
     "pool_pause",
     "pool_resume",
     "pool_scale",
+    "quarantine_create",
     "requeue_create",
+    "restore_create",
     "secret_change",
     "secret_register",
     "secret_remove",

@@ -1,8 +1,7 @@
-"""Bulk work on dead letters: choose and freeze a set. ``execute`` does the moving."""
+"""Bulk work on dead letters: freeze a selection. ``execute`` does the moving."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
@@ -15,21 +14,21 @@ from audit.recorder import record
 from pools.models import (
     DeadLetter,
     DeadLetterState,
-    Effect,
     Operation,
     OperationItem,
     OperationKind,
     OperationState,
     Outcome,
     Pool,
+    is_poison,
 )
 from pools.models.operation import RUN_AGAIN
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
 from pools.operations.limits import await_approval
 from pools.operations.plan import Canary, Plan
+from pools.operations.selection import Selection, select
 from pools.permissions import DISCARD, REQUEUE, require, visible_pools
-from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.operations import operation_target
 from pools.selectors.queues import Target
 
@@ -38,42 +37,11 @@ PERMISSIONS = {
     OperationKind.DISCARD: DISCARD,
     OperationKind.MOVE: REQUEUE,
     OperationKind.EDIT: REQUEUE,
+    OperationKind.QUARANTINE: DISCARD,
+    OperationKind.ARCHIVE: DISCARD,
+    OperationKind.RESTORE: DISCARD,
 }
 AT_ONCE = Plan()
-MAX_IDS = 10_000  # named one by one; a filter has no limit
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Dead letters named one by one (``ids``, their primary keys), by a filter, or as those that failed again after
-    ``failed_in``, a requeue. Only open ones are taken."""
-
-    ids: tuple[int, ...] = ()
-    filter: DeadLetterFilter | None = None
-    failed_in: Operation | None = None
-
-    def as_json(self, actor: Actor) -> dict[str, object]:
-        if self.failed_in:
-            return {"failed_in": self.failed_in.pk}
-        return {"filter": self.filter.seen_by(actor).as_query()} if self.filter else {"ids": len(self.ids)}
-
-
-def select(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
-    """The open dead letters of the selection that the actor may see. Raises ``Refused``."""
-    if sum((bool(selection.ids), selection.filter is not None, selection.failed_in is not None)) != 1:
-        raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
-    if len(selection.ids) > MAX_IDS:
-        raise Refused("ids", f"At most {MAX_IDS:,} ids; use a filter for more. Nothing was changed.")
-    try:
-        found = dead_letters(actor, selection.filter or DeadLetterFilter())
-    except FilterError as error:
-        raise Refused(error.field, f"{error.message}. Nothing was changed.") from error
-    if selection.ids:
-        found = found.filter(pk__in=selection.ids)
-    if selection.failed_in:
-        again = selection.failed_in.items.filter(effect=Effect.FAILED_AGAIN)
-        found = found.filter(pk__in=again.values("dead_letter_id"))
-    return found.filter(state=DeadLetterState.OPEN)
 
 
 @operation("operation.requeue_started")
@@ -103,7 +71,7 @@ def discard_create(
     start: bool = True,
     plan: Plan = AT_ONCE,
 ) -> Operation:
-    """Freeze the open dead letters of ``selection`` and delete them from the broker. As ``requeue_create``."""
+    """Freeze the dead letters of ``selection``, open or set aside, and throw them away. As ``requeue_create``."""
     return create_operation(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
 
 
@@ -145,8 +113,8 @@ def create_operation(
     ``to``: of a move. ``more`` joins the event's detail.
     Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    chosen = select(actor, selection)
-    touched = _touched(actor, kind, chosen)
+    chosen, source = select(actor, selection, kind)
+    touched = _touched(actor, kind, chosen, source)
     reason = clean_reason(reason)
     plan.check(requeues=kind in RUN_AGAIN)
     row = Operation.objects.create(
@@ -154,6 +122,7 @@ def create_operation(
         state=OperationState.RUNNING if start else OperationState.FROZEN,
         broker=touched[0].broker,
         selection=selection.as_json(actor),
+        source=source,
         reason=reason,
         created_by=actor.user,
         actor_kind=actor.kind,
@@ -170,8 +139,10 @@ def create_operation(
     if expected_count is not None and row.frozen_count != expected_count:
         message = f"{row.frozen_count:,} dead letters match now, not {expected_count:,}. Nothing was changed."
         raise Conflict(message, row.frozen_count)
+    if kind in RUN_AGAIN and not selection.ids:
+        _skip_poison(row)
     row.pools.set([*touched, to.pool] if to else touched)
-    needed = await_approval(row)
+    needed = await_approval(row) if actor.user else []
     row.save()
     _record(actor, row, needed, {**plan.as_detail(), **(more or {})})
     if start and not needed:
@@ -179,13 +150,14 @@ def create_operation(
     return row
 
 
-def _touched(actor: Actor, kind: OperationKind, chosen: QuerySet[DeadLetter]) -> list[Pool]:
+def _touched(actor: Actor, kind: OperationKind, chosen: QuerySet[DeadLetter], source: DeadLetterState) -> list[Pool]:
     """The pools of the dead letters, of one broker; the actor may do this on each. Raises ``Denied``, ``Refused``."""
     touched = list(visible_pools(actor).filter(pk__in=chosen.order_by().values("pool_id").distinct()))
     for pool in touched:
         require(actor, PERMISSIONS[kind], pool)
     if not touched:
-        raise Refused("ids", "No open dead letter matches: they may have been handled already. Nothing was changed.")
+        where = "open dead letter" if source == DeadLetterState.OPEN else f"{source} dead letter that is still kept"
+        raise Refused("ids", f"No {where} matches: they may have been handled already. Nothing was changed.")
     if len({pool.broker for pool in touched}) > 1:
         raise Refused("ids", "These jobs lie on several brokers: choose those of one. Nothing was changed.")
     return touched
@@ -197,6 +169,8 @@ def _record(actor: Actor, row: Operation, needed: list[dict[str, Any]], more: di
     target = operation_target(row, slugs)
     frozen = {"frozen": row.frozen_count, "ids_sha256": row.ids_sha256, "pools": slugs, **row.selection}
     moved = {"to_queue": row.to_queue} if row.to_queue else {}
+    if row.source != DeadLetterState.OPEN:
+        moved["source"] = str(row.source)
     record(
         actor=actor,
         action=f"operation.{row.kind}_started",
@@ -208,6 +182,12 @@ def _record(actor: Actor, row: Operation, needed: list[dict[str, Any]], more: di
     if needed:
         asked = {"ids_sha256": row.ids_sha256, "needed": needed}
         record(actor=actor, action="operation.approval_requested", target=target, reason=row.reason, detail=asked)
+
+
+def _skip_poison(row: Operation) -> None:
+    """Whoever wants to requeue such a job names it."""
+    poison = DeadLetter.objects.filter(is_poison())
+    row.items.filter(dead_letter__in=poison).update(outcome=Outcome.POISON)
 
 
 def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:

@@ -16,9 +16,10 @@ from pools.broker.payload_edit import Editable, changed_paths, packed, read_edit
 from pools.broker.payload_reveal import Unreadable
 from pools.models import DeadLetterState, Operation, OperationKind, PayloadEdit, SealedPayload
 from pools.operations.base import clean_reason
-from pools.operations.dead_letters import AT_ONCE, Selection, create_operation
+from pools.operations.dead_letters import AT_ONCE, create_operation
 from pools.operations.errors import Conflict, Refused
 from pools.operations.sealing import seal
+from pools.operations.selection import Selection
 from pools.permissions import REQUEUE, REVEAL, Denied, can
 from pools.selectors.jobs import KnownJob, find_job, open_reveal
 

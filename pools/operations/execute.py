@@ -10,7 +10,6 @@ for more than ``TURN`` seconds of waiting hands it on: the controller sends it o
 
 import time
 from collections import Counter
-from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -20,42 +19,17 @@ from django.utils import timezone
 from audit.actor import system_actor
 from audit.recorder import record
 from pools.broker.connection import get_broker
-from pools.broker.moves import discard, forget, requeue
-from pools.models import (
-    DeadLetter,
-    DeadLetterState,
-    Operation,
-    OperationItem,
-    OperationKind,
-    OperationState,
-    Outcome,
-    SealedPayload,
-)
+from pools.broker.moves import forget
+from pools.models import Operation, OperationItem, OperationKind, OperationState, Outcome, SealedPayload
 from pools.operations import pace
-from pools.operations.edit_send import send_edit
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
 from pools.operations.recall import recall_chunk
+from pools.operations.sending import Item, send, settle
 from pools.selectors.operations import operation_target
 from pools.selectors.progress import DONE
 
 CHUNK = pace.CHUNK
 TURN = 1.0
-# What became of the dead letter, by the outcome of its item. Damaged ones stay where they are.
-CLOSED = {
-    Outcome.REQUEUED: DeadLetterState.REQUEUED,
-    Outcome.DISCARDED: DeadLetterState.DISCARDED,
-    Outcome.NOT_FAILED: DeadLetterState.GONE,
-    Outcome.GONE: DeadLetterState.GONE,
-}
-
-
-class Item(NamedTuple):
-    """The columns of an ``OperationItem`` that moving it takes."""
-
-    position: int
-    job_id: str
-    queue: str
-    at: datetime | None
 
 
 class Step(NamedTuple):
@@ -80,7 +54,7 @@ def run_operation(pk: int) -> str:
         row = step.row
         if step.items:
             receipt = get_broker(row.broker).keys.moved(f"{pk}:{step.items[0].position}")
-            _settle(row, step.items, _send(row, step.items, receipt))
+            _settle(row, step.items, send(row, step.items, receipt))
             forget(get_broker(row.broker), receipt)
         elif row.recall:
             recall_chunk(row)
@@ -139,22 +113,9 @@ def _chunk(row: Operation, items: list[Item]) -> QuerySet[OperationItem]:
     return row.items.filter(outcome=Outcome.PENDING, at=items[0].at, **places)
 
 
-def _send(row: Operation, items: list[Item], receipt: str) -> dict[str, Outcome]:
-    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
-    jobs = [(item.job_id, item.queue) for item in items]
-    broker = get_broker(row.broker)
-    if row.kind == OperationKind.EDIT:
-        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt)
-    if row.runs_again:
-        results = requeue(broker, jobs, items[0].at, receipt, row.to_queue)
-    else:
-        results = discard(broker, jobs, receipt)
-    return {result.job_id: Outcome(result.outcome) for result in results}
-
-
 @transaction.atomic
 def _settle(row: Operation, items: list[Item], outcomes: dict[str, Outcome]) -> None:
-    """Write the outcomes of the chunk and close its dead letters, unless another process was first."""
+    """Write the outcomes of the chunk, unless another process was first; its dead letters follow."""
     Operation.objects.select_for_update().get(pk=row.pk)
     chunk, now = _chunk(row, items), timezone.now()
     if not chunk.exists():
@@ -163,22 +124,11 @@ def _settle(row: Operation, items: list[Item], outcomes: dict[str, Outcome]) -> 
     for outcome, number in reversed(Counter(outcomes.values()).most_common()):
         named = [item.position for item in items if outcomes[item.job_id] == outcome] if number < len(items) else []
         settled = chunk.filter(position__in=named) if chunk.count() > number else chunk
-        if outcome in CLOSED:
-            letters = list(settled.order_by().values_list("dead_letter_id", flat=True))
-            _close(letters, CLOSED[outcome], sent=items[0].at or now, now=now)
+        settle(row, outcome, list(settled.values_list("dead_letter_id", flat=True)), items[0].at or now, now)
         settled.update(outcome=outcome)
     if row.kind == OperationKind.EDIT:
         SealedPayload.objects.filter(operation=row).delete()
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)
-
-
-def _close(pks: list[int], state: DeadLetterState, *, sent: datetime, now: datetime) -> None:
-    """A job that failed again since it was sent is a dead letter anew and stays one."""
-    known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
-    closed = known.close(state, now)
-    if closed < len(pks) and state != DeadLetterState.GONE:
-        # Another operation met the jobs after this one had moved them, and wrote its word first.
-        known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state)
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
 COMMAND_DEADLINE = dt.timedelta(seconds=30)
-POOL_DESCRIPTION = ("name", "description", "runbook_url", "criticality", "approval_limit")
+POOL_DESCRIPTION = ("name", "description", "runbook_url", "criticality", "approval_limit", "poison_after")
 
 
 @operation("pool.created")
@@ -71,6 +71,7 @@ def pool_change(
     description: str,
     runbook_url: str,
     criticality: str,
+    poison_after: int,
     approval_limit: int | None = None,
 ) -> Pool:
     """Change what describes a pool, not what it runs. ``expected_version`` is ``Pool.revision``.
@@ -83,6 +84,7 @@ def pool_change(
     before, limit = _described(pool), pool.approved_above
     pool.name, pool.description, pool.runbook_url, pool.criticality = name, description, runbook_url, criticality
     pool.approval_limit = approval_limit
+    pool.poison_after = poison_after
     _validate(pool)
     if limit is not None and (pool.approved_above is None or pool.approved_above > limit):
         require(actor, APPROVE_OPERATIONS, pool)

@@ -3,9 +3,10 @@
 from audit.actor import Actor
 from audit.operation import operation
 from pools.models import Operation, OperationKind
-from pools.operations.dead_letters import AT_ONCE, Selection, create_operation, select
+from pools.operations.dead_letters import AT_ONCE, create_operation
 from pools.operations.errors import Refused
 from pools.operations.plan import Plan
+from pools.operations.selection import Selection, select
 from pools.permissions import REQUEUE, require
 from pools.selectors.queues import Target, target_of
 
@@ -33,7 +34,7 @@ def move_create(
 def _target(actor: Actor, selection: Selection, name: str) -> Target:
     if not name:
         raise Refused("to_queue", "Say to which queue. Nothing was changed.")
-    found = select(actor, selection).order_by()
+    found = select(actor, selection, OperationKind.MOVE).letters.order_by()
     broker = found.values_list("pool__broker", flat=True).first()
     to = target_of(actor, broker or "default", name)
     if to is None:

@@ -14,7 +14,7 @@ from audit.recorder import record
 from pools.broker.connection import get_broker
 from pools.broker.moves import Failure, forget, recall
 from pools.broker.moves import Outcome as Moved
-from pools.models import DeadLetter, Operation, OperationItem, OperationKind, OperationState, Outcome
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Refused
 from pools.operations.guards import ACTOR
@@ -102,7 +102,7 @@ def _settle(row: Operation, below: int, items: list[OperationItem], moved: set[s
     back = [item for item in items if item.job_id in moved]
     now = timezone.now()
     row.items.filter(pk__in=[item.pk for item in back]).update(outcome=Outcome.RECALLED, effect="", at=now)
-    DeadLetter.objects.filter(pk__in=[item.dead_letter_id for item in back]).reopen()
+    DeadLetter.objects.filter(pk__in=[item.dead_letter_id for item in back]).reopen(DeadLetterState.REQUEUED)
     row.recall |= {"below": items[-1].position, "recalled": row.recall["recalled"] + len(back)}
     row.progressed_at = now
     row.save(update_fields=["recall", "progressed_at"])

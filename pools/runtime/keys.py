@@ -16,6 +16,7 @@ class Keys:
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
+    | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
     """
 
     rq_prefix: str = "rq"
@@ -39,6 +40,10 @@ class Keys:
     @property
     def claims(self) -> str:
         return f"{self.prefix}:claims"
+
+    @property
+    def shelf(self) -> str:
+        return f"{self.prefix}:shelf"
 
     def config(self, pool_uid: str) -> str:
         return f"{self.prefix}:config:{pool_uid}"

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from audit.actor import Actor
-from pools.models import DeadLetter, DeadLetterState, FailureGroup
+from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, still_there
 from pools.permissions import visible_pools
 from pools.selectors.group_life import SHOWN_STATES, in_states, owned_by
 from pools.selectors.matching import Part, parts
@@ -47,7 +47,8 @@ class DeadLetterFilter:
     ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``). ``q`` searches
     messages and job ids; ``error`` is the name of an exception with or without its module; ``group`` the number of a
     failure group, or several with commas between. ``group_state``: what failure groups show, several with commas
-    between; ``owner``: the username of their owner, ``me`` or ``none``.
+    between; ``owner``: the username of their owner, ``me`` or ``none``. ``restorable``: ``yes`` leaves out what no
+    longer lies in trash, quarantine or archive.
     """
 
     pool: str = ""
@@ -61,6 +62,7 @@ class DeadLetterFilter:
     since: str = ""
     until: str = ""
     state: str = DeadLetterState.OPEN
+    restorable: str = ""
 
     @classmethod
     def from_query(cls, params: Mapping[str, Any]) -> "DeadLetterFilter":
@@ -86,6 +88,11 @@ class DeadLetterFilter:
         where = Q() if self.state == "any" else Q(state=self.state)
         if self.queue:
             where &= Q(queue=self.queue)
+        if self.restorable not in ("", "yes"):
+            raise FilterError("restorable", f"expected yes or nothing, not {self.restorable!r}")
+        if self.restorable:
+            now = timezone.now()
+            where &= reduce(or_, (still_there(state, now) for state in SHELVED))
         if self.since:
             where &= Q(failed_at__gte=_time("since", self.since))
         if self.until:

@@ -9,9 +9,11 @@ from audit.actor import Actor
 from audit.recorder import NAME_LIMIT
 from audit.target import Target
 from pools.models import (
+    SHELVED,
     DeadLetter,
     DeadLetterState,
     OperationItem,
+    OperationKind,
     Outcome,
     PayloadReveal,
     Pool,
@@ -20,13 +22,23 @@ from pools.models import (
 from pools.permissions import REVEAL, can, visible_pools
 from pools.selectors.dead_letters import traceback_of
 from pools.selectors.operations import edit_phrase, visible_operations
+from pools.selectors.shelf import NAMES
 
 ATTEMPTS_SHOWN = 50
 OPERATIONS_SHOWN = 50
+ICONS = {
+    OperationKind.REQUEUE: "refresh",
+    OperationKind.DISCARD: "trash",
+    OperationKind.QUARANTINE: "shield-lock",
+    OperationKind.ARCHIVE: "archive",
+    OperationKind.RESTORE: "restore",
+}
 STATES = {
     DeadLetterState.OPEN: ("bad", "Dead", "circle-x"),
     DeadLetterState.REQUEUED: ("run", "Requeued", "refresh"),
     DeadLetterState.DISCARDED: ("", "Discarded", "trash"),
+    DeadLetterState.QUARANTINED: ("warn", "Quarantined", "shield-lock"),
+    DeadLetterState.ARCHIVED: ("", "Archived", "archive"),
     DeadLetterState.GONE: ("", "Gone from the broker", "circle-minus"),
 }
 
@@ -76,6 +88,12 @@ class JobStory:
     moments: list[Moment]
     traceback: str
     state: tuple[str, str, str]
+
+    @property
+    def place(self) -> str:
+        """The shelf on which it lies: ``trash``."""
+        letter = self.job.letter
+        return NAMES[DeadLetterState(letter.state)][0].lower() if letter and letter.is_restorable else ""
 
 
 def find_job(actor: Actor, job_id: str, broker: str = "default") -> KnownJob:
@@ -145,7 +163,7 @@ def _operations(actor: Actor, letter: DeadLetter) -> list[Moment]:
     return [
         Moment(
             at=item.at or item.operation.created_at,
-            icon="refresh" if item.operation.runs_again else "trash",
+            icon=ICONS[OperationKind(item.operation.kind)],
             text=Outcome(item.outcome).label,
             tone="run" if item.outcome == Outcome.REQUEUED else "",
             detail=edit_phrase(item.operation, named=reveals),
@@ -160,4 +178,7 @@ def _ends(letter: DeadLetter) -> list[Moment]:
         return [Moment(letter.closed_at, "circle-minus", "Gone from the broker: expired, or moved by another tool")]
     if letter.state == DeadLetterState.OPEN and letter.expires_at:
         return [Moment(letter.expires_at, "hourglass", "The broker deletes it, when its failure TTL ends", "warn")]
+    if letter.state in SHELVED and letter.shelved_until:
+        deletes = "deletes" if letter.is_restorable else "has deleted"
+        return [Moment(letter.shelved_until, "hourglass", f"The broker {deletes} it", "warn")]
     return []

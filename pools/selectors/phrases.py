@@ -1,6 +1,6 @@
 """Small pieces of sentences that several selectors build."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from controlplane.wording import count
 from pools.models import Effect
@@ -20,6 +20,11 @@ def names(values: list[str]) -> str:
     if len(values) > 2:
         return f"{values[0]}, {values[1]} and {len(values) - 2} more"
     return " and ".join(values)
+
+
+def one_of(values: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
 
 
 def effect_phrase(effects: Mapping[str, int]) -> str:

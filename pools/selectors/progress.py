@@ -14,17 +14,27 @@ DONE = {
     OperationKind.DISCARD: Outcome.DISCARDED,
     OperationKind.MOVE: Outcome.REQUEUED,
     OperationKind.EDIT: Outcome.REQUEUED,
+    OperationKind.QUARANTINE: Outcome.QUARANTINED,
+    OperationKind.ARCHIVE: Outcome.ARCHIVED,
+    OperationKind.RESTORE: Outcome.RESTORED,
 }
-SKIPPED = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.DAMAGED, Outcome.CHANGED, Outcome.EXPIRED)
+NO_LONGER_THERE = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.EXPIRED, Outcome.NOT_SHELVED)
+SKIPPED = (*NO_LONGER_THERE, Outcome.DAMAGED, Outcome.TAKEN, Outcome.POISON, Outcome.CHANGED)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
     Outcome.DISCARDED: ("ok", "Discarded", "check", ""),
+    Outcome.QUARANTINED: ("ok", "Quarantined", "check", ""),
+    Outcome.ARCHIVED: ("ok", "Archived", "check", ""),
+    Outcome.RESTORED: ("ok", "Restored", "check", ""),
     Outcome.NOT_FAILED: ("", "Skipped", "circle-minus", "handled by somebody else"),
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
     Outcome.CHANGED: ("warn", "Skipped", "git-compare", "its payload was changed meanwhile"),
-    Outcome.EXPIRED: ("warn", "Skipped", "hourglass", "the edit was older than an hour: edit it again"),
+    Outcome.TAKEN: ("warn", "Skipped", "alert-triangle", "another job has its id by now"),
+    Outcome.EXPIRED: ("", "Skipped", "circle-minus", "no longer kept: its time was over, or it was deleted"),
+    Outcome.NOT_SHELVED: ("", "Skipped", "circle-minus", "restored or moved by somebody else"),
+    Outcome.POISON: ("warn", "Skipped", "refresh-alert", "poison: it came back from each requeue"),
     Outcome.CANCELLED: ("", "Cancelled", "player-stop", ""),
     Outcome.RECALLED: ("", "Recalled", "corner-up-left", "it waits among the dead letters again"),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
@@ -62,12 +72,13 @@ class Progress:
     @property
     def parts(self) -> list[tuple[str, str, int]]:
         """What the bar and its legend show, in this order: label, tone, number of items."""
-        skipped = self.of(Outcome.NOT_FAILED, Outcome.GONE)
         shown = [
             (OUTCOMES[Outcome(self.done_as)][1], "ok", self.done),
-            ("Skipped, no longer there", "calm", skipped),
+            ("Skipped, no longer there", "calm", self.of(*NO_LONGER_THERE)),
             ("Skipped, damaged", "bad", self.of(Outcome.DAMAGED)),
-            ("Skipped, not edited", "bad", self.of(Outcome.CHANGED, Outcome.EXPIRED)),
+            ("Skipped, id taken", "bad", self.of(Outcome.TAKEN)),
+            ("Skipped, poison", "calm", self.of(Outcome.POISON)),
+            ("Skipped, not edited", "bad", self.of(Outcome.CHANGED)),
             ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),

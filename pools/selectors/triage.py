@@ -10,13 +10,12 @@ from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
 from audit.actor import Actor
-from pools.models import DeadLetter, FailureGroup, Pool, RunState
+from pools.models import DeadLetter, FailureGroup, Pool, RunState, is_poison
 from pools.permissions import pools_with, visible_pools, who_can_grant
 from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.rights import Right
 
 SHOWN = 5
-POISON = 3  # failures after which a job may never succeed
 AGES = (
     ("in the last hour", timedelta(hours=1)),
     ("in the last day", timedelta(days=1)),
@@ -44,7 +43,8 @@ class Preview:
     """The open dead letters of a selection, as of ``at``. ``newest``: the last failure among them.
 
     ``damaged``: their record could not be read in full. ``expired``: the broker's own clock for them has run out.
-    ``ages``: how long ago they failed, each once. ``came_back``: those that failed ``POISON`` times or more.
+    ``ages``: how long ago they failed, each once. ``poison``: those that came back from as many requeues as their pool
+    allows.
     """
 
     at: datetime
@@ -58,7 +58,7 @@ class Preview:
     by_pool: list[tuple[Pool, int]]
     paused: list[str]
     ages: list[tuple[str, int]]
-    came_back: int
+    poison: int
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,22 @@ class Narrowing:
 
 
 def preview_of(found: QuerySet[DeadLetter]) -> Preview:
-    """In two queries, whatever the number of dead letters."""
+    """In three queries, whatever the number of dead letters."""
     now = timezone.now()
     rows: Iterable[Any] = (
         found.order_by()
         .values("pool_id", "exc_type", "func")
         .annotate(n=Count("pk"), newest=Max("failed_at"))
         .annotate(bad=Count("pk", filter=~Q(damaged="")), late=Count("pk", filter=Q(expires_at__lte=now)))
-        .annotate(poison=Count("pk", filter=Q(attempts__gte=POISON)))
         .annotate(**{f"age{place}": Count("pk", filter=young) for place, young in enumerate(_ages(now))})
     )
     errors, tasks, by_pool = Counter[str](), Counter[str](), Counter[int]()
-    newest, damaged, expired, came_back, ages = None, 0, 0, 0, [0] * len(AGES)
+    newest, damaged, expired, ages = None, 0, 0, [0] * len(AGES)
     for row in rows:
         errors[row["exc_type"].rpartition(".")[2]] += row["n"]
         tasks[row["func"]] += row["n"]
         by_pool[row["pool_id"]] += row["n"]
         damaged, expired = damaged + row["bad"], expired + row["late"]
-        came_back += row["poison"]
         ages = [number + row[f"age{place}"] for place, number in enumerate(ages)]
         newest = max(newest, row["newest"]) if newest else row["newest"]
     pools = list(Pool.objects.filter(pk__in=by_pool).order_by("slug"))
@@ -104,7 +102,7 @@ def preview_of(found: QuerySet[DeadLetter]) -> Preview:
         by_pool=[(pool, by_pool[pool.pk]) for pool in pools],
         paused=[pool.slug for pool in pools if pool.run_state != RunState.RUNNING],
         ages=[(label, number) for (label, _), number in zip(AGES, ages, strict=True) if number],
-        came_back=came_back,
+        poison=found.filter(is_poison()).count(),
     )
 
 

@@ -8,6 +8,7 @@ from pools.models import Effect, Operation, OperationKind, OperationState
 from pools.models.operation import TRANSITIONS
 from pools.selectors.phrases import jobs
 from pools.selectors.progress import Progress, open_items
+from pools.selectors.shelf import LEAVES, at_most, took_away
 
 ICONS = {
     "start": "player-play",
@@ -15,6 +16,7 @@ ICONS = {
     "resume": "player-play",
     "recall": "corner-up-left",
     "again": "refresh",
+    "undo": "restore",
     "cancel": "x",
 }
 
@@ -38,7 +40,7 @@ class Move:
 
 
 def asks_why(verb: str, row: Operation) -> bool:
-    return verb in ("cancel", "recall", "again") or (verb == "resume" and row.state == OperationState.STOPPED)
+    return verb in ("cancel", "recall", "again", "undo") or (verb == "resume" and row.state == OperationState.STOPPED)
 
 
 def moves(row: Operation, progress: Progress) -> tuple[list[Move], list[Move]]:
@@ -55,6 +57,10 @@ def moves(row: Operation, progress: Progress) -> tuple[list[Move], list[Move]]:
             (_recall(row, waiting), waiting > 0),
             (_again(row, failed), failed > 0),
         ]
+    if row.kind in LEAVES:
+        over = row.state not in (OperationState.FROZEN, OperationState.RUNNING)
+        left = at_most(took_away(row)) if over else "0"
+        asked = [(_undo(row, left), left != "0")]
     asked.append((_cancel(row, progress), "cancel" in following))
     return allowed + [move for move, may in asked if may], [move for move, _ in asked]
 
@@ -110,6 +116,12 @@ def _again(row: Operation, failed: int) -> Move:
     )
     label = f"Do again for {failed:,} failed"
     return Move("again", label, _url(row, "again"), "Do it again for the failed ones?", "Freeze them", says)
+
+
+def _undo(row: Operation, left: str) -> Move:
+    many = f"{left} job{'' if left == '1' else 's'}"
+    says = f"{many} that it took away can be restored: they become dead letters again, with the expiry that they had."
+    return Move("undo", f"Undo: restore {many}", _url(row, "undo"), "Undo this operation?", f"Restore {many}", says)
 
 
 def _url(row: Operation, verb: str) -> str:

@@ -12,7 +12,7 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import FilterForm
 from pools.forms.operations import RequeueForm, suggested
-from pools.models import DeadLetterState, FailureGroup
+from pools.models import SHELVED, DeadLetterState, FailureGroup
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
 from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import (
@@ -32,6 +32,7 @@ from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
 from pools.selectors.inbox import GROUPS_SHOWN, group_rows, owner_counts
 from pools.selectors.rights import pool_rights
 from pools.selectors.search import FOUND_LIMIT
+from pools.selectors.shelf import places, places_of
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
 from pools.views.groups import group_offers
 from pools.views.handling import VERBS, button, offers, warnings
@@ -67,6 +68,7 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
     context |= {
         "show": show,
         "wanted": wanted,
+        "shelved": wanted.state in SHELVED,
         "tokens": tokens(wanted, {"show": show} if show == "jobs" else {}),
         "ranges": RANGES,
         "owners": OWNERS,
@@ -87,11 +89,12 @@ def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> d
     shown["owned"] = owner_counts(actor, wanted, counts)
     if not total and wanted != DeadLetterFilter():
         shown["unfiltered"] = sum(group_counts(actor, DeadLetterFilter()).values())
-    if wanted.state == DeadLetterState.OPEN:
-        query = urlencode(wanted.as_query())
-        rights = {verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}
-        shown["offers"] = offers(rights, query)
-        shown["decisions"] = group_offers(FOR_SEVERAL, query) if rights[REQUEUE].allowed else []
+    shown["places"] = places(actor)
+    query = urlencode(wanted.as_query())
+    rights = {verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}
+    shown["offers"] = offers(rights, query, wanted.state)
+    if wanted.state == DeadLetterState.OPEN and rights[REQUEUE].allowed:
+        shown["decisions"] = group_offers(FOR_SEVERAL, query)
     return shown
 
 
@@ -143,6 +146,7 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
         "facets": facets,
         "claim": claim(group, facets),
         "preview": preview,
+        "places": places_of(group),
         "may_reveal": rights[REVEAL].allowed,
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
         "form": RequeueForm(initial=suggested(preview.count), auto_id="here_%s"),

@@ -1,4 +1,4 @@
-"""Requeue, move and discard: from a selection to what it would touch, and with a reason to an operation.
+"""The verbs on dead letters: from a selection to what it would touch, and with a reason to an operation.
 
 The filter stands in the query string, the selection in the body: ``id`` (dead letters), ``group`` (failure groups, as
 far as the filter matches) or ``all_matching``. Without a ``reason`` nothing is done: the answer shows what would be.
@@ -18,31 +18,61 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.dead_letters import ConfirmForm, chosen
 from pools.forms.operations import MoveQueueForm, RequeueForm, suggested
-from pools.models import DeadLetter, Operation, OperationState
-from pools.operations import Selection, discard_create, move_create, requeue_create
-from pools.operations.dead_letters import select
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, OperationState
+from pools.models.operation import RUN_AGAIN
+from pools.operations import (
+    Selection,
+    archive_create,
+    discard_create,
+    move_create,
+    quarantine_create,
+    requeue_create,
+    restore_create,
+)
+from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.errors import Refused
-from pools.permissions import DISCARD, REQUEUE
+from pools.operations.selection import select
 from pools.selectors.approvals import Asked, asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.phrases import jobs, names
 from pools.selectors.queues import Target, targets
 from pools.selectors.rights import Right
+from pools.selectors.shelf import afterwards, becomes
 from pools.selectors.triage import Preview, lacking, preview_of, right
 from pools.views._acting import act
 
 
 @dataclass(frozen=True)
 class Verb:
-    """What may be done with dead letters. ``tone`` is ``bad`` for what cannot be taken back."""
+    """What may be done with dead letters. ``tone`` of its button: ``bad`` for what may be lost, ``quiet`` or empty."""
 
-    key: str
-    name: str
-    permission: str
+    kind: OperationKind
     run: Callable[..., Operation]
     letter: str
-    form: type[ConfirmForm]
+    icon: str
+    form: type[ConfirmForm] = ConfirmForm
     tone: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.kind.value
+
+    @property
+    def name(self) -> str:
+        return self.kind.label
+
+    @property
+    def permission(self) -> str:
+        return PERMISSIONS[self.kind]
+
+    @property
+    def does(self) -> str:
+        """After the number of jobs: ``will go back to the end of their queues``."""
+        return becomes(self.kind)
+
+    @property
+    def afterwards(self) -> str:
+        return afterwards(self.kind)
 
 
 @dataclass(frozen=True)
@@ -55,18 +85,39 @@ class Offer:
 
 
 VERBS = {
-    "requeue": Verb("requeue", "Requeue", REQUEUE, requeue_create, "r", RequeueForm),
-    "move": Verb("move", "Move", REQUEUE, move_create, "m", MoveQueueForm),
-    "discard": Verb("discard", "Discard", DISCARD, discard_create, "d", ConfirmForm, "bad"),
+    verb.key: verb
+    for verb in (
+        Verb(OperationKind.REQUEUE, requeue_create, "r", "refresh", RequeueForm),
+        Verb(OperationKind.MOVE, move_create, "m", "arrow-right", MoveQueueForm),
+        Verb(OperationKind.DISCARD, discard_create, "d", "trash", tone="bad"),
+        Verb(OperationKind.QUARANTINE, quarantine_create, "q", "shield-lock", tone="quiet"),
+        Verb(OperationKind.ARCHIVE, archive_create, "v", "archive", tone="quiet"),
+        Verb(OperationKind.RESTORE, restore_create, "u", "restore"),
+    )
+}
+# By the state of the dead letters.
+OFFERED: dict[str, tuple[str, ...]] = {
+    DeadLetterState.OPEN: ("requeue", "move", "discard", "quarantine", "archive"),
+    DeadLetterState.DISCARDED: ("restore",),
+    DeadLetterState.QUARANTINED: ("restore", "discard"),
+    DeadLetterState.ARCHIVED: ("restore", "discard"),
 }
 
 
-def offers(rights: Mapping[str, Right], query: str = "") -> list[Offer]:
-    """All verbs for what the filter in ``query`` matches; ``rights`` by permission."""
+def offers(rights: Mapping[str, Right], query: str = "", state: str = DeadLetterState.OPEN) -> list[Offer]:
+    """The verbs for what the filter in ``query`` matches, all of it in ``state``; ``rights`` by permission.
+
+    A right that is lacking is explained once, at its first verb.
+    """
     suffix = f"?{query}" if query else ""
-    return [
-        Offer(verb, reverse(f"dead-letters-{key}") + suffix, rights[verb.permission]) for key, verb in VERBS.items()
-    ]
+    found: list[Offer] = []
+    explained: set[str] = set()
+    for verb in (VERBS[key] for key in OFFERED.get(state, ())):
+        if verb.permission not in explained:
+            found.append(Offer(verb, reverse(f"dead-letters-{verb.key}") + suffix, rights[verb.permission]))
+        if not rights[verb.permission].allowed:
+            explained.add(verb.permission)
+    return found
 
 
 def handle(request: HttpRequest, verb: str) -> HttpResponse:
@@ -79,7 +130,7 @@ def handle(request: HttpRequest, verb: str) -> HttpResponse:
     form = doing.form(request.POST) if asked else None
     try:
         selection = _selection(request)
-        found = _named(actor, selection)
+        found = _named(actor, doing, selection)
     except (FilterError, Refused) as problem:
         page = {"verb": doing, "problem": f"{problem.message}", "count": 0}
         return render(request, _template(request), page, status=422)
@@ -130,14 +181,14 @@ def _selection(request: HttpRequest) -> Selection:
     return Selection(ids=ids)
 
 
-def _named(actor: Actor, selection: Selection) -> QuerySet[DeadLetter]:
-    """The open dead letters of the selection. Raises ``Refused``; 404 for rows of which the visitor may see none."""
+def _named(actor: Actor, verb: Verb, selection: Selection) -> QuerySet[DeadLetter]:
+    """What the verb can be done with. Raises ``Refused``; 404 for rows of which the visitor may see none."""
     group = selection.filter.group if selection.filter else ""
     if selection.ids or group:
         known = dead_letters(actor, DeadLetterFilter(state="any", group=group))
         if not (known.filter(pk__in=selection.ids) if selection.ids else known).exists():
             raise Http404
-    return select(actor, selection)
+    return select(actor, selection, verb.kind).letters
 
 
 def _context(
@@ -160,7 +211,7 @@ def _context(
         "preview": preview,
         "count": preview.count,
         "left_out": len(selection.ids) - preview.count if selection.ids else 0,
-        "warnings": warnings(verb, preview, wait) + limits_elsewhere(preview, queues),
+        "warnings": warnings(verb, preview, wait, named=bool(selection.ids)) + limits_elsewhere(preview, queues),
         "queues": [queue.name for queue in queues],
         "lacking": names(without),
         "right": right(verb.permission, allowed=not without),
@@ -187,9 +238,12 @@ def limits_elsewhere(preview: Preview, queues: list[Target]) -> list[str]:
     return [f"Moving so many to a queue of {names(asking)} needs a second person's approval."] if asking else []
 
 
-def warnings(verb: Verb, preview: Preview, wait: Asked | None) -> list[str]:
-    """What to know before the click, not after it."""
+def warnings(verb: Verb, preview: Preview, wait: Asked | None, *, named: bool = False) -> list[str]:
+    """What to know before the click, not after it. ``named``: the jobs were chosen one by one."""
     said = [wait.sentence] if wait else []
+    if verb.kind in RUN_AGAIN and preview.poison:
+        then = "you named them, so they are requeued all the same" if named else "they are skipped"
+        said.append(f"{jobs(preview.poison)} came back from as many requeues as their pool allows: {then}.")
     if verb.key == "requeue" and preview.paused:
         several = len(preview.paused) > 1
         said.append(f"{names(preview.paused)} {'take' if several else 'takes'} no jobs now: what is sent there waits.")

@@ -50,8 +50,8 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     context |= {"edit_right": rights[REQUEUE], "is_dead": letter is not None and letter.state == DeadLetterState.OPEN}
     if reveal:
         context["payload"] = revealed(story.job.broker, job_id)
-    if letter and letter.state == DeadLetterState.OPEN:
-        context["offers"] = offers(rights)
+    if letter and (letter.state == DeadLetterState.OPEN or letter.is_restorable):
+        context["offers"] = offers(rights, state=letter.state)
     response = render(request, "jobs/job.html", context)
     if reveal:
         add_never_cache_headers(response)

@@ -23,6 +23,7 @@ from pools.operations import (
     operation_recall,
     operation_resume,
     operation_start,
+    operation_undo,
 )
 from pools.operations.dead_letters import PERMISSIONS
 from pools.operations.moves import FIXED
@@ -57,6 +58,7 @@ MOVES: dict[str, Callable[..., Operation]] = {
     "recall": operation_recall,
     "rate": operation_rate,
     "again": operation_again,
+    "undo": operation_undo,
 }
 DONE = {
     "start": "Operation {pk} has begun.",
@@ -69,6 +71,7 @@ DONE = {
     "rate": "The rate of operation {pk} is changed.",
     "again awaiting": "Operation {pk} is frozen and awaits the approval of another person.",
     "again": "Operation {pk} is frozen: look at it, then start it.",
+    "undo": "Operation {pk} restores them. This page follows it.",
 }
 FORMS: dict[str, type[MoveForm]] = {"rate": RateForm, "approve": ApproveForm, "decline": WhyForm}
 

@@ -14,19 +14,21 @@ from pools.broker.connection import BrokerUnavailable, get_broker
 from pools.broker.moves import Outcome
 from pools.broker.skipping import LIMIT, foresee
 from pools.forms.dead_letters import chosen
-from pools.models import DeadLetter
+from pools.models import DeadLetter, OperationKind
 from pools.operations import Selection
-from pools.operations.dead_letters import select
 from pools.operations.errors import Refused
+from pools.operations.selection import select
 from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError
-from pools.selectors.triage import POISON, preview_of
+from pools.selectors.triage import preview_of
 from pools.views.handling import VERBS, warnings
 
-WHY = {
+POISON = "poison"
+WHY: dict[str, str] = {
     Outcome.NOT_FAILED: "no longer in the failed registry: requeued or deleted by somebody",
     Outcome.GONE: "gone: the record has expired or was deleted",
     Outcome.DAMAGED: "damaged: RQ could not run it",
+    POISON: "poison: came back from as many requeues as their pool allows",
 }
 
 
@@ -58,25 +60,27 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
     ids = chosen(request.GET.getlist("id"))
     wanted = None if ids else DeadLetterFilter.from_query(request.GET.dict())
     actor = actor_of(request)
-    found = select(actor, Selection(ids=ids, filter=wanted))
+    found = select(actor, Selection(ids=ids, filter=wanted), OperationKind.REQUEUE).letters
     shown = preview_of(found)
     return {
         "preview": shown,
-        "warnings": warnings(VERBS["requeue"], shown, asked(actor, shown.by_pool)),
-        "foreseen": _foreseen(found),
-        "poison": POISON,
+        "warnings": warnings(VERBS["requeue"], shown, asked(actor, shown.by_pool), named=bool(ids)),
+        "foreseen": _foreseen(found, named=bool(ids)),
         "query": request.GET.urlencode(),
     }
 
 
-def _foreseen(found: QuerySet[DeadLetter]) -> Foreseen:
-    oldest = list(found.order_by("failed_at", "pk").values_list("pool__broker", "job_id", "queue")[:LIMIT])
-    aliases = {alias for alias, _, _ in oldest}
+def _foreseen(found: QuerySet[DeadLetter], *, named: bool) -> Foreseen:
+    """``named``: one by one, then poison is not skipped."""
+    columns = ("pool__broker", "job_id", "queue", "came_back", "pool__poison_after")
+    oldest = list(found.order_by("failed_at", "pk").values_list(*columns)[:LIMIT])
+    aliases = {alias for alias, *_ in oldest}
     if len(aliases) != 1:
         return Foreseen(0, [], "these jobs lie on several brokers: choose those of one" if aliases else "")
+    jobs = [(job_id, queue) for _, job_id, queue, times, limit in oldest if named or not 0 < limit <= times]
     try:
-        outcomes = foresee(get_broker(*aliases), [(job_id, queue) for _, job_id, queue in oldest])
+        outcomes = foresee(get_broker(*aliases), jobs)
     except BrokerUnavailable as error:
         return Foreseen(0, [], error.why)
-    counts = Counter(outcomes)
+    counts = Counter[str](outcomes) + Counter({POISON: len(oldest) - len(jobs)})
     return Foreseen(len(oldest), [(why, counts[outcome]) for outcome, why in WHY.items() if counts[outcome]])

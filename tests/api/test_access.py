@@ -132,6 +132,9 @@ WRITES = {
     "recall_operation": Write(
         "operations/{id}/recall", WHY, "requeue_dead_letters", "operation.recall_started", state="running"
     ),
+    "undo_operation": Write(
+        "operations/{id}/undo", WHY, "requeue_dead_letters", "operation.restore_started", state="running"
+    ),
     "do_again": Write(
         "operations/{id}/again", WHY, "requeue_dead_letters", "operation.requeue_started", state="running"
     ),

@@ -34,6 +34,8 @@ def test_a_dead_letter_is_given_whole(alice: Caller, letters: list[DeadLetter]) 
         "host": "",
         "config_version": None,
         "attempts": 1,
+        "came_back": 0,
+        "shelved_until": None,
     }
 
 

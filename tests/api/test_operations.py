@@ -29,6 +29,7 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "reason": "The gateway is back",
         "pools": ["payments"],
         "to_queue": "",
+        "source": "open",
         "frozen_count": 2,
         "ids_sha256": hashlib.sha256(b"job-0\njob-2\n").hexdigest(),
         "created_by": "alice",

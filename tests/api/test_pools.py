@@ -40,10 +40,11 @@ def test_a_pool_is_given_whole(alice: Caller, payments: Pool) -> None:
         "criticality": "standard",
         "approval_limit": None,
         "approved_above": None,
-        "revision": 1,
+        "poison_after": 3,
         "queues": ["payments", "payments.high"],
         "run_state": "running",
         "generation": 0,
+        "revision": 1,
         "config_version": 2,
         "published_version": 2,
     }

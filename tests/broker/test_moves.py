@@ -12,7 +12,8 @@ from rq import Queue
 from rq.job import Job
 
 from pools.broker.connection import Broker, BrokerUnavailable
-from pools.broker.moves import CHUNK, Outcome, discard, forget, requeue
+from pools.broker.moves import CHUNK, Outcome, forget, requeue
+from pools.broker.shelf import discard
 from tests.broker import jobs
 from tests.broker.conftest import Work
 from tests.broker.keyspace import dump

@@ -15,8 +15,9 @@ from rq.rate_limit import RateLimit
 from rq.registry import FailedJobRegistry
 
 from pools.broker.connection import Broker
-from pools.broker.moves import Change, MoveResult, Outcome, discard, edit, requeue
+from pools.broker.moves import Change, MoveResult, Outcome, edit, requeue
 from pools.broker.payload_edit import editable, packed
+from pools.broker.shelf import discard
 from tests.broker import jobs
 from tests.broker.keyspace import copy_all, dump
 from tests.support.valkey import ValkeyServer

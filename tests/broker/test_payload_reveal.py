@@ -70,7 +70,7 @@ def test_what_rq_stored_as_json(broker: Broker, client: redis.Redis, valkey: Val
         [7, [1.5, None]],
         {"order": {"id": "ord_1", "paid": True}},
     ]
-    assert counts == {"hstrlen": 1, "hget": 1} and dump(client) == before
+    assert counts == {"hstrlen": 2, "hget": 1} and dump(client) == before
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from audit.models import Event
 from pools.models import DeadLetter, FailureGroup, GroupNote, GroupState, Operation, Pool
-from pools.operations.dead_letters import Selection, requeue_create
+from pools.operations import Selection, requeue_create
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters, group_counts
 from pools.selectors.inbox import group_rows
 from tests.dead_letters.letters import HOSTILE, failed, numbered

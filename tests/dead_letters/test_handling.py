@@ -15,8 +15,14 @@ from tests.dead_letters.letters import HOSTILE, failed, numbered, pks
 from tests.dead_letters.test_list import text
 from tests.support.cast import Cast, signed_in
 
-VERBS = ["requeue", "discard"]
-WORDS = {"requeue": "will go back to the end of their queues", "discard": "will be deleted from the broker"}
+VERBS = ["requeue", "discard", "quarantine", "archive"]
+RIGHTS = {verb: "requeue_dead_letters" if verb == "requeue" else "discard_dead_letters" for verb in VERBS}
+WORDS = {
+    "requeue": "will go back to the end of their queues",
+    "discard": "will move to the trash",
+    "quarantine": "will move to the quarantine",
+    "archive": "will move to the archive",
+}
 BIG = "5 MB " * 1024 * 1024
 
 
@@ -91,16 +97,16 @@ def test_the_wrong_role_is_refused_and_the_attempt_recorded(cast: Cast, payments
     failed(payments, "a")
     client = signed_in(getattr(cast, who))
     locked = client.post(url(verb), {"id": pks("a")}).content.decode()
-    assert f"needs pools.{verb}_dead_letters on payments. ada can grant it" in text(locked.encode())
+    assert f"needs pools.{RIGHTS[verb]} on payments. ada can grant it" in text(locked.encode())
     assert 'name="reason"' not in locked and not Event.objects.exists()
 
     response = client.post(url(verb), {"id": pks("a"), "reason": "because I can"})
     assert response.status_code == 403
-    assert f"{verb}_dead_letters on payments" in text(response.content)
+    assert f"{RIGHTS[verb]} on payments" in text(response.content)
     assert nothing_happened()
     event = Event.objects.get()
     assert (event.action, event.outcome, event.actor_name) == (f"operation.{verb}_started", "denied", who)
-    assert event.detail == {"permission": f"{verb}_dead_letters"} and event.reason == "because I can"
+    assert event.detail == {"permission": RIGHTS[verb]} and event.reason == "because I can"
 
 
 def test_rights_on_one_of_two_pools_are_not_enough_for_both(cast: Cast, payments: Pool, hidden: Pool) -> None:

@@ -31,7 +31,7 @@ def test_it_says_what_would_be_frozen_and_skipped(cast: Cast, payments: Pool, cl
     client.delete("rq:job:job-0")
     client.zrem("rq:failed:payments", "job-1")
     client.hdel("rq:job:job-2", "data")
-    DeadLetter.objects.filter(job_id="job-3").update(attempts=3, failed_at=make.ago(days=3))
+    DeadLetter.objects.filter(job_id="job-3").update(came_back=3, failed_at=make.ago(days=3))
     Pool.objects.update(run_state=RunState.PAUSED)
     before = dump(client)
     response = signed_in(cast.bob).get(URL, {"group": group.pk})
@@ -40,10 +40,12 @@ def test_it_says_what_would_be_frozen_and_skipped(cast: Cast, payments: Pool, cl
     assert "By error 6 TimeoutError By task 6 shop.payments.capture By pool 6 payments" in words
     assert "5 failed in the last hour 1 failed in the last week" in words
     assert (
-        "3 can be requeued 1 no longer in the failed registry" in words and "1 gone" in words and "1 damaged" in words
+        "2 can be requeued 1 no longer in the failed registry" in words and "1 gone" in words and "1 damaged" in words
     )
     assert "All of them were looked at" in words
-    assert "1 failed 3 times or more" in words and "payments takes no jobs now" in words
+    assert "1 poison: came back from as many requeues as their pool allows" in words
+    assert "1 job came back from as many requeues as their pool allows: they are skipped" in words
+    assert "payments takes no jobs now" in words
     assert dump(client) == before and not Event.objects.exists() and not Operation.objects.exists()
 
 

@@ -64,6 +64,7 @@ from pools.operations import (
     Canary,
     Plan,
     Selection,
+    archive_create,
     config_publish,
     config_renew,
     discard_create,
@@ -72,10 +73,13 @@ from pools.operations import (
     operation_lapse,
     operation_recall,
     pool_pause,
+    quarantine_create,
     requeue_create,
+    restore_create,
 )
-from pools.operations.execute import _next_chunk, _send, _settle, run_operation
+from pools.operations.execute import _next_chunk, _settle, run_operation
 from pools.operations.recall import recall_chunk
+from pools.operations.sending import send
 from pools.permissions import extend_roles, role_group
 from pools.selectors.messages import sample_message
 from pools.signing.keys import CryptoSigner, new_signer
@@ -177,7 +181,7 @@ def reported(kind: str, **body: Any) -> Happening:
 def sent(world: World, row: Operation) -> Act:
     """All jobs are moved; what is left is to say so."""
     while items := _next_chunk(row.pk).items:
-        _settle(row, items, _send(row, items, f"pw:moved:{row.pk}"))
+        _settle(row, items, send(row, items, f"pw:moved:{row.pk}"))
     return lambda: run_operation(row.pk)
 
 
@@ -185,9 +189,15 @@ def requeue_ends(world: World) -> Act:
     return sent(world, world.running)
 
 
-def discard_ends(world: World) -> Act:
-    chosen = Selection(ids=tuple(letter.pk for letter in world.letters))
-    return sent(world, discard_create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
+def ends(create: Callable[..., Operation]) -> Happening:
+    """An operation over all dead letters, or for a restore over what is in the trash."""
+
+    def scene(world: World) -> Act:
+        letters = [world.thrown] if create is restore_create else world.letters
+        chosen = Selection(ids=tuple(letter.pk for letter in letters))
+        return sent(world, create(actor=actor(world.cast.bob), selection=chosen, reason="Test data"))
+
+    return scene
 
 
 def move_ends(world: World) -> Act:
@@ -349,7 +359,10 @@ OWN: dict[str, Happening] = {
     "secret.refused": reported("secret.refused", name="card", job_id="j1", why="not_listed"),
     "operation.requeue_ended": requeue_ends,
     "operation.requeue_followed": requeue_followed,
-    "operation.discard_ended": discard_ends,
+    "operation.discard_ended": ends(discard_create),
+    "operation.quarantine_ended": ends(quarantine_create),
+    "operation.archive_ended": ends(archive_create),
+    "operation.restore_ended": ends(restore_create),
     "operation.move_ended": move_ends,
     "operation.edit_ended": edit_ends,
     "failure_group.regressed": regression,

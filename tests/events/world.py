@@ -26,7 +26,8 @@ from pools.models import (
     RunState,
     SecretReference,
 )
-from pools.operations import Selection, operation_pause, payload_reveal, requeue_create
+from pools.operations import Selection, discard_create, operation_pause, payload_reveal, requeue_create
+from pools.operations.execute import run_operation
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
 from tests.support import factories as make
@@ -38,10 +39,10 @@ JOBS = ("job-1", "job-2", "job-3")
 @dataclass
 class World:
     """``payments`` runs and has two versions and three dead letters, which four operations of Bob's are about: of
-    ``sent``, one job failed again and the others are queued. The payload of ``job-2`` is open to him. ``refunds`` is
-    paused; ``asked``, there, awaits an approval. Their ``group`` is new, another is ``snoozed``, a third ``resolved``.
-    ``filter`` is Otto's. The log's event
-    0 holds an address."""
+    ``sent``, one job failed again and the others are queued. A fifth, ``discarded``, moved ``thrown`` to the trash.
+    The payload of ``job-2`` is open to him. ``refunds`` is paused; ``asked``, there, awaits an approval. Their
+    ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's. The log's event 0 holds an
+    address."""
 
     cast: Cast
     payments: Pool
@@ -55,6 +56,8 @@ class World:
     paused: Operation
     asked: Operation
     sent: Operation
+    discarded: Operation
+    thrown: DeadLetter
     secret: SecretReference
     channel: NotificationChannel
     filter: SavedFilter
@@ -93,6 +96,10 @@ def make_world(broker: Broker) -> World:
     sent.items.filter(job_id=JOBS[0]).update(effect=Effect.FAILED_AGAIN, same_failure=True)
     Operation.objects.filter(pk=sent.pk).update(state=OperationState.ENDED, ended_at=timezone.now())
     paused = operation_pause(actor=bob, operation=waits)
+    thrown = make.dead_letter(letters[0].group, "job-4")
+    write_failed(client, "job-4", queue="payments")
+    discarded = discard_create(actor=bob, selection=Selection(ids=(thrown.pk,)), reason="Test data")
+    run_operation(discarded.pk)
     payload_reveal(actor=bob, job_id="job-2", reason="Which order is it?")
     Sequencer().tick()
     lease = LeaderLease()
@@ -110,6 +117,8 @@ def make_world(broker: Broker) -> World:
         paused=paused,
         asked=asked,
         sent=sent,
+        discarded=discarded,
+        thrown=thrown,
         secret=SecretReference.objects.create(
             name="gateway-key", uri="file:///run/secrets/gateway-key", team=cast.payments
         ),

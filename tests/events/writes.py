@@ -12,8 +12,9 @@ from django.conf import settings
 from audit.actor import Actor
 from pools import operations as verbs
 from pools.broker.payload_edit import read_editable
-from pools.models import DeadLetter, Team
+from pools.models import DeadLetter, Pool, Team
 from pools.operations import Selection
+from pools.operations.pools import DESCRIPTIVE
 from tests.events.world import World
 from tests.pages import posting
 from tests.support import factories as make
@@ -65,7 +66,13 @@ NEW_POOL: Data = {
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
-EDIT: Data = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
+EDIT: Data = {
+    "name": "Card payments",
+    "description": "Takes money",
+    "criticality": "critical",
+    "poison_after": "5",
+    "expected_version": "1",
+}
 SECRET: Data = {"name": "mail-key", "uri": "file:///run/secrets/mail-key", "team": "payments", "description": ""}
 MOVED: Data = {"uri": "file:///run/secrets/other", "description": "", "expected_version": "1"}
 CHANNEL: Data = {
@@ -145,6 +152,18 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", letters, [("operation.discard_started", "intent")]),
         Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
     ],
+    "dead-letters-quarantine": [
+        Write("bob", letters, [("operation.quarantine_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-archive": [
+        Write("bob", letters, [("operation.archive_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.letters[0].pk]}, [], status=200),
+    ],
+    "dead-letters-restore": [
+        Write("bob", lambda world: WHY | {"id": [world.thrown.pk]}, [("operation.restore_started", "intent")]),
+        Write("bob", lambda world: {"id": [world.thrown.pk]}, [], status=200),
+    ],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
     "payload-edit": [
         Write("bob", lambda w: edited("[2]", "{}", do="edit"), [("operation.edit_started", "intent")], JOB_2),
@@ -175,6 +194,7 @@ PAGES: dict[str, list[Write]] = {
     "operation-again": [Write("bob", WHY, [("operation.requeue_started", "intent")], {"pk": "sent"})],
     "operation-approve": [Write("ada", WHY, done("operation.approved"), {"pk": "asked"})],
     "operation-decline": [Write("ada", WHY, done("operation.declined"), {"pk": "asked"})],
+    "operation-undo": [Write("bob", WHY, [("operation.restore_started", "intent")], {"pk": "discarded"})],
     "operation-cancel": [Write("bob", WHY, done("operation.cancelled"), {"pk": "running"})],
     "secret-new": [Write("alice", SECRET, done("secret.registered"))],
     "secret-edit": [Write("alice", MOVED, done("secret.changed"), {"name": "gateway-key"})],
@@ -206,8 +226,12 @@ LEDGER = make.SPEC | {"queues": ["ledger"]}
 NINE = make.SPEC | {"workers": 9}
 
 
-def chosen() -> Selection:
-    return Selection(ids=(DeadLetter.objects.get(job_id="job-1").pk,))
+def chosen(job_id: str = "job-1") -> Selection:
+    return Selection(ids=(DeadLetter.objects.get(job_id=job_id).pk,))
+
+
+def described(pool: Pool, **changes: Any) -> Data:
+    return {name: getattr(pool, name) for name in DESCRIPTIVE} | changes
 
 
 # Method and path in the OpenAPI document → the good requests.
@@ -226,18 +250,12 @@ API: dict[str, list[Write]] = {
     "POST pools/{slug}/edit": [
         Write(
             "alice",
-            {"description": "Takes money"},
+            {"poison_after": 5, "expected_version": 1},
             done("pool.changed"),
             PAYMENTS,
             status=200,
             same=lambda a, w: verbs.pool_change(
-                actor=a,
-                pool=w.payments,
-                expected_version=None,
-                name=w.payments.name,
-                description="Takes money",
-                runbook_url="",
-                criticality="standard",
+                actor=a, pool=w.payments, expected_version=1, **described(w.payments, poison_after=5)
             ),
         )
     ],
@@ -334,6 +352,27 @@ API: dict[str, list[Write]] = {
             [("operation.discard_started", "intent")],
             status=201,
             same=lambda a, w: verbs.discard_create(actor=a, selection=chosen(), start=False, **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "quarantine", "ids": ["job-1"]},
+            [("operation.quarantine_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.quarantine_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "archive", "ids": ["job-1"]},
+            [("operation.archive_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.archive_create(actor=a, selection=chosen(), **WHY),
+        ),
+        Write(
+            "bob",
+            WHY | {"kind": "restore", "ids": ["job-4"]},
+            [("operation.restore_started", "intent")],
+            status=201,
+            same=lambda a, w: verbs.restore_create(actor=a, selection=chosen("job-4"), **WHY),
         ),
     ],
     "POST operations/{id}/start": [
@@ -455,6 +494,16 @@ API: dict[str, list[Write]] = {
             {"id": "asked"},
             status=200,
             same=lambda a, w: verbs.operation_decline(actor=a, operation=w.asked, **WHY),
+        )
+    ],
+    "POST operations/{id}/undo": [
+        Write(
+            "bob",
+            WHY,
+            [("operation.restore_started", "intent")],
+            {"id": "discarded"},
+            status=201,
+            same=lambda a, w: verbs.operation_undo(actor=a, operation=w.discarded, **WHY),
         )
     ],
     "POST operations/{id}/cancel": [

@@ -2,10 +2,11 @@
 
 On a database and a broker of its own (both from the environment) each ``KIND:RUNNERS`` freezes an operation over JOBS
 dead letters; a ``canary`` waits for a tenth of them, a ``rate`` allows half of them a second, a ``recall`` begins when
-all are queued. Then, KILLS times, RUNNERS processes carry it out at once and are killed together, at random moments. At
-last the relay's part enqueues it and ``manage.py rqworker console --burst`` finishes it, as in production. Prints a
-JSON list: where the jobs were after each kill and in the end, what the operation and the dead letters say, how many
-were still where they began after each round, and how many were sent in the busiest second.
+all are queued, a ``restore`` when all were discarded. Then, KILLS times, RUNNERS processes carry it out at once and are
+killed together, at random moments. At last the relay's part enqueues it and ``manage.py rqworker console --burst``
+finishes it, as in production. Prints a JSON list: where the jobs were after each kill and in the end, what the
+operation and the dead letters say, how many were still where they began after each round, how many were sent in the
+busiest second, and whether each job is byte for byte what it was.
 """
 
 import json
@@ -76,15 +77,27 @@ def canary_ends(queue: str, broker: redis.Redis) -> None:
 
 
 def places(ids: list[str], queue: str, broker: redis.Redis) -> dict[str, int]:
-    """How many jobs are where; ``nowhere`` and ``twice or dangling`` must never appear."""
+    """How many jobs are where; ``deleted``, ``nowhere`` and ``twice or dangling`` must never appear."""
     where = Counter(job_id.decode() for job_id in broker.lrange(f"rq:queue:{queue}", 0, -1))
     where.update(job_id.decode() for job_id in broker.zrange(f"rq:failed:{queue}", 0, -1))
     pipeline = broker.pipeline(transaction=False)
     for job_id in ids:
-        pipeline.exists(f"rq:job:{job_id}")
-    records = dict(zip(ids, pipeline.execute(), strict=True))
-    names = {(0, 0): "deleted", (1, 1): "once", (0, 1): "nowhere"}
-    return dict(Counter(names.get((where[job_id], records[job_id]), "twice or dangling") for job_id in ids))
+        pipeline.exists(f"rq:job:{job_id}", f"rq:results:{job_id}")
+        pipeline.exists(*(f"pw:shelf:{part}:{job_id}" for part in ("slip", "job", "results")))
+    found = pipeline.execute()
+    names = {(0, 0, 0): "deleted", (1, 2, 0): "once", (0, 2, 0): "nowhere", (0, 0, 3): "shelved"}
+    states = zip((where[job_id] for job_id in ids), found[::2], found[1::2], strict=True)
+    return dict(Counter(names.get(state, "twice or dangling") for state in states))
+
+
+def contents(ids: list[str], broker: redis.Redis) -> list[bytes | None]:
+    """The bytes of each job."""
+    pipeline = broker.pipeline(transaction=False)
+    for job_id in ids:
+        pipeline.dump(f"rq:job:{job_id}")
+        pipeline.dump(f"rq:results:{job_id}")
+    found: list[bytes | None] = pipeline.execute()
+    return found
 
 
 def finish(pk: int) -> None:
@@ -129,8 +142,8 @@ def busiest_second(pk: int) -> int:
 
 def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: redis.Redis) -> dict[str, Any]:
     from audit.models import Event
-    from pools.models import DeadLetter
-    from pools.operations import Selection, discard_create, operation_recall, requeue_create
+    from pools.models import DeadLetter, Operation
+    from pools.operations import Selection, discard_create, operation_recall, operation_undo, requeue_create
     from pools.operations.execute import run_operation
     from pools.selectors.dead_letters import DeadLetterFilter
     from tests.broker.records import write_failed
@@ -142,15 +155,23 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
     ids = [f"{name}-{n}" for n in range(jobs)]
     write_failed(broker, *ids, queue=name)
     group = failed(make.pool(cast.payments, name), *ids)
-    create = discard_create if kind == "discard" else requeue_create
+    before = contents(ids, broker)
+    create = discard_create if kind in ("discard", "restore") else requeue_create
     chosen = Selection(filter=DeadLetterFilter(pool=name))
     row = create(actor=actor(cast.bob), selection=chosen, reason="crash test", plan=plan_of(kind, jobs))
     if kind == "recall":
         run_operation(row.pk)
         operation_recall(actor=actor(cast.bob), operation=row, reason="crash test")
 
+    if kind == "restore":
+        run_operation(row.pk)
+        row = operation_undo(actor=actor(cast.bob), operation=Operation.objects.get(pk=row.pk), reason="crash test")
+
     def still() -> int:
-        return broker.llen(f"rq:queue:{name}") if kind == "recall" else broker.zcard(f"rq:failed:{name}")
+        if kind == "recall":
+            return broker.llen(f"rq:queue:{name}")
+        dead = broker.zcard(f"rq:failed:{name}")
+        return jobs - dead if kind == "restore" else dead
 
     dice, left, seen = random.Random(f"{sys.argv[3]} {name}"), [jobs], []
     while left[-1] and len(left) <= kills:
@@ -170,6 +191,7 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
         "open": group.open_count,
         "told": list(Event.objects.filter(target_id=str(row.pk)).order_by("pk").values_list("action", flat=True)),
         "busiest": busiest_second(row.pk),
+        "same": contents(ids, broker) == before,
         "receipts": [broker.ttl(key) for key in broker.keys("pw:moved:*")],
     }
 

@@ -9,14 +9,14 @@ from tests.support.installation import ROOT, clean_environ, own_database
 from tests.support.valkey import ValkeyServer
 
 JOBS, KILLS = 3000, 8
-OUTCOME = {"discard": "discarded", "recall": "recalled"}
+OUTCOME = {"discard": "discarded", "recall": "recalled", "restore": "restored"}
 CREDIT = 1.1  # seconds: what may be caught up on, and a batch
 
 
 def told(kind: str) -> list[str]:
     """The events of an operation, each once."""
-    if kind == "discard":
-        return ["operation.discard_started", "operation.discard_ended"]
+    if kind in ("discard", "restore"):
+        return [f"operation.{kind}_started", f"operation.{kind}_ended"]
     more = {"canary": ["operation.canary_passed"], "recall": []}
     ends = ["operation.recall_started", "operation.recalled"] if kind == "recall" else []
     return ["operation.requeue_started", *more.get(kind, []), "operation.requeue_ended", *ends]
@@ -32,6 +32,11 @@ def test_kill_9_in_plans_and_recalls_over_3000_jobs(tmp_path: Path, valkey: Valk
     killed(tmp_path, valkey, "canary:1", "canary:3", "rate:3", "recall:3")
 
 
+def test_kill_9_in_restoring_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
+    """From the trash back into the registry, byte for byte."""
+    killed(tmp_path, valkey, "restore:1", "restore:3")
+
+
 def killed(tmp_path: Path, valkey: ValkeyServer, *scenarios: str) -> None:
     more = own_database() | {"POOLWARDEN_REDIS_URL": valkey.url, "POOLWARDEN_LOG_LEVEL": "ERROR"}
     environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **more)
@@ -41,11 +46,13 @@ def killed(tmp_path: Path, valkey: ValkeyServer, *scenarios: str) -> None:
     for name, result in zip(scenarios, json.loads(run.stdout), strict=True):
         kind = name.split(":")[0]
         assert len(result["left"]) > KILLS // 2, name
-        place, outcome = "deleted" if kind == "discard" else "once", OUTCOME.get(kind, "requeued")
-        assert all(set(places) <= {"once", place} for places in result["seen"]), name
+        place, outcome = "shelved" if kind == "discard" else "once", OUTCOME.get(kind, "requeued")
+        between = {"once", "shelved"} if kind in ("discard", "restore") else {"once"}
+        assert all(set(places) <= between for places in result["seen"]), name
+        assert kind != "restore" or result["same"], name
         assert result["places"] == {place: JOBS}, name
         assert (result["state"], result["outcomes"]) == ("ended", {outcome: JOBS}), name
-        letters = ({"open": JOBS}, JOBS) if kind == "recall" else ({outcome: JOBS}, 0)
+        letters = ({"open": JOBS}, JOBS) if kind in ("recall", "restore") else ({outcome: JOBS}, 0)
         assert (result["letters"], result["open"]) == letters and result["told"] == told(kind), name
         assert kind != "rate" or result["busiest"] <= JOBS / 2 * (1 + CREDIT), name
         # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.

@@ -7,8 +7,8 @@ import pytest
 from audit.models import Event
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, OutboxMessage, Pool
 from pools.operations import Selection, requeue_create
-from pools.operations.dead_letters import MAX_IDS
 from pools.operations.errors import Conflict, Refused
+from pools.operations.selection import MAX_IDS
 from pools.selectors.dead_letters import DeadLetterFilter
 from tests.dead_letters.letters import failed, numbered, pks
 from tests.operations.conftest import Made

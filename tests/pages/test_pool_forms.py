@@ -25,7 +25,13 @@ NEW = {
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
-EDIT = {"name": "Card payments", "description": "Takes money", "criticality": "critical", "expected_version": "1"}
+EDIT = {
+    "name": "Card payments",
+    "description": "Takes money",
+    "criticality": "critical",
+    "poison_after": "5",
+    "expected_version": "1",
+}
 EDIT_URL = "/pools/payments/edit/"
 
 
@@ -100,6 +106,7 @@ def test_an_operator_changes_what_describes_it(cast: Cast, payments: Pool) -> No
     assert response.status_code == 302 and response["Location"] == "/pools/payments/"
     payments.refresh_from_db()
     assert (payments.name, payments.criticality, payments.revision) == ("Card payments", "critical", 2)
+    assert payments.poison_after == 5
     event = Event.objects.get()
     assert (event.action, event.outcome) == ("pool.changed", "done")
     assert event.before["name"] == "payments" and event.after["name"] == "Card payments"
@@ -107,7 +114,7 @@ def test_an_operator_changes_what_describes_it(cast: Cast, payments: Pool) -> No
 
 
 def test_saving_without_a_change_records_nothing(cast: Cast, payments: Pool) -> None:
-    same = {"name": payments.name, "description": "", "criticality": payments.criticality, "expected_version": 1}
+    same = EDIT | {"name": payments.name, "description": "", "criticality": payments.criticality, "poison_after": 3}
     assert signed_in(cast.alice).post(EDIT_URL, same).status_code == 302
     payments.refresh_from_db()
     assert payments.revision == 1 and not Event.objects.exists()
@@ -137,7 +144,9 @@ def test_an_outsider_cannot_reach_it(cast: Cast, payments: Pool) -> None:
     assert not Event.objects.exists()
 
 
-@pytest.mark.parametrize("changes", [{"name": ""}, {"criticality": "x"}, {"runbook_url": "ftp"}, {"name": "a\x00b"}])
+@pytest.mark.parametrize(
+    "changes", [{"name": ""}, {"criticality": "x"}, {"runbook_url": "ftp"}, {"name": "a\x00b"}, {"poison_after": "101"}]
+)
 def test_bad_descriptions(cast: Cast, payments: Pool, changes: dict[str, Any]) -> None:
     response = signed_in(cast.alice).post(EDIT_URL, EDIT | changes)
     assert response.status_code == 422 and "Takes money" in response.content.decode()

@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0018_search"),
+        ("pools", "0010_search"),
     ]
 
     operations = [

@@ -1,8 +1,12 @@
--- Delete failed jobs of one queue with all that RQ keeps of them, each completely or not at all.
--- KEYS: failed registry, started registry, receipt (may be missing). ARGV: prefix, now (unix), now (as RQ writes times), job ids …
--- Returns one outcome a job id. The keys of jobs, groups, executions and rate limits are built from the prefix.
+-- Take failed jobs of one queue out of RQ's sight, onto a shelf or away, each completely or not at all.
+-- KEYS: failed registry, started registry, receipt (may be missing). ARGV: prefix, now (unix), now (as RQ writes times),
+-- shelf's prefix, name of the shelf (empty: delete), until when they are kept (unix ms, 0 for ever), outcome, job ids …
+-- Returns one outcome a job id. The keys of jobs, groups, executions, rate limits and shelf are built from the prefixes.
 local failed, started, receipt = KEYS[1], KEYS[2], KEYS[3]
-local prefix, now, stamp = unpack(ARGV, 1, 3)
+local prefix, now, stamp, base, shelf, kept_until, outcome = unpack(ARGV, 1, 7)
+local FIRST_ID = 8
+kept_until = tonumber(kept_until)
+local now_ms = clock()
 
 -- What a worker that died left of its runs. RQ does the same, but one round trip an execution.
 local function forget_executions(id)
@@ -40,9 +44,31 @@ local function free_slot(id, limit)
     promote(prefix, limit, type(concurrency) == 'string' and tonumber(concurrency) or 0, now, stamp)
 end
 
-local function discard(id)
+-- What lay on the shelf of an earlier job with this id makes room.
+local function keep(id, group)
+    local there, slip = shelf_keys(base, id)
+    redis.call('DEL', slip, unpack(there))
+    local told = {'shelf', shelf, 'score', redis.call('ZSCORE', failed, id)}
+    if group and redis.pcall('SISMEMBER', prefix .. ':group:' .. group, id) == 1 then
+        told[5], told[6] = 'group', group
+    end
+    for n, key in ipairs(rq_keys(prefix, id)) do
+        local ttl = redis.call('PTTL', key)
+        if ttl ~= -2 then
+            redis.call('RENAME', key, there[n])
+            expire_at(there[n], kept_until)
+        end
+        if ttl >= 0 then
+            told[#told + 1], told[#told + 2] = PARTS[n], string.format('%.0f', now_ms + ttl)
+        end
+    end
+    redis.call('HSET', slip, unpack(told))
+    expire_at(slip, kept_until)
+end
+
+local function shelve(id)
     if moved_before(receipt, id) then
-        return 'discarded'
+        return outcome
     end
     local key = prefix .. ':job:' .. id
     local job = redis.pcall('HMGET', key, 'status', 'group_id', 'rate_limit_key', 'rate_limit_concurrency')
@@ -58,25 +84,30 @@ local function discard(id)
     elseif job[1] and job[1] ~= 'failed' and job[1] ~= 'stopped' then
         return 'not_failed'
     end
+    local group = job[2] and job[2] ~= '' and job[2]
     local limit, concurrency = job[3] or '', tonumber(job[4] or '') or 0
     local limited = limit ~= '' and concurrency > 0
+    if shelf == '' then
+        redis.call('DEL', unpack(rq_keys(prefix, id)))
+    else
+        keep(id, group)
+    end
     if not limited then
         forget_executions(id)
     end
-    if job[2] and job[2] ~= '' then
-        redis.pcall('SREM', prefix .. ':group:' .. job[2], id)
+    if group then
+        redis.pcall('SREM', prefix .. ':group:' .. group, id)
     end
     redis.call('ZREM', failed, id)
-    redis.call('DEL', key, key .. ':dependents', prefix .. ':job::' .. id .. ':dependencies', prefix .. ':results:' .. id)
     if limited then
         free_slot(id, limit)
     end
     sign_for(receipt, id)
-    return 'discarded'
+    return outcome
 end
 
 local outcomes = {}
-for i = 4, #ARGV do
-    outcomes[i - 3] = discard(ARGV[i])
+for i = FIRST_ID, #ARGV do
+    outcomes[i - FIRST_ID + 1] = shelve(ARGV[i])
 end
 return outcomes

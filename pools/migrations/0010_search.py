@@ -21,7 +21,7 @@ def find_words(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0008_registry_score"),
+        ("pools", "0009_shelf"),
     ]
 
     operations = [

@@ -1,0 +1,123 @@
+"""One chunk of an operation: what it is on the broker, and what it makes of the dead letters."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.utils import timezone
+
+from pools.broker import shelf
+from pools.broker.connection import Broker, get_broker
+from pools.broker.moves import KEPT_AT_LEAST, Jobs, MoveResult, requeue
+from pools.broker.shelf import Shelf
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, Outcome
+from pools.models.failure import DeadLetterQuerySet
+from pools.operations.edit_send import send_edit
+
+
+class Item(NamedTuple):
+    """The columns of an ``OperationItem`` that moving it takes."""
+
+    position: int
+    job_id: str
+    queue: str
+    at: datetime | None
+
+
+SHELVES = {
+    DeadLetterState.DISCARDED: Shelf.TRASH,
+    DeadLetterState.QUARANTINED: Shelf.QUARANTINE,
+    DeadLetterState.ARCHIVED: Shelf.ARCHIVE,
+}
+# What became of the dead letter, by the outcome of its item. All others stay where they are.
+CLOSED = {
+    Outcome.REQUEUED: DeadLetterState.REQUEUED,
+    Outcome.DISCARDED: DeadLetterState.DISCARDED,
+    Outcome.QUARANTINED: DeadLetterState.QUARANTINED,
+    Outcome.ARCHIVED: DeadLetterState.ARCHIVED,
+    Outcome.NOT_FAILED: DeadLetterState.GONE,
+    Outcome.GONE: DeadLetterState.GONE,
+}
+
+
+def send(row: Operation, items: Sequence[Item], receipt: str) -> dict[str, Outcome]:
+    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
+    jobs = [(item.job_id, item.queue) for item in items]
+    if row.kind == OperationKind.EDIT:
+        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt)
+    results = _moved(get_broker(row.broker), row, jobs, items[0].at, receipt)
+    return {result.job_id: Outcome(result.outcome) for result in results}
+
+
+def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime, now: datetime) -> None:
+    """Let the dead letters follow their items, which were sent then and have this outcome now."""
+    letters = DeadLetter.objects.filter(pk__in=pks)
+    until = kept_until(OperationKind(row.kind), sent)
+    if row.source == DeadLetterState.OPEN:
+        if outcome in CLOSED:
+            _close(letters, CLOSED[outcome], until, sent, now)
+        return
+    shelved = letters.filter(state=row.source, closed_at__lte=sent)
+    if outcome == Outcome.RESTORED:
+        # The scanner may have found some in the registry before.
+        letters.update(came_back=0)
+        letters.filter(expires_at__lt=now + KEPT_AT_LEAST).update(expires_at=now + KEPT_AT_LEAST)
+        shelved.reopen(DeadLetterState(row.source))
+    elif outcome == Outcome.DISCARDED:
+        shelved.update(state=DeadLetterState.DISCARDED, closed_at=now, shelved_until=until)
+    elif outcome == Outcome.EXPIRED:
+        was_discarded = row.source == DeadLetterState.DISCARDED
+        left = DeadLetterState.DISCARDED if was_discarded else DeadLetterState.GONE
+        shelved.update(state=left, shelved_until=None)
+
+
+def kept_until(kind: OperationKind, at: datetime) -> datetime | None:
+    """Until when the broker keeps what the operation takes away then; None: for ever, or not at all."""
+    days = {
+        OperationKind.DISCARD: settings.POOLWARDEN_TRASH_DAYS,
+        OperationKind.ARCHIVE: settings.POOLWARDEN_ARCHIVE_DAYS,
+    }.get(kind)
+    return at + timedelta(days=days) if days else None
+
+
+def _moved(broker: Broker, row: Operation, jobs: Jobs, at: datetime | None, receipt: str) -> list[MoveResult]:
+    assert at is not None
+    kind, source = OperationKind(row.kind), SHELVES.get(DeadLetterState(row.source))
+    until = kept_until(kind, at)
+    match kind:
+        case OperationKind.REQUEUE | OperationKind.MOVE:
+            return requeue(broker, jobs, at, receipt, row.to_queue)
+        case OperationKind.QUARANTINE:
+            return shelf.shelve(broker, jobs, Shelf.QUARANTINE, None, receipt)
+        case OperationKind.ARCHIVE:
+            return shelf.shelve(broker, jobs, Shelf.ARCHIVE, until, receipt)
+        case OperationKind.RESTORE:
+            assert source is not None
+            return shelf.restore(broker, jobs, source, receipt)
+        case _:
+            return _discarded(broker, jobs, source, until, receipt)
+
+
+def _discarded(
+    broker: Broker, jobs: Jobs, source: Shelf | None, until: datetime | None, receipt: str
+) -> list[MoveResult]:
+    """Into the trash, or away when nothing is kept there."""
+    if until is None:
+        return shelf.discard_shelved(broker, jobs, source, receipt) if source else shelf.discard(broker, jobs, receipt)
+    if source:
+        return shelf.reshelve(broker, jobs, source, Shelf.TRASH, until, receipt)
+    return shelf.shelve(broker, jobs, Shelf.TRASH, until, receipt)
+
+
+def _close(
+    letters: DeadLetterQuerySet, state: DeadLetterState, until: datetime | None, sent: datetime, now: datetime
+) -> None:
+    """A job that failed again since it was sent is a dead letter anew and stays one."""
+    known = letters.filter(failed_at__lte=sent)
+    if state == DeadLetterState.GONE:
+        known.close(state, now)
+        return
+    known.close(state, now, until)
+    # Another operation met the jobs after this one had moved them, and wrote its word first.
+    known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state, shelved_until=until)
