@@ -36,6 +36,7 @@ from pools.operations.pools import (
 )
 from pools.operations.queue_moves import move_create
 from pools.operations.recall import operation_recall
+from pools.operations.saved_views import view_remove, view_rename, view_save, view_set_default
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 
 __all__ = [
@@ -86,4 +87,8 @@ __all__ = [
     "secret_change",
     "secret_register",
     "secret_remove",
+    "view_remove",
+    "view_rename",
+    "view_save",
+    "view_set_default",
 ]
