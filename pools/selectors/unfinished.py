@@ -25,8 +25,7 @@ COUNTED = {
 def unfinished(actor: Actor) -> list[Item]:
     """One item for all of them, with the newest that stopped by itself, if there is one, named. One query."""
     waiting = visible_operations(actor).filter(state__in=list(SAID)).order_by("-pk").prefetch_related(None)
-    rows = list(waiting.only("pk", "state", "stopped_because", "progressed_at"))
-    return [_item(rows)] if rows else []
+    return [_item(rows)] if (rows := list(waiting)) else []
 
 
 def _item(rows: list[Operation]) -> Item:

@@ -335,7 +335,7 @@ def test_a_large_fleet_costs_few_queries(cast: Cast, django_assert_max_num_queri
     make.run_command(Pool.objects.earliest("pk"), RunState.PAUSED)
     make.broker(sampled_at=make.ago(minutes=4))
     alice = signed_in(cast.alice)
-    with django_assert_max_num_queries(23):
+    with django_assert_max_num_queries(24):
         assert alice.get("/").status_code == 200
 
 
