@@ -220,6 +220,12 @@ ACTIONS = registry(
            "send a test message over {target}{in_pool}", denied="send a test message"),
     Action("notification.given_up", "alert-triangle", "gave up a message over {target}{in_pool}: {why}",
            "deliver a message over {target}{in_pool}", "warning"),
+    # Saved views of the inbox
+    Action("view.saved", "device-floppy", "saved the view {target}", "save the view {target}", denied="save a view"),
+    Action("view.renamed", "pencil", "renamed the view {target}", "rename the view {target}", denied="rename a view"),
+    Action("view.removed", "trash", "deleted the view {target}", "delete the view {target}", denied="delete a view"),
+    Action("view.default_set", "inbox", "{begins} the view {target}", "begin with the view {target}",
+           denied="begin with a view"),
     # What the machines report
     Action("agent.seen_first", "server-2", "saw agent {target} for the first time", "see agent {target}"),
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),

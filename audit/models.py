@@ -10,6 +10,8 @@ import uuid
 
 from django.db import models
 
+from controlplane.saved_queries import SavedQuery
+
 PERSONAL_NAME = "(personal)"
 """What leaf and column hold in place of a target's name that is personal."""
 
@@ -232,17 +234,10 @@ class Export(models.Model):
         return f"export {self.pk}"
 
 
-class SavedFilter(models.Model):
-    """A timeline's query under a name, for the person who saved it."""
-
-    owner_id = models.TextField()
-    name = models.CharField(max_length=80)
-    query = models.TextField()
+class SavedFilter(SavedQuery):
+    """A timeline's query."""
 
     class Meta:
         default_permissions = ()
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["owner_id", "name"], name="audit_saved_filter_name")]
-
-    def __str__(self) -> str:
-        return self.name

@@ -12,8 +12,8 @@ from audit.permissions import ERASE, LOG, VIEW, require
 from audit.recorder import AuditError, record
 from audit.selectors import Filters
 from audit.target import Target
+from controlplane.saved_queries import SAVED_EACH, TooMany, keep
 
-FILTERS_EACH = 100
 UNFINISHED_EACH = 5
 
 
@@ -81,10 +81,11 @@ def save_filter(*, actor: Actor, name: str, query: str) -> SavedFilter:
     """Keep a timeline's query under a name of the actor's own; the same name again replaces it. Raises Denied,
     AuditError."""
     require(actor, VIEW)
-    mine = SavedFilter.objects.filter(owner_id=actor.id)
-    if mine.exclude(name=name).count() >= FILTERS_EACH:
-        raise AuditError("name", f"You have {FILTERS_EACH} saved filters: delete one first. Nothing was changed.")
-    saved, _ = SavedFilter.objects.update_or_create(owner_id=actor.id, name=name, defaults={"query": query})
+    try:
+        saved = keep(SavedFilter, actor.id, name, query=query)
+    except TooMany as full:
+        message = f"You have {SAVED_EACH} saved filters: delete one first. Nothing was changed."
+        raise AuditError("name", message) from full
     record(actor=actor, action="audit.filter_saved", target=_filter_target(saved), after={"query": query})
     return saved
 

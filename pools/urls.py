@@ -8,6 +8,7 @@ from pools.views import (
     config,
     dead_letters,
     edits,
+    filtering,
     groups,
     handling,
     jobs,
@@ -16,6 +17,7 @@ from pools.views import (
     overview,
     pools,
     preview,
+    saved_views,
     secrets,
     verbs,
 )
@@ -36,6 +38,11 @@ urlpatterns = [
     path("pools/<slug:slug>/config/<int:number>/", config.config_version, name="config-version"),
     path("pools/<slug:slug>/config/<int:number>/restore/", config.config_restore_page, name="config-restore"),
     path("dead-letters/", dead_letters.dead_letters, name="dead-letters"),
+    path("dead-letters/suggestions/", filtering.suggest, name="filter-suggestions"),
+    path("dead-letters/views/", saved_views.views, name="saved-views"),
+    path("dead-letters/views/<int:pk>/rename/", saved_views.rename, name="saved-view-rename"),
+    path("dead-letters/views/<int:pk>/remove/", saved_views.remove, name="saved-view-remove"),
+    path("dead-letters/views/<int:pk>/default/", saved_views.set_default, name="saved-view-default"),
     path("dead-letters/groups/<int:pk>/", dead_letters.failure_group, name="failure-group"),
     path("dead-letters/preview/", preview.preview, name="dead-letters-preview"),
     *(

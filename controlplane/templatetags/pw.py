@@ -120,17 +120,17 @@ def ago(moment: datetime | None, short: bool = False) -> SafeString | str:
 
 @register.simple_tag
 def clock(moment: datetime | None) -> SafeString | str:
-    """A ``<time>`` that shows the wall clock, ``02:36:08 UTC``; the date is on hover."""
-    return wording.MISSING if moment is None else _time(moment, f"{moment.astimezone(UTC):%H:%M:%S} UTC")
+    """A ``<time>`` that shows the wall clock, ``02:36:08 UTC`` or that of the visitor; date and UTC are on hover."""
+    return wording.MISSING if moment is None else _time(moment, f"{moment.astimezone(UTC):%H:%M:%S} UTC", clock=True)
 
 
-def _time(moment: datetime, text: str, ago: str = "") -> SafeString:
-    """``ago`` marks what time.js keeps true."""
+def _time(moment: datetime, text: str, ago: str = "", *, clock: bool = False) -> SafeString:
+    """``ago`` marks what time.js keeps true, ``clock`` what it shows in local time to who wants that."""
     utc = moment.astimezone(UTC)
     return format_html(
         '<time datetime="{}" title="{}"{}>{}</time>',
         *(f"{utc:%Y-%m-%dT%H:%M:%SZ}", f"{utc:%Y-%m-%d %H:%M:%S} UTC"),
-        *(format_html(' data-ago="{}"', ago) if ago else "", text),
+        *(format_html(' data-ago="{}"', ago) if ago else mark_safe(" data-clock") if clock else "", text),
     )
 
 

@@ -105,20 +105,22 @@ class ConfigIn(Body):
 
 
 class FilterFields(BaseModel):
-    """Fields that are empty do not restrict; the others all apply."""
+    """Fields that are empty do not restrict; the others all apply. But for `q` and the times, a field takes several
+    values with commas between, those to leave out with `-` before; what has a comma or a blank in it, in quotes."""
 
-    pool: Text = Field("", description="a pool's slug")
+    pool: Text = Field("", description="a pool's slug, as `payments,reports`, or `-payments` for all others")
     queue: Text = ""
     task: Text = Field("", description="a function's dotted name")
-    error: Text = Field("", description="an exception's name, with or without its module")
-    group: Text = Field("", description="the id of a failure group, or several with commas between")
-    group_state: Text = Field(
-        "", description="new, acknowledged, snoozed, resolved or regressed, several with commas between"
-    )
-    owner: Text = Field("", description="of the failure group: a username, `me` or `none`")
+    error: Text = Field("", description="an exception's name, with or without its module; `none`")
+    host: Text = Field("", description="of the worker; `none`")
+    version: Text = Field("", description="the config version of the worker, as `v41`; `none` for stock workers")
+    group: Text = Field("", description="the id of a failure group")
+    group_state: Text = Field("", description="of the group: new, acknowledged, snoozed, resolved or regressed")
+    owner: Text = Field("", description="of the group: a username, `me` or `none`")
     q: Text = Field("", description="part of the message, or a job id")
     since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
     until: Text = Field("", description="failed before then")
+    expires: Text = Field("", description="vanishes by its failure TTL within or later than that: `<24h`, `>7d`")
     restorable: Text = Field(
         "", description="`yes`: only what lies in trash, quarantine or archive and can be restored"
     )

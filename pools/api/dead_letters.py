@@ -19,7 +19,10 @@ TextCursor = Annotated[str, Query(max_length=200, description="`next` of the pre
 
 
 class FilterQuery(FilterFields):
-    state: str = Field(DeadLetterState.OPEN.value, description=f"{', '.join(DeadLetterState.values)} or any")
+    state: str = Field(
+        DeadLetterState.OPEN.value,
+        description=f"{', '.join(DeadLetterState.values)}, several with commas between, or any",
+    )
 
 
 @router.get("failure-groups", response=PageOut[GroupOut])

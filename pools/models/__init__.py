@@ -29,6 +29,7 @@ from pools.models.operation import Effect, Operation, OperationItem, OperationKi
 from pools.models.pool import Criticality, Pool, PoolKind, RunCommand, RunState, Team
 from pools.models.reveal import PayloadReveal
 from pools.models.sample import PoolNow, PoolSample, QueueState, Resolution, Worker
+from pools.models.saved_view import DefaultView, SavedView
 from pools.models.secret import SecretReference
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "DeadLetterDetail",
     "DeadLetterState",
     "Decision",
+    "DefaultView",
     "DeliveryState",
     "Effect",
     "FailedAttempt",
@@ -77,6 +79,7 @@ __all__ = [
     "Resolution",
     "RunCommand",
     "RunState",
+    "SavedView",
     "SealedPayload",
     "SecretReference",
     "Team",

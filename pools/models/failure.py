@@ -1,7 +1,7 @@
 """Dead letters, grouped by cause: a read model of RQ's failed registries, which stay the truth."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import models, transaction
 from django.utils import timezone
@@ -9,6 +9,7 @@ from django.utils import timezone
 from pools.models.failure_group import FailureGroup
 from pools.models.pool import Pool
 
+VANISHING_SOON = timedelta(hours=24)
 FILTERED = ("queue", "host", "config_number", "expires_at")
 """What a filter asks of a dead letter beside its state and time; all else it asks of the group."""
 
@@ -140,6 +141,8 @@ class DeadLetter(models.Model):
             models.Index(
                 fields=["state", "came_back", "pool"], condition=models.Q(came_back__gt=0), name="dead_letter_poison"
             ),
+            # What vanishes soon, by pool.
+            models.Index(fields=["pool", "expires_at"], condition=models.Q(state="open"), name="dead_letter_vanishing"),
         ]
 
     def __str__(self) -> str:
@@ -155,6 +158,12 @@ class DeadLetter(models.Model):
     def error(self) -> str:
         """The exception's name without its module."""
         return self.exc_type.rpartition(".")[2]
+
+    @property
+    def vanishes_soon(self) -> bool:
+        """Whether RQ deletes it within a day."""
+        at = self.expires_at if self.state == DeadLetterState.OPEN else None
+        return at is not None and at < timezone.now() + VANISHING_SOON
 
     @property
     def ran_for(self) -> float | None:

@@ -36,6 +36,7 @@ from pools.operations.pools import (
 )
 from pools.operations.queue_moves import move_create
 from pools.operations.recall import operation_recall
+from pools.operations.saved_views import view_remove, view_rename, view_save, view_set_default
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 from pools.operations.selection import Selection
 from pools.operations.shelf import archive_create, operation_undo, poison_quarantine, quarantine_create, restore_create
@@ -93,4 +94,8 @@ __all__ = [
     "secret_change",
     "secret_register",
     "secret_remove",
+    "view_remove",
+    "view_rename",
+    "view_save",
+    "view_set_default",
 ]

@@ -2,10 +2,9 @@
 
 import base64
 import binascii
-import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -15,52 +14,56 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from audit.actor import Actor
 from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, still_there
 from pools.permissions import visible_pools
-from pools.selectors.group_life import SHOWN_STATES, in_states, owned_by
+from pools.selectors.filter_text import (
+    ANY,
+    NONE,
+    Values,
+    canonical,
+    expiry,
+    line_of,
+    moment,
+    parse_line,
+    quoted,
+    read_values,
+)
+from pools.selectors.filter_text import FilterError as FilterError
+from pools.selectors.group_life import in_states, owned_by
 from pools.selectors.matching import Part, parts
 
 PAGE_SIZE = 50
 VALUE_LIMIT = 2000
 ME = "me"
-GROUP_NUMBERS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
-LONG_AGO = re.compile(r"([0-9]{1,4})(m|h|d)")
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class FilterError(ValueError):
-    """A filter value that cannot be read. ``field`` names the parameter."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
 
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
     """What to show, as text from a query string. Empty: no restriction; ``state`` is ``open`` unless said otherwise.
 
-    ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``). ``q`` searches
-    messages and job ids; ``error`` is the name of an exception with or without its module; ``group`` the number of a
-    failure group, or several with commas between. ``group_state``: what failure groups show, several with commas
-    between; ``owner``: the username of their owner, ``me`` or ``none``. ``restorable``: ``yes`` leaves out what no
-    longer lies in trash, quarantine or archive.
+    ``filter_text`` says how several values, and those to leave out, are written, and prints it all as one line.
+    ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``); ``expires`` is
+    such a time to come, after ``<`` or ``>``. ``q`` searches messages and job ids; ``error`` is an exception's name
+    with or without its module; ``version`` the worker's config version, as ``v41``; ``group`` the number of a failure
+    group, ``group_state`` what it shows, ``owner`` the username of who looks after it, ``me`` or ``none``.
+    ``restorable``: ``yes`` leaves out what no longer lies in trash, quarantine or archive.
     """
 
     pool: str = ""
     queue: str = ""
     task: str = ""
     error: str = ""
+    host: str = ""
+    version: str = ""
     group: str = ""
     group_state: str = ""
     owner: str = ""
     q: str = ""
     since: str = ""
     until: str = ""
+    expires: str = ""
     state: str = DeadLetterState.OPEN
     restorable: str = ""
 
@@ -71,73 +74,73 @@ class DeadLetterFilter:
         for name, value in values.items():
             if len(value) > VALUE_LIMIT or "\x00" in value:
                 raise FilterError(name, f"at most {VALUE_LIMIT:,} characters, none of them NUL")
+            values[name] = canonical(name, value)
         values["state"] = values["state"] or DeadLetterState.OPEN
-        found = cls(**values)
-        found.letter_conditions()
-        found.group_conditions()
-        return found
+        return cls(**values)
+
+    @classmethod
+    def from_line(cls, line: str) -> "DeadLetterFilter":
+        """Read the filter bar's text. Raises ``FilterError`` with the place of what cannot be read."""
+        return cls.from_query(parse_line(line))
 
     def as_query(self) -> dict[str, str]:
         """The parameters that differ from their defaults, for links and for the record of an operation."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
 
+    def as_line(self) -> str:
+        """As the filter bar shows it."""
+        return line_of(self.as_query())
+
+    def narrowed(self, field: str, value: str) -> "DeadLetterFilter":
+        """Only this value of a field that takes several."""
+        return replace(self, **{field: quoted(value)})
+
     def letter_conditions(self) -> Q:
         """What a dead letter itself must be, but for ``q``. Raises ``FilterError`` for a value that cannot be read."""
-        if self.state not in {*DeadLetterState.values, "any"}:
-            raise FilterError("state", f"expected {', '.join(DeadLetterState.values)} or any, not {self.state!r}")
-        where = Q() if self.state == "any" else Q(state=self.state)
-        if self.queue:
-            where &= Q(queue=self.queue)
-        if self.restorable not in ("", "yes"):
-            raise FilterError("restorable", f"expected yes or nothing, not {self.restorable!r}")
+        where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
+        where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
+        where &= self._among("version", _versions)
         if self.restorable:
             now = timezone.now()
             where &= reduce(or_, (still_there(state, now) for state in SHELVED))
         if self.since:
-            where &= Q(failed_at__gte=_time("since", self.since))
+            where &= Q(failed_at__gte=moment("since", self.since))
         if self.until:
-            where &= Q(failed_at__lt=_time("until", self.until))
+            where &= Q(failed_at__lt=moment("until", self.until))
+        if self.expires:
+            side, at = expiry(self.expires)
+            where &= Q(expires_at__lt=at) if side == "<" else Q(expires_at__gt=at)
         return where
-
-    def groups(self) -> list[int]:
-        """The numbers in ``group``. Raises ``FilterError``."""
-        if not GROUP_NUMBERS.fullmatch(self.group):
-            raise FilterError("group", f"expected numbers of failure groups, not {self.group!r}")
-        return [int(number) for number in self.group.split(",")]
 
     def group_conditions(self) -> Q:
         """What its failure group must be. Raises ``FilterError``."""
         where = Q(open_count__gt=0) if self.state == DeadLetterState.OPEN else Q()
-        if self.pool:
-            where &= Q(pool__slug=self.pool)
-        if self.task:
-            where &= Q(func=self.task)
-        if self.error:
-            where &= Q(exc_type=self.error) | Q(exc_type__endswith=f".{self.error}")
-        if self.group:
-            where &= Q(pk__in=self.groups())
-        return where & self._decided()
+        for name, column in (("pool", "pool__slug"), ("task", "func"), ("group", "pk")):
+            where &= self._among(name, _in(column))
+        where &= self._among("error", _errors) & self._among("group_state", in_states)
+        return where & self._among("owner", lambda owners: Q.create([owned_by(owner) for owner in owners], Q.OR))
 
-    def _decided(self) -> Q:
-        """What people decided about the group. Raises ``FilterError``."""
-        where = Q()
-        if self.group_state:
-            states = self.group_state.split(",")
-            if not set(states) <= set(SHOWN_STATES):
-                message = f"expected {', '.join(SHOWN_STATES)}, several with commas between, not {self.group_state!r}"
-                raise FilterError("group_state", message)
-            where &= in_states(states)
-        return where & owned_by(self.owner) if self.owner else where
+    def _among(self, field: str, match: Callable[[Sequence[str]], Q]) -> Q:
+        """One of the field's values, and none of those that it leaves out. Raises ``FilterError``."""
+        values = read_values(field, getattr(self, field))
+        where = match(values.wanted) if values.wanted else Q()
+        return where & ~match(values.unwanted) if values.unwanted else where
 
     def seen_by(self, actor: Actor) -> "DeadLetterFilter":
         """The same filter with the actor's name in place of ``me``."""
-        return replace(self, owner=actor.user.get_username()) if self.owner == ME and actor.user else self
+        if not self.owner or actor.user is None:
+            return self
+        name, owners = actor.user.get_username(), read_values("owner", self.owner)
+        said = [tuple(name if owner == ME else owner for owner in some) for some in (owners.wanted, owners.unwanted)]
+        return replace(self, owner=str(Values(*said)))
 
     def at_moment(self, newest: datetime | None = None) -> "DeadLetterFilter":
         """The same filter with times that stand still; with ``newest``, nothing that fails after it matches."""
-        since = self.since and as_text(_time("since", self.since))
-        until = self.until and as_text(_time("until", self.until))
-        return replace(self, since=since, until=as_text(newest + timedelta(microseconds=1)) if newest else until)
+        since = self.since and as_text(moment("since", self.since))
+        until = self.until and as_text(moment("until", self.until))
+        expires = self.expires and f"{self.expires[0]}{as_text(expiry(self.expires)[1])}"
+        last = as_text(newest + timedelta(microseconds=1)) if newest else until
+        return replace(self, since=since, until=last, expires=expires)
 
 
 @dataclass(frozen=True)
@@ -221,16 +224,26 @@ def as_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _time(field: str, text: str) -> datetime:
-    if ago := LONG_AGO.fullmatch(text):
-        return timezone.now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
-    try:
-        value = parse_datetime(text)
-        if value is not None:
-            return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise FilterError(field, f"expected a time such as 2026-11-22T02:31:00Z or 15m, 24h, 7d, not {text!r}")
+def _in(column: str, empty: str = NONE) -> Callable[[Sequence[str]], Q]:
+    """A column that holds one of the values; ``empty`` stands in it where the filter says ``none``."""
+
+    def condition(values: Sequence[str]) -> Q:
+        first, *others = [empty if value == NONE else value for value in values]
+        return Q(**{f"{column}__in": [first, *others]}) if others else Q(**{column: first})
+
+    return condition
+
+
+def _errors(names: Sequence[str]) -> Q:
+    """Exceptions by name, with or without their module."""
+    exact = Q(exc_type__in=["" if name == NONE else name for name in names])
+    return Q.create([exact, *(Q(exc_type__endswith=f".{name}") for name in names)], Q.OR)
+
+
+def _versions(names: Sequence[str]) -> Q:
+    """Config versions as ``v41``; ``none`` for workers without one."""
+    found = Q(config_number__in=[int(name[1:]) for name in names if name != NONE])
+    return found | Q(config_number=None) if NONE in names else found
 
 
 def _cursor(at: datetime, pk: int) -> str:

@@ -10,17 +10,20 @@ from audit.actor import Actor
 from pools.models import FailureGroup, FailureHour
 from pools.selectors.dead_letters import ME, DeadLetterFilter, group_counts
 from pools.selectors.group_life import NOBODY, Badge, badge, urgency
+from pools.selectors.vanishing import vanishing_of
 
 GROUPS_SHOWN = 100
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A failure group with the number of its dead letters that match the filter; ``spark``: its failures an hour."""
+    """A failure group with the number of its dead letters that match the filter; ``spark``: its failures an hour;
+    ``vanishing``: how many of its dead letters RQ deletes within a day."""
 
     group: FailureGroup
     count: int
     spark: list[int]
+    vanishing: int = 0
 
     @property
     def error(self) -> str:
@@ -46,8 +49,8 @@ def group_rows(counts: Mapping[int, int], limit: int = GROUPS_SHOWN) -> list[Gro
     ordered = sorted(ranks, key=lambda row: (row[1], -counts[row[0]], -row[2].timestamp()))
     shown = [pk for pk, _, _ in ordered[:limit]]
     groups = FailureGroup.objects.select_related("pool", "owner").in_bulk(shown)
-    sparks = _sparks(shown)
-    return [GroupRow(groups[pk], counts[pk], sparks[pk]) for pk in shown]
+    sparks, soon = _sparks(shown), vanishing_of(shown)
+    return [GroupRow(groups[pk], counts[pk], sparks[pk], soon.get(pk, 0)) for pk in shown]
 
 
 def owner_counts(actor: Actor, wanted: DeadLetterFilter, counts: Mapping[int, int]) -> dict[str, int]:

@@ -28,6 +28,8 @@ ATTEMPTS_SHOWN = 50
 OPERATIONS_SHOWN = 50
 ICONS = {
     OperationKind.REQUEUE: "refresh",
+    OperationKind.MOVE: "arrow-right",
+    OperationKind.EDIT: "pencil",
     OperationKind.DISCARD: "trash",
     OperationKind.QUARANTINE: "shield-lock",
     OperationKind.ARCHIVE: "archive",

@@ -17,6 +17,8 @@ from pools.selectors.fleet import presences, sparks
 from pools.selectors.notifications import not_arriving
 from pools.selectors.pools import is_critical
 from pools.selectors.rows import STALE, PoolRow, rows_of
+from pools.selectors.unfinished import unfinished
+from pools.selectors.vanishing import vanishing_items
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def overview(actor: Actor) -> Overview:
     known = presences(pools)
     rows = rows_of(known, sparks(pools))
     trouble = _sampling({pool.broker for pool in pools}) + _log() + attention(known) + failing(known)
-    items = by_severity(trouble + not_arriving(actor) + awaiting(actor))
+    people = not_arriving(actor) + awaiting(actor) + unfinished(actor) + vanishing_items(pools)
+    items = by_severity(trouble + people)
     return Overview(
         totals=Totals.of([row.now for row in rows if row.now is not None]),
         urgent=[item for item in items if item.severity != "info"],

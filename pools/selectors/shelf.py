@@ -84,6 +84,7 @@ def becomes(kind: OperationKind) -> str:
     trash = settings.POOLWARDEN_TRASH_DAYS
     return {
         OperationKind.REQUEUE: "will go back to the end of their queues",
+        OperationKind.MOVE: "will go to the end of another queue",
         OperationKind.DISCARD: "will move to the trash" if trash else "will be deleted from the broker",
         OperationKind.QUARANTINE: "will move to the quarantine",
         OperationKind.ARCHIVE: "will move to the archive",
@@ -97,6 +98,7 @@ def afterwards(kind: OperationKind) -> str:
     kept = f"For {counted(trash, 'day')} a discarded job can be restored, then the broker deletes it."
     return {
         OperationKind.REQUEUE: "",
+        OperationKind.MOVE: "",
         OperationKind.DISCARD: kept if trash else "A discarded job cannot be brought back.",
         OperationKind.QUARANTINE: "Until somebody restores or discards them, whatever their failure TTL.",
         OperationKind.ARCHIVE: f"The broker keeps them for {counted(archive, 'day')}, whatever their failure TTL. "

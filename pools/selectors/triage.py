@@ -13,6 +13,7 @@ from audit.actor import Actor
 from pools.models import DeadLetter, FailureGroup, Pool, RunState, is_poison
 from pools.permissions import pools_with, visible_pools, who_can_grant
 from pools.selectors.dead_letters import DeadLetterFilter
+from pools.selectors.filter_text import NONE
 from pools.selectors.rights import Right
 
 SHOWN = 5
@@ -138,7 +139,7 @@ def narrowings(wanted: DeadLetterFilter, found: Mapping[int, int]) -> list[Narro
     counts: dict[str, Counter[str]] = {name: Counter() for name in NARROWED if not getattr(wanted, name)}
     causes = FailureGroup.objects.filter(pk__in=found).order_by().values_list("pk", "pool__slug", "exc_type", "func")
     for pk, slug, error, task in causes if counts else []:
-        values = {"pool": slug, "error": error.rpartition(".")[2], "task": task}
+        values = {"pool": slug, "error": error.rpartition(".")[2] or NONE, "task": task}
         for name, counter in counts.items():
             counter[values[name]] += found[pk]
     return [
@@ -146,4 +147,5 @@ def narrowings(wanted: DeadLetterFilter, found: Mapping[int, int]) -> list[Narro
         for name, counter in counts.items()
         if len(counter) > 1
         for value, count in Tally.of(counter, NARROWED[name]).rows
+        if value
     ]

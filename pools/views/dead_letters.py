@@ -1,16 +1,14 @@
 """The inbox of dead letters, by cause or one by one, and the page of a cause."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
-from pools.forms.dead_letters import FilterForm
 from pools.forms.operations import RequeueForm, suggested
 from pools.models import SHELVED, DeadLetterState, FailureGroup
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
@@ -29,64 +27,57 @@ from pools.selectors.dead_letters import (
 from pools.selectors.failure_group import claim, history, newest, where
 from pools.selectors.group_life import badge, notes_of
 from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
-from pools.selectors.inbox import GROUPS_SHOWN, group_rows, owner_counts
+from pools.selectors.inbox import GROUPS_SHOWN, group_rows
+from pools.selectors.matrix import matrix
 from pools.selectors.rights import pool_rights
+from pools.selectors.saved_views import default_view
 from pools.selectors.search import FOUND_LIMIT
 from pools.selectors.shelf import places, places_of
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
+from pools.selectors.vanishing import vanishing
+from pools.views.filtering import address, bar, narrower, to_its_address
 from pools.views.groups import group_offers
 from pools.views.handling import VERBS, button, offers, warnings
+from pools.views.saved_views import tabs
 
-OWNERS = (("", "All"), ("me", "Mine"), ("none", "Nobody's"))
-RANGES = (("15m", "15 min"), ("1h", "1 h"), ("24h", "24 h"), ("", "All"))
 JOBS_SHOWN = 20  # on a group's page
-WORDS = {"since": "failed since", "until": "failed before", "q": "text"}
-NAMES = WORDS | {"group_state": "group state"}
-
-
-@dataclass(frozen=True)
-class Token:
-    """One active restriction, and the address without it."""
-
-    name: str
-    value: str
-    without: str
 
 
 @require_safe
 def dead_letters(request: HttpRequest) -> HttpResponse:
-    """Groups, or with ``show=jobs`` single jobs. A filter that cannot be read shows nothing and says why."""
+    """Groups, or with ``show=jobs`` single jobs. A filter that cannot be read shows nothing and says why.
+
+    A bare address leads to the view that the visitor begins with.
+    """
     actor = actor_of(request)
+    if not request.GET and (first := default_view(actor)):
+        return redirect(address(first))
     show = "jobs" if request.GET.get("show") == "jobs" else "groups"
+    problem, status = None, 200
     try:
+        if "filter" in request.GET:
+            return to_its_address(request, show)
         wanted = DeadLetterFilter.from_query(request.GET.dict())
         context = listing(actor, wanted, show, request.GET.get("cursor", ""))
-        status = 200
     except FilterError as error:
-        wanted, context, status = DeadLetterFilter(), {"problem": error}, 400
-    slugs = sorted(visible_pools(actor).values_list("slug", flat=True))
-    context |= {
-        "show": show,
-        "wanted": wanted,
-        "shelved": wanted.state in SHELVED,
-        "tokens": tokens(wanted, {"show": show} if show == "jobs" else {}),
-        "ranges": RANGES,
-        "owners": OWNERS,
-        "found_limit": FOUND_LIMIT,
-        "form": FilterForm(request.GET.dict() if status == 400 else wanted.as_query(), pools=slugs),
-    }
+        wanted, context, problem, status = DeadLetterFilter(), {}, error, 400
+    context |= bar(request, wanted, show, problem)
+    context |= {"show": show, "wanted": wanted, "problem": problem, "found_limit": FOUND_LIMIT}
+    context["shelved"] = wanted.state in SHELVED
+    context["views"] = tabs(actor, wanted, show)
     return render(request, "dead_letters/dead_letters.html", context, status=status)
 
 
 def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> dict[str, Any]:
     counts = group_counts(actor, wanted)
     total = sum(counts.values())
-    shown: dict[str, Any] = {"jobs": total, "groups": len(counts), "narrowings": narrowings(wanted, counts)}
+    narrow = narrower(wanted, narrowings(wanted, counts), show)
+    shown: dict[str, Any] = {"jobs": total, "groups": len(counts), "narrower": narrow, "matrix": matrix(actor, wanted)}
+    shown["vanishing"] = vanishing(list(visible_pools(actor)))
     if show == "jobs":
         shown["page"] = dead_letter_page(actor, wanted, cursor)
     else:
         shown["rows"], shown["limit"] = group_rows(counts), GROUPS_SHOWN
-    shown["owned"] = owner_counts(actor, wanted, counts)
     if not total and wanted != DeadLetterFilter():
         shown["unfiltered"] = sum(group_counts(actor, DeadLetterFilter()).values())
     shown["places"] = places(actor)
@@ -96,19 +87,6 @@ def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> d
     if wanted.state == DeadLetterState.OPEN and rights[REQUEUE].allowed:
         shown["decisions"] = group_offers(FOR_SEVERAL, query)
     return shown
-
-
-def tokens(wanted: DeadLetterFilter, keep: dict[str, str]) -> list[Token]:
-    """The restrictions of a filter, each with the address that lifts it; ``keep`` stays in every address."""
-    query = wanted.as_query()
-    return [
-        Token(
-            NAMES.get(name, name),
-            f"{value} ago" if name in WORDS and value[-1:] in "mhd" and name != "q" else value,
-            "?" + urlencode(keep | {key: text for key, text in query.items() if key != name}),
-        )
-        for name, value in query.items()
-    ]
 
 
 @require_safe

@@ -92,7 +92,7 @@ VERBS = {
         Verb(OperationKind.DISCARD, discard_create, "d", "trash", tone="bad"),
         Verb(OperationKind.QUARANTINE, quarantine_create, "q", "shield-lock", tone="quiet"),
         Verb(OperationKind.ARCHIVE, archive_create, "v", "archive", tone="quiet"),
-        Verb(OperationKind.RESTORE, restore_create, "u", "restore"),
+        Verb(OperationKind.RESTORE, restore_create, "z", "restore"),
     )
 }
 # By the state of the dead letters.

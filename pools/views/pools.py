@@ -16,12 +16,14 @@ from pools.models import Pool
 from pools.operations import pool_change, pool_create
 from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
 from pools.selectors.config import running_spec, version_lines
+from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
 from pools.selectors.pools import matching, pool_of, teams_of
 from pools.selectors.rights import global_rights, pool_rights
 from pools.selectors.verbs import lacking, offered, verbs_of
 from pools.views._acting import act
+from pools.views.filtering import address
 
 ADD_POOL = "pools.add_pool"
 
@@ -76,7 +78,9 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
         "workers": workers_of(found, request.GET.get("workers", "all"), number),
         "versions": version_lines(row.presence),
         "commands": commands_of(found),
-        "queues": queues,
+        "queues": [
+            (queue, address(DeadLetterFilter(pool=found.slug).narrowed("queue", queue.name))) for queue in queues
+        ],
         "queue_count": queue_count,
         "spec": running_spec(found),
     }

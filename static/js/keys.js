@@ -54,6 +54,7 @@ function onKey(event) {
     case "x": case "X": return toggle(event);
     case "g": going = true; return true;
     case "t": document.querySelector("[data-theme-toggle]").click(); return true;
+    case "u": document.querySelector("[data-zone-toggle]").click(); return true;
     case "?": openHelp(); return true;
     case "/": {
       const filter = document.querySelector("[data-filter]");

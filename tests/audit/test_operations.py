@@ -10,6 +10,7 @@ from audit.models import CheckpointRequest, Event, Export, Personal, SavedFilter
 from audit.permissions import Denied
 from audit.recorder import AuditError
 from audit.selectors import Filters
+from controlplane.saved_queries import SAVED_EACH
 from pools.permissions import GLOBAL_GRANTS, ROLE_GRANTS
 from tests.audit.cast import actor_for, logged
 from tests.support.events import recent_actions
@@ -182,7 +183,7 @@ def test_a_filter_saved_again_under_its_name_is_replaced(auditor: Any) -> None:
 def test_nobody_saves_filters_without_end(auditor: Any) -> None:
     owner = str(auditor.pk)
     SavedFilter.objects.bulk_create(
-        SavedFilter(owner_id=owner, name=str(number), query="pool=x") for number in range(operations.FILTERS_EACH)
+        SavedFilter(owner_id=owner, name=str(number), query="pool=x") for number in range(SAVED_EACH)
     )
     with pytest.raises(AuditError, match="delete one first"):
         operations.save_filter(actor=actor_for(auditor), name="one more", query="pool=x")

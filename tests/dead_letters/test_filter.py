@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from pools.models import DeadLetter, DeadLetterState, Pool
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
 from pools.selectors.dead_letters import (
     DeadLetterFilter,
     FilterError,
@@ -15,6 +15,7 @@ from pools.selectors.dead_letters import (
 )
 from pools.selectors.inbox import group_rows
 from tests.dead_letters.letters import failed, numbered
+from tests.support import factories as make
 from tests.support.cast import Cast, actor
 
 
@@ -25,8 +26,9 @@ def ids(cast: Cast, **wanted: str) -> set[str]:
 
 @pytest.fixture
 def incident(payments: Pool, reports: Pool) -> None:
-    failed(payments, "timeout-1", "timeout-2", minutes=5)
-    failed(payments, "card-1", title="shop.errors.CardDeclined: no", func="shop.payments.charge", minutes=90)
+    failed(payments, "timeout-1", "timeout-2", minutes=5, host="pay-01", config_number=41)
+    soon = {"expires_at": make.ago(hours=-3), "host": "pay-02", "config_number": 42}
+    failed(payments, "card-1", title="shop.errors.CardDeclined: no", func="shop.payments.charge", minutes=90, **soon)
     failed(reports, "report-1", title="TimeoutError: read timed out", func="shop.reports.run", minutes=2000)
     failed(reports, "old-1", title="KeyError: 'vat'", func="shop.reports.tax", state=DeadLetterState.REQUEUED)
 
@@ -51,6 +53,31 @@ MATCHES = [
     ({"state": "any", "pool": "reports"}, {"report-1", "old-1"}),
     ({"pool": "payments", "error": "TimeoutError", "q": "connect"}, {"timeout-1", "timeout-2"}),
     ({"pool": "unknown"}, set()),
+    ({"pool": "payments,reports"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
+    ({"pool": "-payments"}, {"report-1"}),
+    ({"queue": "-reports,-other"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"task": "shop.payments.charge,shop.reports.run"}, {"card-1", "report-1"}),
+    ({"error": "CardDeclined,KeyError"}, {"card-1"}),
+    ({"error": "-CardDeclined"}, {"timeout-1", "timeout-2", "report-1"}),
+    ({"error": "TimeoutError,-shop.TimeoutError"}, {"timeout-1", "timeout-2", "report-1"}),
+    ({"error": "none"}, set()),
+    ({"host": "pay-01"}, {"timeout-1", "timeout-2"}),
+    ({"host": "-pay-01"}, {"card-1", "report-1"}),
+    ({"host": "none,pay-02"}, {"card-1", "report-1"}),
+    ({"version": "v41"}, {"timeout-1", "timeout-2"}),
+    ({"version": "-41"}, {"card-1", "report-1"}),
+    ({"version": "none"}, {"report-1"}),
+    ({"version": "-none"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"version": "42,none"}, {"card-1", "report-1"}),
+    ({"expires": "<24h"}, {"card-1"}),
+    ({"expires": ">1h"}, {"card-1"}),
+    ({"expires": "<1h"}, set()),
+    ({"owner": "none"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
+    ({"owner": "-me"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
+    ({"owner": "-none,-me"}, set()),
+    ({"group_state": "-new"}, set()),
+    ({"state": "open,requeued", "pool": "reports"}, {"report-1", "old-1"}),
+    ({"state": "-requeued"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
     ({"page": "7", "nonsense": "x"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
 ]
 
@@ -85,6 +112,12 @@ def test_several_groups(cast: Cast, payments: Pool) -> None:
         ("until", "9999-12-31T23:59:59-14:00"),
         ("group", "x"),
         ("group", "1,"),
+        ("queue", "a,,b"),
+        ("queue", '"a'),
+        ("queue", '"a"b'),
+        ("version", "latest"),
+        ("expires", "24h"),
+        ("owner", "-"),
         ("group", "\uff11"),
         ("group", "9" * 30),
         ("state", "dead"),
@@ -102,12 +135,23 @@ def test_a_moment_stands_still(cast: Cast, payments: Pool) -> None:
     """What is confirmed is what was shown, although jobs go on failing and time goes on."""
     failed(payments, "a", "b", minutes=5)
     newest = DeadLetter.objects.latest("failed_at").failed_at
-    fixed = DeadLetterFilter(since="15m").at_moment(newest)
+    DeadLetter.objects.update(expires_at=newest + timedelta(hours=5))
+    fixed = DeadLetterFilter(since="15m", expires="<6h").at_moment(newest)
     failed(payments, "later", title="KeyError: 'x'", minutes=0)
     assert ids(cast, **fixed.as_query()) == {"a", "b"}
     since = datetime.fromisoformat(fixed.since)
     assert abs(timezone.now() - timedelta(minutes=15) - since) < timedelta(seconds=10)
     assert fixed.at_moment(newest) == fixed
+
+
+def test_me_is_whoever_looks(cast: Cast, payments: Pool) -> None:
+    FailureGroup.objects.filter(pk=failed(payments, "a").pk).update(owner=cast.bob)
+    FailureGroup.objects.filter(pk=failed(payments, "b", title="KeyError: 'x'").pk).update(owner=cast.alice)
+    failed(payments, "c", title="ValueError: y")
+    assert ids(cast, owner="me") == {"a"}
+    assert ids(cast, owner="me,none") == {"a", "c"}
+    assert ids(cast, owner="-me") == {"b", "c"}
+    assert ids(cast, owner="-me,-none") == {"b"}
 
 
 def test_times_without_a_zone_are_utc(cast: Cast, payments: Pool) -> None:

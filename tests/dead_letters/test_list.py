@@ -48,11 +48,39 @@ def test_a_filter_lives_in_the_address_and_can_be_lifted(cast: Cast, payments: P
     failed(reports, "b", title="KeyError: 'x'")
     page = signed_in(cast.vera).get(URL, {"pool": "payments", "since": "24h", "q": "connect"}).content.decode()
     assert "1 job in 1 group match" in text(page.encode())
-    assert 'href="?since=24h&amp;q=connect" aria-label="Remove filter pool: payments"' in page or (
-        'href="?q=connect&amp;since=24h" aria-label="Remove filter pool: payments"' in page
-    )
-    assert '<input type="hidden" name="pool" value="payments">' in page
-    assert re.search(r'aria-current="true">24 h<', page)
+    assert 'href="/dead-letters/?q=connect&amp;since=24h" aria-label="Remove filter pool:payments"' in page
+    assert 'name="filter" value="pool:payments age:&lt;24h connect"' in page
+    assert f'href="{URL}views/?pool=payments&amp;q=connect&amp;since=24h">Save view' in page
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("", f"{URL}?show=groups"),
+        ("timed  out", f"{URL}?q=timed+out"),
+        ("queue:b,a -pool:x age:<1h", f"{URL}?pool=-x&queue=b%2Ca&since=1h"),
+        ("state:open error:KeyError error:KeyError", f"{URL}?error=KeyError"),
+    ],
+)
+def test_what_is_typed_goes_into_the_one_address_of_it(cast: Cast, payments: Pool, line: str, address: str) -> None:
+    client = signed_in(cast.vera)
+    response = client.get(URL, {"filter": line})
+    assert (response.status_code, response["Location"]) == (302, address)
+    jobs = client.get(URL, {"filter": line, "show": "jobs"})["Location"]
+    assert jobs == address.replace("show=groups", "").replace("?", "?show=jobs&").rstrip("&")
+    assert client.get(address).status_code == 200
+
+
+def test_a_typing_error_is_marked_and_what_was_typed_stays(cast: Cast, payments: Pool) -> None:
+    failed(payments, "a")
+    response = signed_in(cast.vera).get(URL, {"filter": "pool:payments queu:<low>"})
+    page = response.content.decode()
+    assert response.status_code == 400 and 'value="pool:payments queu:&lt;low&gt;"' in page
+    assert "<code>pool:payments <mark>queu:</mark>&lt;low&gt;</code>" in page
+    assert "cannot be read at character 15: there is no key queu:, did you mean queue:?" in text(response.content)
+    assert "Nothing is shown and nothing was changed." in text(response.content) and 'aria-invalid="true"' in page
+    mended = signed_in(cast.vera).get(URL, {"since": "soonish", "pool": "payments"}).content.decode()
+    assert 'value="pool:payments since:soonish"' in mended
 
 
 def test_it_offers_to_narrow_by_what_divides(cast: Cast, payments: Pool, reports: Pool) -> None:
@@ -81,6 +109,7 @@ def test_a_filter_that_cannot_be_read_shows_nothing_and_says_why(
     response = signed_in(cast.vera).get(URL, query)
     assert response.status_code == 400
     assert "The filter cannot be read" in text(response.content)
+    assert "Nothing is shown and nothing was changed." in text(response.content)
     assert "job-1" not in response.content.decode() and "data-row " not in response.content.decode()
 
 

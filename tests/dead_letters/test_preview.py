@@ -1,5 +1,8 @@
 """The preview of a requeue: what would be frozen, what skipped, and what to know before. Looking changes nothing."""
 
+import re
+from html import escape, unescape
+
 import pytest
 import redis
 from pytest_django import Settings
@@ -72,3 +75,50 @@ def test_single_jobs_and_bad_filters(cast: Cast, payments: Pool, client: redis.R
     assert refused.status_code == 422 and "expected a time" in text(refused.content)
     assert "0 dead letters would be frozen" in text(signed_in(cast.charlie).get(URL).content)
     assert bob.post(URL).status_code == 405
+
+
+def form_of(page: str) -> tuple[str, dict[str, list[str]]]:
+    """Where the page's button leads, and what its form posts there."""
+    action = re.search(r'formaction="([^"]+)"', page)
+    assert action
+    fields: dict[str, list[str]] = {}
+    for name, value in re.findall(r'<input type="hidden" name="(id|all_matching)" value="([^"]*)"', page):
+        fields.setdefault(name, []).append(value)
+    return unescape(action[1]), fields
+
+
+@pytest.mark.parametrize(
+    ("query", "back", "count"),
+    [
+        ("group={group}", "/dead-letters/groups/{group}/", 3),
+        ("error=TimeoutError&pool=payments", "/dead-letters/?pool=payments&error=TimeoutError", 3),
+        ("id={first}&id={last}", "/dead-letters/?show=jobs", 2),
+    ],
+)
+def test_it_leads_back_and_on_to_the_requeue_of_the_same_jobs(
+    cast: Cast, payments: Pool, client: redis.Redis, query: str, back: str, count: int
+) -> None:
+    group = failed(payments, "a", "b", "c")
+    failed(payments, "d", title="KeyError: x")
+    first, last = pks("a", "d")
+    named = {"group": group.pk, "first": first, "last": last}
+    bob, back = signed_in(cast.bob), back.format(**named)
+    page = bob.get(f"{URL}?{query.format(**named)}").content.decode()
+    assert f'href="{escape(back)}"' in page and f"Requeue {count} jobs…" in page
+    assert bob.get(back).status_code == 200
+    failed(payments, "later", minutes=0)
+    asked = bob.post(*form_of(page))
+    assert asked.status_code == 200 and f"Requeue {count} jobs" in text(asked.content)
+    assert not Operation.objects.exists()
+
+
+def test_without_the_right_it_says_which_is_missing(cast: Cast, payments: Pool, client: redis.Redis) -> None:
+    failed(payments, "a")
+    page = signed_in(cast.vera).get(URL)
+    assert "formaction" not in page.content.decode()
+    assert "Requeue needs pools.requeue_dead_letters on payments." in text(page.content)
+
+
+def test_what_cannot_be_read_leads_back_too(cast: Cast, payments: Pool) -> None:
+    page = signed_in(cast.bob).get(URL, {"since": "soonish"}).content.decode()
+    assert "Back to the list" in page and "formaction" not in page

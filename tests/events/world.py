@@ -24,6 +24,7 @@ from pools.models import (
     Outcome,
     Pool,
     RunState,
+    SavedView,
     SecretReference,
 )
 from pools.operations import Selection, discard_create, operation_pause, payload_reveal, requeue_create
@@ -41,8 +42,8 @@ class World:
     """``payments`` runs and has two versions and three dead letters, which four operations of Bob's are about: of
     ``sent``, one job failed again and the others are queued. A fifth, ``discarded``, moved ``thrown`` to the trash.
     The payload of ``job-2`` is open to him. ``refunds`` is paused; ``asked``, there, awaits an approval. Their
-    ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's. The log's event 0 holds an
-    address."""
+    ``group`` is new, another is ``snoozed``, a third ``resolved``. ``filter`` is Otto's, ``view`` Bob's. The log's
+    event 0 holds an address."""
 
     cast: Cast
     payments: Pool
@@ -61,6 +62,7 @@ class World:
     secret: SecretReference
     channel: NotificationChannel
     filter: SavedFilter
+    view: SavedView
     broker: Broker
     client: redis.Redis
     lease: LeaderLease
@@ -124,6 +126,9 @@ def make_world(broker: Broker) -> World:
         ),
         channel=make.channel(cast.payments),
         filter=SavedFilter.objects.create(owner_id=str(cast.otto.pk), name="pauses", query="action=pool.paused"),
+        view=SavedView.objects.create(
+            owner_id=str(cast.bob.pk), owner_name="bob", name="timeouts", query="error=TimeoutError"
+        ),
         broker=broker,
         client=client,
         lease=lease,

@@ -164,6 +164,10 @@ PAGES: dict[str, list[Write]] = {
         Write("bob", lambda world: WHY | {"id": [world.thrown.pk]}, [("operation.restore_started", "intent")]),
         Write("bob", lambda world: {"id": [world.thrown.pk]}, [], status=200),
     ],
+    "saved-views": [Write("bob", {"name": "late", "query": "until=24h"}, done("view.saved"), own=True)],
+    "saved-view-rename": [Write("bob", {"name": "slow"}, done("view.renamed"), {"pk": "view"}, own=True)],
+    "saved-view-remove": [Write("bob", {}, done("view.removed"), {"pk": "view"}, own=True)],
+    "saved-view-default": [Write("bob", {"default": "1"}, done("view.default_set"), {"pk": "view"}, own=True)],
     "payload-reveal": [Write("bob", WHY, done("payload.revealed"), {"job_id": "job-1"})],
     "payload-edit": [
         Write("bob", lambda w: edited("[2]", "{}", do="edit"), [("operation.edit_started", "intent")], JOB_2),

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from pools.models import Pool
 from tests.support import factories as make
@@ -28,6 +28,11 @@ def payments(cast: Cast) -> Pool:
     return pool
 
 
+def is_broken(message: ConsoleMessage, page: Page) -> bool:
+    """An error of the page's; that its own answer was a refusal, such as 400, is none."""
+    return message.type == "error" and not ("Failed to load" in message.text and message.location["url"] == page.url)
+
+
 @pytest.fixture
 def visit(browser: Browser, live_server: Any, cast: object) -> Iterator[Any]:
     """``visit(person, path, **context options)`` is a page in a context of its own; its complaints are errors."""
@@ -41,7 +46,7 @@ def visit(browser: Browser, live_server: Any, cast: object) -> Iterator[Any]:
         context.add_cookies([{"name": name, "value": value, "url": live_server.url} for name, value in cookies.items()])
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: complaints.append(message.text) if is_broken(message, page) else None)
         page.goto(path)
         return page
 

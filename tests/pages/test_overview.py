@@ -7,11 +7,25 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from pools.models import Agent, ControllerLease, DeadLetter, GroupState, Pool, PoolKind, RunState, Worker
+from pools.models import (
+    Agent,
+    ControllerLease,
+    DeadLetter,
+    GroupState,
+    Operation,
+    OperationState,
+    Pool,
+    PoolKind,
+    RunState,
+    Worker,
+)
+from pools.operations import Selection, requeue_create
 from pools.selectors.attention import attention
+from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.fleet import presences
+from pools.selectors.overview import overview
 from tests.support import factories as make
-from tests.support.cast import Cast, signed_in
+from tests.support.cast import Cast, actor, signed_in
 
 NOW = {"waiting": 40, "workers": 0, "busy": 0, "wanted": 4}
 pytestmark = pytest.mark.usefixtures("healthy")
@@ -231,6 +245,42 @@ def test_many_new_failures_are_summed_up(cast: Cast, payments: Pool) -> None:
     assert [item.title for item in seen.quiet] == ["2 more new failure groups, 13 jobs"]
 
 
+def test_what_vanishes_within_a_day_is_said_by_pool(cast: Cast, payments: Pool) -> None:
+    group = make.failure_group(payments, first_seen=make.ago(days=3), open_count=4)
+    for n, hours in enumerate((2, 23, 25, None)):
+        expires = timezone.now() + timedelta(hours=hours) if hours else None
+        make.dead_letter(group, f"job-{n}", expires_at=expires)
+    make.dead_letter(group, "done", expires_at=timezone.now(), state="requeued")
+    (item,) = overview(actor(cast.vera)).urgent
+    assert item.title == "2 dead letters of payments vanish within 24 h" and item.since is not None
+    listed = signed_in(cast.vera).get(item.actions[0].url + "&show=jobs").content.decode()
+    assert "job-0" in listed and "job-1" in listed and "job-2" not in listed
+    assert listed.count("Vanishes within 24 h") == 2
+    inbox = signed_in(cast.vera).get("/dead-letters/").content.decode()
+    assert "2 vanish within 24 h" in inbox and "in payments</a>, the first" in inbox
+    assert overview(actor(cast.charlie)).urgent == []
+
+
+def test_operations_that_wait_for_a_person_are_one_item(cast: Cast, payments: Pool) -> None:
+    make.dead_letter(make.failure_group(payments, first_seen=make.ago(days=3)))
+    rows = [
+        requeue_create(actor=actor(cast.bob), selection=Selection(filter=DeadLetterFilter()), reason="x", start=False)
+        for _ in range(3)
+    ]
+    (item,) = overview(actor(cast.vera)).quiet
+    assert item.title == "3 operations wait for a person: 3 not started"
+    Operation.objects.filter(pk=rows[0].pk).update(state=OperationState.ENDED)
+    Operation.objects.filter(pk=rows[1].pk).update(state=OperationState.STOPPED, stopped_because="its canary failed")
+    (item,) = overview(actor(cast.vera)).urgent
+    assert item.title == "2 operations wait for a person: 1 stopped by themselves and 1 not started"
+    assert item.detail == f"Operation {rows[1].pk} stopped because its canary failed."
+    Operation.objects.filter(pk=rows[2].pk).update(state=OperationState.CANCELLED)
+    (item,) = overview(actor(cast.vera)).urgent
+    assert item.title == f"Operation {rows[1].pk} stopped by itself"
+    assert item.actions[0].url == f"/operations/{rows[1].pk}/"
+    assert overview(actor(cast.charlie)).urgent == []
+
+
 def test_old_samples_are_the_first_thing_said(cast: Cast, payments: Pool) -> None:
     make.failure_group(payments)
     make.broker(sampled_at=make.ago(minutes=4))
@@ -285,7 +335,7 @@ def test_a_large_fleet_costs_few_queries(cast: Cast, django_assert_max_num_queri
     make.run_command(Pool.objects.earliest("pk"), RunState.PAUSED)
     make.broker(sampled_at=make.ago(minutes=4))
     alice = signed_in(cast.alice)
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(24):
         assert alice.get("/").status_code == 200
 
 

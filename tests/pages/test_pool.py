@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -124,6 +125,16 @@ def test_queues_also_those_that_the_broker_has_not_seen(cast: Cast, payments: Po
     make.queue(payments, "payments", depth=12, failed=3)
     content = page(cast).content.decode()
     assert "<code>payments.high</code>" in content and "/dead-letters/?pool=payments&amp;queue=payments" in content
+
+
+def test_a_queue_s_dead_letters_are_found_whatever_its_name(cast: Cast, payments: Pool) -> None:
+    make.queue(payments, "-low, slow", depth=1, failed=1)
+    make.dead_letter(make.failure_group(payments), "here", queue="-low, slow")
+    make.dead_letter(make.failure_group(payments, "KeyError: x"), "elsewhere", queue="other")
+    link = re.search(r'href="(/dead-letters/\?pool=payments&amp;queue=%22-low[^"]+)"', page(cast).content.decode())
+    assert link
+    listed = signed_in(cast.alice).get(unescape(link[1]) + "&show=jobs").content.decode()
+    assert ">here<" in listed and ">elsewhere<" not in listed
 
 
 def test_a_pool_with_very_many_queues(cast: Cast, payments: Pool) -> None:

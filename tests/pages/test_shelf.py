@@ -87,7 +87,7 @@ def test_ticked_jobs_are_restored_with_the_keyboard(visit: Any, cast: Cast) -> N
     expect(page.locator("h1")).to_be_visible()
     page.keyboard.press("j")
     page.keyboard.press("x")
-    page.keyboard.press("u")
+    page.keyboard.press("z")
     dialog = page.get_by_role("dialog", name="Restore 1 dead letter")
     dialog.get_by_label("Reason").fill("Asked for by accounting")
     dialog.get_by_role("button", name="Restore 1 job").click()

@@ -158,7 +158,7 @@ def test_numbers() -> None:
 def test_times_carry_utc() -> None:
     local = NOW.astimezone(tz=None)
     assert pw.clock(local) == (
-        '<time datetime="2026-11-22T02:31:04Z" title="2026-11-22 02:31:04 UTC">02:31:04 UTC</time>'
+        '<time datetime="2026-11-22T02:31:04Z" title="2026-11-22 02:31:04 UTC" data-clock>02:31:04 UTC</time>'
     )
     assert 'title="2026-11-22 02:31:04 UTC" data-ago="long"' in pw.ago(local)
     assert pw.ago(None) == pw.clock(None) == wording.MISSING

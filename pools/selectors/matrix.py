@@ -1,0 +1,135 @@
+"""Exceptions by age: how many dead letters failed with which exception how long ago. Each number is a filter."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import log
+from urllib.parse import urlencode
+
+from django.db.models import Count, Q
+
+from audit.actor import Actor
+from pools.selectors.dead_letters import DeadLetterFilter, dead_letters
+from pools.selectors.filter_text import NONE, Values, moment, read_values
+
+SHOWN = 20
+HEATS = (0.4, 0.6, 0.7)  # shares of the largest number's logarithm from which a cell is hotter
+
+
+@dataclass(frozen=True)
+class Age:
+    """Failed ``since`` so long ago and not ``until`` then; "" is no bound."""
+
+    label: str
+    since: str
+    until: str
+
+
+AGES = (
+    Age("under 15 min", "15m", ""),
+    Age("15–60 min", "1h", "15m"),  # noqa: RUF001 - a range
+    Age("1–6 h", "6h", "1h"),  # noqa: RUF001
+    Age("6–24 h", "24h", "6h"),  # noqa: RUF001
+    Age("1–7 d", "7d", "24h"),  # noqa: RUF001
+    Age("older", "", "7d"),
+    Age("all", "", ""),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How many, and the filter that shows exactly those. ``heat`` from 1 to 4, 0 for none and for sums."""
+
+    count: int
+    filter: DeadLetterFilter
+    age: Age
+    heat: int = 0
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.filter.as_query())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One exception by its name without module, or several; a cell for each of ``AGES``."""
+
+    label: str
+    cells: list[Cell]
+
+
+def matrix(actor: Actor, wanted: DeadLetterFilter) -> list[Row]:
+    """The most frequent exceptions, the largest first, then all others in one row, then their sums. One query."""
+    counts = _counts(actor, wanted)
+    names = sorted(counts, key=lambda name: (-counts[name][-1], name))
+    shown, others = names[:SHOWN], names[SHOWN:]
+    largest = max((number for name in shown for number in counts[name][:-1]), default=0)
+    rows = [_row(_label(name), counts[name], _only(wanted, name), largest) for name in shown]
+    if others:
+        rows.append(_row(f"{len(others)} others", _sums(counts[name] for name in others), _but(wanted, shown), largest))
+    return [*rows, _row("All", _sums(counts.values()), wanted)] if rows else []
+
+
+def bare(exc_type: str) -> str:
+    """An exception's name without its module, as a filter takes it."""
+    return exc_type.rpartition(".")[2] or exc_type or NONE
+
+
+def _counts(actor: Actor, wanted: DeadLetterFilter) -> dict[str, list[int]]:
+    """Numbers by exception, one for each of ``AGES``."""
+    numbers = {f"n{place}": Count("pk", filter=_failed(age)) for place, age in enumerate(AGES)}
+    found = dead_letters(actor, wanted).order_by().values("exc_type").annotate(**numbers)
+    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(AGES))
+    for row in found.values_list("exc_type", *numbers):
+        name = bare(row[0])
+        counts[name] = _sums([counts[name], row[1:]])
+    return counts
+
+
+def _failed(age: Age) -> Q | None:
+    since = Q(failed_at__gte=moment("since", age.since)) if age.since else Q()
+    return since & (Q(failed_at__lt=moment("until", age.until)) if age.until else Q()) or None
+
+
+def _sums(rows: Iterable[Sequence[int]]) -> list[int]:
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+def _row(label: str, numbers: Sequence[int], wanted: DeadLetterFilter, largest: int = 0) -> Row:
+    return Row(
+        label,
+        [
+            Cell(number, _aged(wanted, age), age, _heat(number, largest) if age.since or age.until else 0)
+            for number, age in zip(numbers, AGES, strict=True)
+        ],
+    )
+
+
+def _heat(number: int, largest: int) -> int:
+    if not number or not largest:
+        return 0
+    share = log(number + 1) / log(largest + 1)
+    return 1 + sum(share >= step for step in HEATS)
+
+
+def _label(name: str) -> str:
+    return "no exception" if name == NONE else name
+
+
+def _only(wanted: DeadLetterFilter, name: str) -> DeadLetterFilter:
+    """Those with this exception; one that the filter names with its module keeps it."""
+    errors = read_values("error", wanted.error)
+    said = tuple(error for error in errors.wanted if bare(error) == name)
+    return replace(wanted, error=str(Values(said or (name,), errors.unwanted)))
+
+
+def _but(wanted: DeadLetterFilter, names: Sequence[str]) -> DeadLetterFilter:
+    errors = read_values("error", wanted.error)
+    return replace(wanted, error=str(Values(errors.wanted, (*errors.unwanted, *names))))
+
+
+def _aged(wanted: DeadLetterFilter, age: Age) -> DeadLetterFilter:
+    """What of the filter has this age: of two bounds the tighter one."""
+    since = max(filter(None, [wanted.since, age.since]), key=lambda text: moment("since", text), default="")
+    until = min(filter(None, [wanted.until, age.until]), key=lambda text: moment("until", text), default="")
+    return replace(wanted, since=since, until=until)
