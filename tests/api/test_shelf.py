@@ -81,11 +81,11 @@ def test_an_undo_is_a_new_operation(alice: Caller, letters: list[DeadLetter]) ->
 def test_a_pools_limit_is_changed_alone(alice: Caller, payments: Pool) -> None:
     seen = alice.get("pools/payments").json()
     assert (seen["poison_after"], seen["revision"]) == (3, 1)
-    changed = alice.post("pools/payments/change", {"poison_after": 0, "expected_version": 1})
+    changed = alice.post("pools/payments/edit", {"poison_after": 0, "expected_version": 1})
     assert changed.status_code == 200, changed.content
     assert changed.json() == seen | {"poison_after": 0, "revision": 2}
     event = Event.objects.get(action="pool.changed")
     assert (event.before["poison_after"], event.after["poison_after"]) == ("3", "0")
-    assert problem(alice.post("pools/payments/change", {"poison_after": 9, "expected_version": 1}), 409)["current"] == 2
+    assert problem(alice.post("pools/payments/edit", {"poison_after": 9, "expected_version": 1}), 409)["current"] == 2
     for value in (-1, 101, "3"):
-        problem(alice.post("pools/payments/change", {"poison_after": value}), 422, "poison_after")
+        problem(alice.post("pools/payments/edit", {"poison_after": value}), 422, "poison_after")

@@ -14,7 +14,7 @@ from pools import operations as verbs
 from pools.broker.payload_edit import read_editable
 from pools.models import DeadLetter, Pool, Team
 from pools.operations import Selection
-from pools.operations.pools import DESCRIPTIVE
+from pools.operations.pools import POOL_DESCRIPTION
 from tests.events.world import World
 from tests.pages import posting
 from tests.support import factories as make
@@ -235,7 +235,7 @@ def chosen(job_id: str = "job-1") -> Selection:
 
 
 def described(pool: Pool, **changes: Any) -> Data:
-    return {name: getattr(pool, name) for name in DESCRIPTIVE} | changes
+    return {name: getattr(pool, name) for name in POOL_DESCRIPTION} | changes
 
 
 # Method and path in the OpenAPI document → the good requests.

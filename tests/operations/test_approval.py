@@ -255,7 +255,7 @@ def test_the_limit_follows_the_criticality(criticality: str, limit: int | None, 
 
 def change(who: Actor, pool: Pool, **values: object) -> Pool:
     same = {name: getattr(pool, name) for name in ("name", "description", "runbook_url", "criticality")}
-    same["approval_limit"] = pool.approval_limit
+    same |= {"approval_limit": pool.approval_limit, "poison_after": pool.poison_after}
     return pool_change(actor=who, pool=pool, expected_version=None, **(same | values))  # type: ignore[arg-type]
 
 

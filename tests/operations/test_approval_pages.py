@@ -134,7 +134,13 @@ def test_an_operation_that_needs_none(cast: Cast, critical: Pool, requeue: Made)
 
 
 def test_the_limit_is_set_where_the_pool_is_described(cast: Cast, payments: Pool) -> None:
-    posted = {"name": "Payments", "criticality": "critical", "approval_limit": "50", "expected_version": "1"}
+    posted = {
+        "name": "Payments",
+        "criticality": "critical",
+        "approval_limit": "50",
+        "poison_after": "3",
+        "expected_version": "1",
+    }
     assert signed_in(cast.alice).post("/pools/payments/edit/", posted).status_code == 302
     payments.refresh_from_db()
     assert payments.approved_above == 50

@@ -120,7 +120,7 @@ def test_a_move_is_not_recalled_but_done_again(cast: Cast, slow: Pool, dead: Dea
     with pytest.raises(Refused, match="same queue"):
         operation_recall(actor=actor(cast.bob), operation=row, reason="x")
     row.items.update(effect="failed_again")
-    DeadLetter.objects.update(state="open", queue="slow", pool=slow)
+    DeadLetter.objects.update(state="open", queue="slow", pool=slow, group=make.failure_group(slow))
     again = operation_again(actor=actor(cast.bob), operation=row, reason="Mended")
     assert (again.kind, again.to_queue, list(again.pools.all())) == ("requeue", "", [slow])
 

@@ -12,7 +12,7 @@ from pools.broker.connection import BrokerUnavailable
 from pools.controller.effects import Effects
 from pools.controller.lease import LeaderLease
 from pools.controller.sweeper import Resumer
-from pools.models import DeadLetter, FailureGroup, Operation, OperationState, OutboxMessage
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, OperationState, OutboxMessage
 from pools.operations import (
     Plan,
     Selection,
@@ -206,7 +206,7 @@ def test_again_takes_those_that_failed_again_and_are_dead(
         operation_again(actor=actor(cast.bob), operation=operation, reason="Now it works")
     taken(client, "finished", *IDS[:4])
     taken(client, "failed", *IDS[4:])
-    DeadLetter.objects.filter(job_id__in=IDS[4:6]).reopen()
+    DeadLetter.objects.filter(job_id__in=IDS[4:6]).reopen(DeadLetterState.REQUEUED)
     look()
     made = operation_again(actor=actor(cast.bob), operation=operation, reason="Now it works")
     assert (made.state, made.frozen_count, made.again_of) == ("frozen", 2, operation)

@@ -86,7 +86,7 @@ def test_set_aside_and_restored(dead: Dead, do: Verb, client: redis.Redis, verb:
     letter.refresh_from_db()
     assert group.open_count == len(ids) and (letter.shelved_until, letter.closed_at) == (None, None)
     told = [sentence(event) for event in Event.objects.filter(action="operation.restore_ended")]
-    assert told == [f"Console jobs restored {len(ids)} dead letters in payments"]
+    assert told == [f"Console jobs restored {len(ids):,} dead letters in payments"]
 
 
 @pytest.mark.parametrize(("verb", "state"), VERBS)
