@@ -15,12 +15,13 @@ MANAGE = "auth.change_group"
 MEANINGS = {
     "view_pool": "see a pool and all that belongs to it",
     "requeue_dead_letters": "requeue dead letters, decide about failure groups",
-    "discard_dead_letters": "discard dead letters",
+    "discard_dead_letters": "discard, quarantine, archive and restore dead letters",
     "reveal_payload": "see what a job was called with, for a while and with a reason",
     "control_pool": "pause, resume and drain",
     "scale_pool": "change the number of workers",
     "change_config": "change a pool and publish config versions",
     "approve_config": "approve config versions (kept for approval by a second person)",
+    "approve_operations": "approve what others ask to do with more dead letters than one person may decide about",
     "pools.add_pool": "make pools",
     "pools.change_secretreference": "edit secret references",
     "pools.change_notificationchannel": "say who is told of failures, and how",
@@ -40,6 +41,7 @@ IN_SHORT = {
     "scale_pool": "scale",
     "change_config": "change config",
     "approve_config": "approve config",
+    "approve_operations": "approve operations",
 }
 
 
