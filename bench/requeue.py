@@ -37,12 +37,12 @@ def main() -> None:
 
         print(f"{jobs:,} jobs, {connection.vendor}")
         theirs = stock(client, jobs)
-        for kind in ("requeue", "discard"):
-            with scanning() as scan:
+        with scanning() as scan:
+            for kind in ("requeue", "discard"):
                 scan()
-            ours(client, kind, jobs, theirs if kind == "requeue" else None)
-            client.delete(f"rq:queue:{QUEUE}")
-            seed(client, 1, 0, jobs)
+                ours(client, kind, jobs, theirs if kind == "requeue" else None)
+                client.delete(f"rq:queue:{QUEUE}")
+                seed(client, 1, 0, jobs)
 
 
 def stock(client: redis.Redis, jobs: int) -> float:

@@ -12,7 +12,7 @@ from pools.selectors.dead_letters import ME, DeadLetterFilter, group_counts
 from pools.selectors.group_life import NOBODY, Badge, badge, urgency
 from pools.selectors.vanishing import vanishing_of
 
-GROUPS_SHOWN = 100
+GROUPS_SHOWN = 50
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ that holds the asked columns beside the group, so that no row is read to be coun
 whole groups, and jobs one by one. Parts never overlap.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -13,7 +13,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
 
-WHOLE = Q(state=DeadLetterState.OPEN)
+WHOLE, EVERY = Q(state=DeadLetterState.OPEN), Q()
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,20 @@ class Part:
             return dict(self.all().order_by().values_list("group_id").annotate(n=Count("pk")))
         if self.letters == WHOLE:
             return {pk: n for pk, n in groups.values_list("pk", "open_count") if n > 0}
-        here = DeadLetter.objects.filter(self.letters, group=OuterRef("pk")).order_by().values("group_id")
-        counted = groups.annotate(n=Subquery(here.annotate(n=Count("pk")).values("n")))
-        return {pk: n for pk, n in counted.values_list("pk", "n") if n}
+        return {pk: n for pk, n in groups.annotate(n=self._count()).values_list("pk", "n") if n}
+
+    def counts_by(self, conditions: Sequence[Q]) -> dict[int, list[int]]:
+        """How many of each group are as each of the conditions says, by the primary key of the group."""
+        if self.jobs is not None:
+            single = {f"n{place}": Count("pk", filter=condition) for place, condition in enumerate(conditions)}
+            return {pk: counts for pk, *counts in self.all().order_by().values_list("group_id").annotate(**single)}
+        whole = {f"n{place}": self._count(condition) for place, condition in enumerate(conditions)}
+        found = self.groups.order_by().annotate(**whole).values_list("pk", *whole)
+        return {pk: [n or 0 for n in counts] for pk, *counts in found}
+
+    def _count(self, condition: Q = EVERY) -> Subquery:
+        here = DeadLetter.objects.filter(self.letters, condition, group=OuterRef("pk")).order_by().values("group_id")
+        return Subquery(here.annotate(n=Count("pk")).values("n"))
 
     def newest(self, before: Q, size: int) -> QuerySet[DeadLetter]:
         """Those that failed last, of those ``before`` a place in the list. Primary keys come from an index alone."""

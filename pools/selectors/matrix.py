@@ -1,15 +1,16 @@
 """Exceptions by age: how many dead letters failed with which exception how long ago. Each number is a filter."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
+from operator import sub
 from urllib.parse import urlencode
 
-from django.db.models import Count, Q
+from django.db.models import Q
 
 from audit.actor import Actor
-from pools.selectors.dead_letters import DeadLetterFilter, dead_letters
+from pools.models import FailureGroup
+from pools.selectors.dead_letters import DeadLetterFilter, matching
 from pools.selectors.filter_text import NONE, Values, moment, read_values
 
 SHOWN = 20
@@ -58,9 +59,12 @@ class Row:
     cells: list[Cell]
 
 
-def matrix(actor: Actor, wanted: DeadLetterFilter) -> list[Row]:
-    """The most frequent exceptions, the largest first, then all others in one row, then their sums. One query."""
-    counts = _counts(actor, wanted)
+def matrix(actor: Actor, wanted: DeadLetterFilter, totals: Mapping[int, int]) -> list[Row]:
+    """The most frequent exceptions, the largest first, then all others in one row, then their sums.
+
+    ``totals``: of ``group_counts`` for the same filter.
+    """
+    counts = _counts(actor, wanted, totals)
     names = sorted(counts, key=lambda name: (-counts[name][-1], name))
     shown, others = names[:SHOWN], names[SHOWN:]
     largest = max((number for name in shown for number in counts[name][:-1]), default=0)
@@ -75,20 +79,22 @@ def bare(exc_type: str) -> str:
     return exc_type.rpartition(".")[2] or exc_type or NONE
 
 
-def _counts(actor: Actor, wanted: DeadLetterFilter) -> dict[str, list[int]]:
-    """Numbers by exception, one for each of ``AGES``."""
-    numbers = {f"n{place}": Count("pk", filter=_failed(age)) for place, age in enumerate(AGES)}
-    found = dead_letters(actor, wanted).order_by().values("exc_type").annotate(**numbers)
-    counts: defaultdict[str, list[int]] = defaultdict(lambda: [0] * len(AGES))
-    for row in found.values_list("exc_type", *numbers):
-        name = bare(row[0])
-        counts[name] = _sums([counts[name], row[1:]])
-    return counts
-
-
-def _failed(age: Age) -> Q | None:
-    since = Q(failed_at__gte=moment("since", age.since)) if age.since else Q()
-    return since & (Q(failed_at__lt=moment("until", age.until)) if age.until else Q()) or None
+def _counts(actor: Actor, wanted: DeadLetterFilter, totals: Mapping[int, int]) -> dict[str, list[int]]:
+    """Numbers by exception, one for each of ``AGES``: counted up to each age, for that is a range of an index."""
+    ages = [age.since for age in AGES if age.since]
+    # Failures from before the filter's own time are none, so those up to an earlier age are all.
+    bounds = [Q(failed_at__gte=moment("since", age)) for age in ages if _aged(wanted, age) != wanted]
+    names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__in=totals).values_list("pk", "exc_type")}
+    up_to: dict[str, list[int]] = {name: [0] * (len(ages) + 1) for name in names.values()}
+    # Without the filter's own beginning, which is the looser one: a database takes whichever stands first.
+    for part in matching(actor, replace(wanted, since="")):
+        for pk, numbers in part.counts_by(bounds).items():
+            if pk in names:
+                up_to[names[pk]] = _sums([up_to[names[pk]], numbers + [0] * (len(ages) + 1 - len(bounds))])
+    for pk, number in totals.items():
+        for place in range(len(bounds), len(ages) + 1):
+            up_to[names[pk]][place] += number
+    return {name: [*map(sub, numbers, [0, *numbers]), numbers[-1]] for name, numbers in up_to.items()}
 
 
 def _sums(rows: Iterable[Sequence[int]]) -> list[int]:
@@ -99,7 +105,12 @@ def _row(label: str, numbers: Sequence[int], wanted: DeadLetterFilter, largest: 
     return Row(
         label,
         [
-            Cell(number, _aged(wanted, age), age, _heat(number, largest) if age.since or age.until else 0)
+            Cell(
+                number,
+                _aged(wanted, age.since, age.until),
+                age,
+                _heat(number, largest) if age.since or age.until else 0,
+            )
             for number, age in zip(numbers, AGES, strict=True)
         ],
     )
@@ -128,8 +139,8 @@ def _but(wanted: DeadLetterFilter, names: Sequence[str]) -> DeadLetterFilter:
     return replace(wanted, error=str(Values(errors.wanted, (*errors.unwanted, *names))))
 
 
-def _aged(wanted: DeadLetterFilter, age: Age) -> DeadLetterFilter:
+def _aged(wanted: DeadLetterFilter, since: str, until: str = "") -> DeadLetterFilter:
     """What of the filter has this age: of two bounds the tighter one."""
-    since = max(filter(None, [wanted.since, age.since]), key=lambda text: moment("since", text), default="")
-    until = min(filter(None, [wanted.until, age.until]), key=lambda text: moment("until", text), default="")
+    since = max(filter(None, [wanted.since, since]), key=lambda text: moment("since", text), default="")
+    until = min(filter(None, [wanted.until, until]), key=lambda text: moment("until", text), default="")
     return replace(wanted, since=since, until=until)

@@ -72,7 +72,12 @@ def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> d
     counts = group_counts(actor, wanted)
     total = sum(counts.values())
     narrow = narrower(wanted, narrowings(wanted, counts), show)
-    shown: dict[str, Any] = {"jobs": total, "groups": len(counts), "narrower": narrow, "matrix": matrix(actor, wanted)}
+    shown: dict[str, Any] = {
+        "jobs": total,
+        "groups": len(counts),
+        "narrower": narrow,
+        "matrix": matrix(actor, wanted, counts),
+    }
     shown["vanishing"] = vanishing(list(visible_pools(actor)))
     if show == "jobs":
         shown["page"] = dead_letter_page(actor, wanted, cursor)
