@@ -7,8 +7,8 @@ from pydantic import ConfigDict, Field
 from pools import operations as verbs
 from pools.api.auth import actor
 from pools.api.bodies import Body, Reason, Text, WhyIn
+from pools.api.dead_letter_schemas import OperationOut
 from pools.api.operations import answer_with
-from pools.api.schemas import OperationOut
 from pools.selectors.operations import find_operation
 
 router = Router()

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from pools.api.auth import actor
 from pools.api.bodies import FilterFields
+from pools.api.dead_letter_schemas import DeadLetterOut
 from pools.api.group_schemas import GroupOut, group_out
 from pools.api.paging import Cursor, Limit, PageOut
-from pools.api.schemas import DeadLetterOut
 from pools.models import DeadLetterState, FailureGroup
 from pools.selectors.dead_letters import DeadLetterFilter, dead_letter_page, group_counts
 

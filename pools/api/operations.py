@@ -10,9 +10,9 @@ from pydantic import AfterValidator, WithJsonSchema
 from pools import operations as verbs
 from pools.api.auth import actor
 from pools.api.bodies import MoveIn, OperationIn, RateIn, WhyIn
+from pools.api.dead_letter_schemas import OperationItemOut, OperationOut, operation_out
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
-from pools.api.schemas import OperationItemOut, OperationOut, operation_out
 from pools.models import Operation, Outcome
 from pools.operations.errors import Refused
 from pools.operations.plan import Canary, Plan

@@ -5,10 +5,10 @@ from ninja import Router
 
 from pools.api.auth import actor
 from pools.api.bodies import EditIn, RevealIn
+from pools.api.dead_letter_schemas import OperationOut, PayloadOut, RevealOut
 from pools.api.idempotency import answer, write
 from pools.api.operations import answer_with
 from pools.api.rendering import as_json
-from pools.api.schemas import OperationOut, PayloadOut, RevealOut
 from pools.broker.payload_edit import TOO_DEEP, is_flat
 from pools.broker.payload_reveal import revealed
 from pools.models import PayloadReveal
