@@ -52,6 +52,8 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 chaos: $(STAMP) ## The failure suite: processes killed at bad moments, brokers lost, configs tampered with
 	$(PYTEST) tests/operations/test_crash.py tests/audit/test_tamper.py tests/audit/test_protection.py \
 		tests/controller/test_processes.py tests/broker/test_moves.py tests/runtime/test_losses.py tests/runtime/test_survival.py tests/acceptance/test_kill.py
+	$(BIN)/python -m tests.operations.chaos
+	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.chaos
 	$(BIN)/python -m tests.audit.chaos rounds 200
 	$(BIN)/python -m tests.audit.chaos hold 60
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.audit.chaos rounds 200

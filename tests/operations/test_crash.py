@@ -37,24 +37,27 @@ def test_kill_9_in_restoring_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> 
     killed(tmp_path, valkey, "restore:1", "restore:3")
 
 
-def killed(tmp_path: Path, valkey: ValkeyServer, *scenarios: str) -> None:
+def killed(
+    tmp_path: Path, valkey: ValkeyServer, *scenarios: str, jobs: int = JOBS, kills: int = KILLS, seconds: float = 170
+) -> None:
+    """Run the scenarios of ``crash_run`` and hold what they say against what must be."""
     more = own_database() | {"POOLWARDEN_REDIS_URL": valkey.url, "POOLWARDEN_LOG_LEVEL": "ERROR"}
     environ = clean_environ(tmp_path, DJANGO_SETTINGS_MODULE="controlplane.settings", **more)
-    command = [sys.executable, "-m", "tests.operations.crash_run", str(JOBS), str(KILLS), "seed", *scenarios]
-    run = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    command = [sys.executable, "-m", "tests.operations.crash_run", str(jobs), str(kills), "seed", *scenarios]
+    run = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     assert run.returncode == 0, run.stderr
     for name, result in zip(scenarios, json.loads(run.stdout), strict=True):
         kind = name.split(":")[0]
-        assert len(result["left"]) > KILLS // 2, name
+        assert len(result["left"]) > kills // 2, name
         place, outcome = "shelved" if kind == "discard" else "once", OUTCOME.get(kind, "requeued")
         between = {"once", "shelved"} if kind in ("discard", "restore") else {"once"}
         assert all(set(places) <= between for places in result["seen"]), name
         assert kind != "restore" or result["same"], name
-        assert result["places"] == {place: JOBS}, name
-        assert (result["state"], result["outcomes"]) == ("ended", {outcome: JOBS}), name
-        letters = ({"open": JOBS}, JOBS) if kind in ("recall", "restore") else ({outcome: JOBS}, 0)
+        assert result["places"] == {place: jobs}, name
+        assert (result["state"], result["outcomes"]) == ("ended", {outcome: jobs}), name
+        letters = ({"open": jobs}, jobs) if kind in ("recall", "restore") else ({outcome: jobs}, 0)
         assert (result["letters"], result["open"]) == letters and result["told"] == told(kind), name
-        assert kind != "rate" or result["busiest"] <= JOBS / 2 * (1 + CREDIT), name
+        assert kind != "rate" or result["busiest"] <= jobs / 2 * (1 + CREDIT), name
         # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.
-        assert all(0 < seconds <= 7 * 86_400 for seconds in result["receipts"]), name
-        assert len(result["receipts"]) < KILLS, name
+        assert all(0 < left <= 7 * 86_400 for left in result["receipts"]), name
+        assert len(result["receipts"]) < kills, name
