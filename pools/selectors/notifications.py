@@ -100,9 +100,12 @@ def undelivered() -> QuerySet[NotificationDelivery]:
 
 
 def not_arriving(actor: Actor) -> list[Item]:
-    """For the overview: channels over which the actor's teams believe that they would be told, in one query."""
-    roles = actor.user.groups.filter(name__startswith=Concat(OuterRef("channel__team__slug"), Value(":")))
-    late = undelivered().filter(Exists(roles)).select_related("channel")
+    """For the overview: channels over which the actor's teams, or a system actor's all, believe that they would be
+    told, in one query."""
+    late = undelivered().select_related("channel")
+    if actor.user:
+        roles = actor.user.groups.filter(name__startswith=Concat(OuterRef("channel__team__slug"), Value(":")))
+        late = late.filter(Exists(roles))
     oldest = {delivery.channel: delivery for delivery in late.order_by("-pk")}
     return [
         Item(
