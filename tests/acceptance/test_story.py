@@ -142,8 +142,8 @@ def test_on_call_has_only_a_phone(people: People) -> None:
 def test_a_viewer_is_told_what_is_missing_and_who_can_grant_it(people: People) -> None:
     page = people("viewer")
     page.goto(a_group(page, "stdlib-parse"))
-    for verb in ("Requeue", "Discard"):
-        act = panel(page, f"{verb} this group")
+    for verb, within in (("Requeue", "Requeue this group"), ("Discard", "Or handle it otherwise")):
+        act = panel(page, within)
         button = act.get_by_role("button", name=verb)
         expect(button).to_be_disabled()
         expect(button).to_have_css("border-style", "dashed")
