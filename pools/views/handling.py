@@ -88,7 +88,7 @@ VERBS = {
     verb.key: verb
     for verb in (
         Verb(OperationKind.REQUEUE, requeue_create, "r", "refresh", RequeueForm),
-        Verb(OperationKind.MOVE, move_create, "m", "arrow-right", MoveQueueForm),
+        Verb(OperationKind.MOVE, move_create, "m", "arrow-right", MoveQueueForm, "quiet"),
         Verb(OperationKind.DISCARD, discard_create, "d", "trash", tone="bad"),
         Verb(OperationKind.QUARANTINE, quarantine_create, "q", "shield-lock", tone="quiet"),
         Verb(OperationKind.ARCHIVE, archive_create, "v", "archive", tone="quiet"),

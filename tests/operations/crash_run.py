@@ -102,19 +102,36 @@ def contents(ids: list[str], broker: redis.Redis) -> list[bytes | None]:
     return found
 
 
+def enqueued(message: Any) -> None:
+    """As the relay does it: again until the broker has it."""
+    from pools.broker.connection import BrokerUnavailable
+    from pools.controller.console_jobs import enqueue_operation
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            enqueue_operation(message)
+            return
+        except (BrokerUnavailable, redis.RedisError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def finish(pk: int) -> None:
     """As in production: each message of the relay becomes a job of django-rq's queue, and its worker runs it."""
-    from pools.controller.console_jobs import enqueue_operation
     from pools.controller.lease import LeaderLease
     from pools.controller.sweeper import Waker
     from pools.models import Operation, OutboxMessage
 
     while messages := list(OutboxMessage.objects.filter(kind="operation", key=str(pk), published_at=None)):
         for message in messages:
-            enqueue_operation(message)
+            enqueued(message)
             message.delete()
         command = [sys.executable, "manage.py", "rqworker", "console", "--burst"]
-        subprocess.run(command, check=True, stdout=sys.stderr, timeout=120)
+        if subprocess.run(command, stdout=sys.stderr, timeout=120, check=False).returncode:
+            # It died with the broker, perhaps with the job in its hands: the controller's resumer sends another one.
+            OutboxMessage.objects.create(kind="operation", key=str(pk))
         lease = LeaderLease()
         lease.renew()
         Waker(lease).tick()
