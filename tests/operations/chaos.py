@@ -1,4 +1,4 @@
-"""``python -m tests.operations.chaos [JOBS KILLS]``: the crash tests at length, while the broker is killed as well.
+"""``python -m tests.operations.chaos [JOBS KILLS [KIND:RUNNERS …]]``: the crash tests at length, the broker killed as well.
 
 20,000 jobs and 100 kills in each scenario of ``crash_run``, on the database of POOLWARDEN_DATABASE_URL or a SQLite
 file. All the while a Valkey with an append-only file is killed every one to three seconds, in the middle of whatever it
@@ -19,8 +19,8 @@ SCENARIOS = ("requeue:1", "requeue:3", "discard:3", "restore:1", "restore:3", "c
 HOUR = 3600.0
 
 
-def main(jobs: int = 20_000, kills: int = 100) -> None:
-    for scenario in SCENARIOS:
+def main(jobs: int = 20_000, kills: int = 100, *scenarios: str) -> None:
+    for scenario in scenarios or SCENARIOS:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="poolwarden-chaos-") as folder:
             valkey, over = ValkeyServer(Path(folder) / "valkey", free_port()), threading.Event()
@@ -53,4 +53,4 @@ class Fatal(threading.Thread):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import django
@@ -102,15 +103,14 @@ def contents(ids: list[str], broker: redis.Redis) -> list[bytes | None]:
     return found
 
 
-def enqueued(message: Any) -> None:
-    """As the relay does it: again until the broker has it."""
+def patiently(work: Callable[[], object]) -> None:
+    """Again until the broker is there, which may be killed at any moment."""
     from pools.broker.connection import BrokerUnavailable
-    from pools.controller.console_jobs import enqueue_operation
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
-            enqueue_operation(message)
+            work()
             return
         except (BrokerUnavailable, redis.RedisError):
             if time.monotonic() > deadline:
@@ -120,13 +120,14 @@ def enqueued(message: Any) -> None:
 
 def finish(pk: int) -> None:
     """As in production: each message of the relay becomes a job of django-rq's queue, and its worker runs it."""
+    from pools.controller.console_jobs import enqueue_operation
     from pools.controller.lease import LeaderLease
     from pools.controller.sweeper import Waker
     from pools.models import Operation, OutboxMessage
 
     while messages := list(OutboxMessage.objects.filter(kind="operation", key=str(pk), published_at=None)):
         for message in messages:
-            enqueued(message)
+            patiently(partial(enqueue_operation, message))
             message.delete()
         command = [sys.executable, "manage.py", "rqworker", "console", "--burst"]
         if subprocess.run(command, stdout=sys.stderr, timeout=120, check=False).returncode:
@@ -179,11 +180,11 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
     chosen = Selection(filter=DeadLetterFilter(pool=name))
     row = create(actor=actor(cast.bob), selection=chosen, reason="crash test", plan=plan_of(kind, jobs))
     if kind == "recall":
-        run_operation(row.pk)
+        patiently(partial(run_operation, row.pk))
         operation_recall(actor=actor(cast.bob), operation=row, reason="crash test")
 
     if kind == "restore":
-        run_operation(row.pk)
+        patiently(partial(run_operation, row.pk))
         row = operation_undo(actor=actor(cast.bob), operation=Operation.objects.get(pk=row.pk), reason="crash test")
 
     def still() -> int:
