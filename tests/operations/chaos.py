@@ -1,4 +1,4 @@
-"""``python -m tests.operations.chaos [JOBS KILLS [KIND:RUNNERS …]]``: the crash tests at length, the broker killed as well.
+"""``python -m tests.operations.chaos [JOBS KILLS [KIND:RUNNERS …]]``: the crash tests at length, broker included.
 
 20,000 jobs and 100 kills in each scenario of ``crash_run``, on the database of POOLWARDEN_DATABASE_URL or a SQLite
 file. All the while a Valkey with an append-only file is killed every one to three seconds, in the middle of whatever it
