@@ -1,7 +1,6 @@
 """Our open dead letters beside what a broker's failed registries hold: entered from there, and closed."""
 
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import batched
 from typing import NamedTuple
@@ -16,9 +15,6 @@ from pools.controller.read_model import Facts, absorb
 from pools.models import DeadLetter, DeadLetterState
 
 CHUNK = 1000
-
-
-_reader = ThreadPoolExecutor(1, thread_name_prefix="scanner-reads")
 
 
 class Letter(NamedTuple):
@@ -36,7 +32,6 @@ class Books:
         self._lease = lease
         self._broker = broker
         self._new: dict[str, str] = {}
-        self._read: Future[tuple[dict[str, str], list[FailedJob | Missing], datetime]] | None = None
 
     def open(self, **wanted: object) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.filter(broker=self._broker.alias, state=DeadLetterState.OPEN, **wanted)
@@ -52,23 +47,13 @@ class Books:
         for job_id in ids:
             self._new[job_id] = queue
             if len(self._new) == CHUNK:
-                self._turn_over()
+                self.flush()
 
     def flush(self) -> None:
-        """Index what has been entered, to the last job."""
-        self._turn_over()
-        self._turn_over()
-
-    def _turn_over(self) -> None:
-        """Begin to read what is new, and index meanwhile what was read before: both servers are at work."""
         queues, self._new = self._new, {}
-        read, self._read = self._read, _reader.submit(self._read_new, queues) if queues else None
-        if read is not None:
-            self._absorb(*read.result())
-
-    def _read_new(self, queues: dict[str, str]) -> tuple[dict[str, str], list[FailedJob | Missing], datetime]:
-        read_at = timezone.now()
-        return queues, read_failed(self._broker, list(queues), queues), read_at
+        if queues:
+            read_at = timezone.now()
+            self._absorb(queues, read_failed(self._broker, list(queues), queues), read_at)
 
     def settle(self, queue: str, letters: Mapping[str, Letter]) -> None:
         """Close letters whose jobs left the registry: requeued, when the job lives on in another state; failed again
