@@ -21,7 +21,8 @@ def install_statements(vendor: str) -> list[str]:
         return [f"CREATE INDEX {INDEX} ON {TABLE} USING gin ({VECTOR}) WHERE words <> ''"]
     return [
         f"CREATE VIRTUAL TABLE {INDEX} USING fts5"
-        f" (words, content='{TABLE}', content_rowid='id', tokenize='unicode61 remove_diacritics 0')",
+        f" (words, content='{TABLE}', content_rowid='id', detail=none, columnsize=0,"  # nothing is ranked, no phrases
+        " tokenize='unicode61 remove_diacritics 0')",
         f"INSERT INTO {INDEX} (rowid, words) SELECT id, words FROM {TABLE} WHERE words <> ''",  # noqa: S608
         f"CREATE TRIGGER dead_letter_words_new AFTER INSERT ON {TABLE} WHEN NEW.words <> '' BEGIN {_LEARN} END",
         f"CREATE TRIGGER dead_letter_words_gone AFTER DELETE ON {TABLE} WHEN OLD.words <> '' BEGIN {_FORGET} END",

@@ -57,6 +57,17 @@ class _Ran(NamedTuple):
     python: str = ""
 
 
+class _Group(NamedTuple):
+    """What a dead letter takes from its failure group."""
+
+    pk: int
+    pool_id: int
+    title: str
+
+
+GROUP_COLUMNS = ("pool_id", "digest", "pk", "pool_id", "title")
+
+
 @dataclass
 class _Tally:
     """What happens to one group."""
@@ -178,7 +189,7 @@ def _take(
     batch: _Batch,
     job: FailedJob,
     letter: DeadLetter | None,
-    group: FailureGroup,
+    group: _Group,
     workers: Mapping[str, _Ran],
 ) -> None:
     failed_at = job.failed_at or (letter.failed_at if letter else batch.read_at)
@@ -240,20 +251,23 @@ def _attempt(letter: DeadLetter) -> FailedAttempt:
 
 def _groups(
     batch: _Batch, causes: Mapping[str, Fingerprint], pools: Mapping[str, Pool | None]
-) -> dict[tuple[int, str], FailureGroup]:
+) -> dict[tuple[int, str], _Group]:
     """The group of each cause in each pool, by pool id and digest; made when missing."""
-    wanted: dict[tuple[int, str], FailureGroup] = {}
+    firsts: dict[tuple[int, str], tuple[Pool, FailedJob]] = {}
     for job_id, job in batch.jobs.items():
-        pool, cause = pools[job_id], causes[job_id]
-        if pool is not None and (pool.pk, cause.digest) not in wanted:
-            wanted[pool.pk, cause.digest] = _new_group(pool, cause, job, job.failed_at or batch.read_at)
+        if pool := pools[job_id]:
+            firsts.setdefault((pool.pk, causes[job_id].digest), (pool, job))
     stored = FailureGroup.objects.filter(
-        pool__in={pool_id for pool_id, _ in wanted}, digest__in={digest for _, digest in wanted}
+        pool__in={pool_id for pool_id, _ in firsts}, digest__in={digest for _, digest in firsts}
     )
-    known = {(group.pool_id, group.digest): group for group in stored}
-    missing = [group for key, group in wanted.items() if key not in known]
-    for group in FailureGroup.objects.bulk_create(missing):
-        known[group.pool_id, group.digest] = group
+    known = {(pool_id, digest): _Group(*rest) for pool_id, digest, *rest in stored.values_list(*GROUP_COLUMNS)}
+    missing = [
+        _new_group(pool, causes[job.job_id], job, job.failed_at or batch.read_at)
+        for key, (pool, job) in firsts.items()
+        if key not in known
+    ]
+    for made in FailureGroup.objects.bulk_create(missing):
+        known[made.pool_id, made.digest] = _Group(made.pk, made.pool_id, made.title)
     note(Occasion.NEW, missing)
     return known
 
