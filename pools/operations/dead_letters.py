@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.db import connection
 from django.db.models import F, QuerySet, Window
@@ -44,35 +44,28 @@ PERMISSIONS = {
 AT_ONCE = Plan()
 
 
+class How(TypedDict, total=False):
+    """What whoever freezes a set may say beside why. ``expected_count``: what they were shown; ``start``: unless it is
+    only to be frozen."""
+
+    expected_count: int | None
+    start: bool
+    plan: Plan
+
+
 @operation("operation.requeue_started")
-def requeue_create(
-    *,
-    actor: Actor,
-    selection: Selection,
-    reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
-) -> Operation:
+def requeue_create(*, actor: Actor, selection: Selection, reason: str, **how: Unpack[How]) -> Operation:
     """Freeze the open dead letters of ``selection`` and send them back to their queues, as ``plan`` says.
 
-    ``expected_count``: what the caller was shown. Raises ``Denied``, ``Refused``, ``Conflict``.
+    Raises ``Denied``, ``Refused``, ``Conflict``.
     """
-    return create_operation(actor, OperationKind.REQUEUE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.REQUEUE, selection, reason, **how)
 
 
 @operation("operation.discard_started")
-def discard_create(
-    *,
-    actor: Actor,
-    selection: Selection,
-    reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
-) -> Operation:
+def discard_create(*, actor: Actor, selection: Selection, reason: str, **how: Unpack[How]) -> Operation:
     """Freeze the dead letters of ``selection``, open or set aside, and throw them away. As ``requeue_create``."""
-    return create_operation(actor, OperationKind.DISCARD, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.DISCARD, selection, reason, **how)
 
 
 @operation("operation.requeue_started")
@@ -91,9 +84,8 @@ def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Opera
     if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
         canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
     plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
-    return create_operation(
-        actor, OperationKind.REQUEUE, Selection(failed_in=operation), reason, None, plan, start=False
-    )
+    chosen = Selection(failed_in=operation)
+    return create_operation(actor, OperationKind.REQUEUE, chosen, reason, plan=plan, start=False)
 
 
 def create_operation(
@@ -101,10 +93,10 @@ def create_operation(
     kind: OperationKind,
     selection: Selection,
     reason: str,
-    expected_count: int | None,
-    plan: Plan,
     *,
-    start: bool,
+    expected_count: int | None = None,
+    start: bool = True,
+    plan: Plan = AT_ONCE,
     to: Target | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Operation:

@@ -16,7 +16,7 @@ from pools.broker.payload_edit import Editable, changed_paths, packed, read_edit
 from pools.broker.payload_reveal import Unreadable
 from pools.models import DeadLetterState, Operation, OperationKind, PayloadEdit, SealedPayload
 from pools.operations.base import clean_reason
-from pools.operations.dead_letters import AT_ONCE, create_operation
+from pools.operations.dead_letters import create_operation
 from pools.operations.errors import Conflict, Refused
 from pools.operations.sealing import seal
 from pools.operations.selection import Selection
@@ -62,7 +62,7 @@ def edit_create(
     }
     chosen = Selection(ids=(job.letter.pk,))
     about = told | {"job_id": job_id}
-    row = create_operation(actor, OperationKind.EDIT, chosen, reason, 1, AT_ONCE, start=True, more=about)
+    row = create_operation(actor, OperationKind.EDIT, chosen, reason, expected_count=1, more=about)
     PayloadEdit.objects.create(operation=row, salt=salt, **told)
     sealed = seal(seen.encode() + packed(text))
     SealedPayload.objects.create(operation=row, sealed=sealed, expires_at=timezone.now() + KEPT_FOR)

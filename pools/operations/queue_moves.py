@@ -1,11 +1,12 @@
 """Moving dead letters to another queue of the same broker: a requeue that changes where they run."""
 
+from typing import Unpack
+
 from audit.actor import Actor
 from audit.operation import operation
 from pools.models import Operation, OperationKind
-from pools.operations.dead_letters import AT_ONCE, create_operation
+from pools.operations.dead_letters import How, create_operation
 from pools.operations.errors import Refused
-from pools.operations.plan import Plan
 from pools.operations.selection import Selection, select
 from pools.permissions import REQUEUE, require
 from pools.selectors.queues import Target, target_of
@@ -18,9 +19,7 @@ def move_create(
     selection: Selection,
     to_queue: str,
     reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
+    **how: Unpack[How],
 ) -> Operation:
     """Freeze the open dead letters of ``selection`` and send them to the queue ``to_queue`` of their broker.
 
@@ -28,7 +27,7 @@ def move_create(
     """
     to = _target(actor, selection, to_queue.strip())
     require(actor, REQUEUE, to.pool)
-    return create_operation(actor, OperationKind.MOVE, selection, reason, expected_count, plan, start=start, to=to)
+    return create_operation(actor, OperationKind.MOVE, selection, reason, to=to, **how)
 
 
 def _target(actor: Actor, selection: Selection, name: str) -> Target:

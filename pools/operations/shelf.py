@@ -1,12 +1,13 @@
 """Setting dead letters aside, and bringing them back."""
 
+from typing import Unpack
+
 from audit.actor import Actor, system_actor
 from audit.operation import operation
 from pools.models import Operation, OperationKind, OperationState, Pool
-from pools.operations.dead_letters import AT_ONCE, create_operation
+from pools.operations.dead_letters import How, create_operation
 from pools.operations.errors import Refused
 from pools.operations.moves import locked_operation
-from pools.operations.plan import Plan
 from pools.operations.selection import Selection
 from pools.selectors.phrases import counted
 from pools.selectors.shelf import LEAVES
@@ -15,20 +16,12 @@ STILL_SENDING = (OperationState.FROZEN, OperationState.RUNNING)
 
 
 @operation("operation.quarantine_started")
-def quarantine_create(
-    *,
-    actor: Actor,
-    selection: Selection,
-    reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
-) -> Operation:
+def quarantine_create(*, actor: Actor, selection: Selection, reason: str, **how: Unpack[How]) -> Operation:
     """Freeze the open dead letters of ``selection`` and keep them apart until somebody restores or discards them.
 
     As ``requeue_create``.
     """
-    return create_operation(actor, OperationKind.QUARANTINE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.QUARANTINE, selection, reason, **how)
 
 
 def poison_quarantine(pool: Pool) -> Operation | None:
@@ -42,34 +35,18 @@ def poison_quarantine(pool: Pool) -> Operation | None:
 
 
 @operation("operation.archive_started")
-def archive_create(
-    *,
-    actor: Actor,
-    selection: Selection,
-    reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
-) -> Operation:
+def archive_create(*, actor: Actor, selection: Selection, reason: str, **how: Unpack[How]) -> Operation:
     """Freeze the open dead letters of ``selection`` and keep them beyond their failure TTL. As ``requeue_create``."""
-    return create_operation(actor, OperationKind.ARCHIVE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.ARCHIVE, selection, reason, **how)
 
 
 @operation("operation.restore_started")
-def restore_create(
-    *,
-    actor: Actor,
-    selection: Selection,
-    reason: str,
-    expected_count: int | None = None,
-    start: bool = True,
-    plan: Plan = AT_ONCE,
-) -> Operation:
+def restore_create(*, actor: Actor, selection: Selection, reason: str, **how: Unpack[How]) -> Operation:
     """Freeze what of ``selection`` lies in trash, quarantine or archive and make it dead letters again.
 
     As ``requeue_create``.
     """
-    return create_operation(actor, OperationKind.RESTORE, selection, reason, expected_count, plan, start=start)
+    return create_operation(actor, OperationKind.RESTORE, selection, reason, **how)
 
 
 @operation("operation.restore_started")
@@ -83,4 +60,4 @@ def operation_undo(*, actor: Actor, operation: Operation, reason: str) -> Operat
         raise Refused("", "Only a discard, a quarantine or an archive can be undone. Nothing was changed.")
     if row.state in STILL_SENDING:
         raise Refused("", f"Operation {row.pk} is not over: pause or cancel it first. Nothing was changed.")
-    return create_operation(actor, OperationKind.RESTORE, Selection(shelved_by=row), reason, None, AT_ONCE, start=True)
+    return create_operation(actor, OperationKind.RESTORE, Selection(shelved_by=row), reason)

@@ -43,17 +43,10 @@ def _with_words(titled: dict[str, set[int]], letters: QuerySet[DeadLetter]) -> d
     own = [word for word, groups in titled.items() if not groups]
     found = _owning([own] if own else [[word] for word in titled], letters)
     for word, groups in titled.items():
-        if groups and not found.keys() <= (have := _having(word, own, found, groups, letters)):
-            found = {pk: group for pk, group in found.items() if pk in have}
+        if groups and not groups.issuperset(found.values()):
+            have = _owning([[*own, word]], letters)
+            found = {pk: group for pk, group in found.items() if group in groups or pk in have}
     return found
-
-
-def _having(
-    word: str, own: list[str], found: dict[int, int], groups: set[int], letters: QuerySet[DeadLetter]
-) -> set[int]:
-    """Those of ``found`` that have ``word``."""
-    titled = {pk for pk, group in found.items() if group in groups}
-    return titled if titled == found.keys() else titled | _owning([[*own, word]], letters).keys()
 
 
 def _owning(any_of: Iterable[Sequence[str]], letters: QuerySet[DeadLetter]) -> dict[int, int]:
