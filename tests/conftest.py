@@ -1,6 +1,7 @@
 """Fixtures that every test may use. Servers are real; each test process has its own."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,3 +83,14 @@ def flushable(django_db_modify_db_settings: None) -> None:
     from tests.support.flush import allow_flush
 
     allow_flush()
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Who runs the tests must be able to end them: a test that took a signal fails."""
+    taken = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    left = {number: signal.getsignal(number) for number in taken}
+    for number, handler in taken.items():
+        signal.signal(number, handler)
+    assert left == taken

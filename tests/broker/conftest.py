@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
-from rq import Queue, SimpleWorker
+from rq import Queue
 
 from pools.broker.connection import Broker
+from tests.support.in_process import InProcessWorker
 from tests.support.valkey import ValkeyServer
 
 type Work = Callable[..., None]
@@ -32,7 +33,7 @@ def work(client: redis.Redis) -> Work:
 
     def run(name: str = "mail", serializer: str | None = None) -> None:
         queue = Queue(name, connection=client, serializer=serializer)
-        SimpleWorker([queue], connection=client, serializer=serializer).work(burst=True, logging_level="CRITICAL")
+        InProcessWorker([queue], connection=client, serializer=serializer).work(burst=True, logging_level="CRITICAL")
 
     return run
 

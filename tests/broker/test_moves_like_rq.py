@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from rq import Callback, Queue, Retry, SimpleWorker
+from rq import Callback, Queue, Retry
 from rq.group import Group
 from rq.job import Dependency, Job
 from rq.rate_limit import RateLimit
@@ -20,6 +20,7 @@ from pools.broker.payload_edit import editable, packed
 from pools.broker.shelf import discard
 from tests.broker import jobs
 from tests.broker.keyspace import copy_all, dump
+from tests.support.in_process import InProcessWorker
 from tests.support.valkey import ValkeyServer
 
 TIMES = {b"enqueued_at", b"created_at"}
@@ -41,7 +42,7 @@ def twins(valkey: ValkeyServer) -> Iterator[Twins]:
 
 
 def work(client: redis.Redis, queue: Queue) -> None:
-    worker = SimpleWorker([queue], connection=client, serializer=queue.serializer, name="w")
+    worker = InProcessWorker([queue], connection=client, serializer=queue.serializer, name="w")
     worker.work(burst=True, logging_level="CRITICAL")
 
 

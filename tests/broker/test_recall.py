@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 from django.utils import timezone
-from rq import Queue, SimpleWorker
+from rq import Queue
 from rq.job import Job
 
 from pools.broker.connection import Broker
@@ -17,6 +17,7 @@ from tests.broker import jobs
 from tests.broker.keyspace import dump
 from tests.broker.records import write_failed
 from tests.broker.test_moves_like_rq import KINDS, Prepare, rate_limited_waiting, work
+from tests.support.in_process import InProcessWorker
 
 RECEIPT = "pw:moved:7:recall:1"
 
@@ -191,7 +192,7 @@ def test_a_worker_that_takes_jobs_meanwhile_loses_none(broker: Broker, client: r
     work(client, queue)
     known = failures(broker, *ids)
     requeue(broker, [(job_id, "mail") for job_id in ids])
-    SimpleWorker([queue], connection=client, name="w2").work(burst=True, max_jobs=7, logging_level="CRITICAL")
+    InProcessWorker([queue], connection=client, name="w2").work(burst=True, max_jobs=7, logging_level="CRITICAL")
     found = Counter(outcomes(broker, known))
     assert found == {Outcome.RECALLED: 23, Outcome.NOT_QUEUED: 7}
     assert client.zcard("rq:failed:mail") == 30 and client.llen("rq:queue:mail") == 0

@@ -17,6 +17,7 @@ from pools.broker.connection import Broker
 from pools.broker.moves import Outcome, requeue
 from tests.broker import jobs
 from tests.broker.conftest import Work
+from tests.support.in_process import InProcessWorker
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_delete_takes_the_results_along(queue: Queue, work: Work) -> None:
 def test_a_busy_worker_lists_its_execution_under_its_own_name(queue: Queue, client: redis.Redis) -> None:
     seen = []
 
-    class Looking(SimpleWorker):
+    class Looking(InProcessWorker):
         def perform_job(self, job: Job, queue: Queue, *args: object) -> bool:
             [composite] = client.smembers("rq:worker:w1:executions")
             seen.append(

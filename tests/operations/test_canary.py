@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 from django.utils import timezone
-from rq import Queue, SimpleWorker
+from rq import Queue
 
 from audit.models import Event
 from audit.sentences import sentence
@@ -27,6 +27,7 @@ from tests.broker.jobs import fails_unless
 from tests.dead_letters.letters import numbered
 from tests.support import factories as make
 from tests.support.cast import Cast, actor
+from tests.support.in_process import InProcessWorker
 
 type Dead = Callable[..., FailureGroup]
 type Planned = Callable[..., Operation]
@@ -284,7 +285,7 @@ def test_with_rq_itself(
         queue.enqueue(fails_unless, str(path), "", job_id=f"real-{number:02}")
 
     def work() -> None:
-        SimpleWorker([queue], connection=client).work(burst=True)
+        InProcessWorker([queue], connection=client).work(burst=True)
         for loop in (Sampler(lease), Scanner(lease)):
             assert lease.renew()
             loop.tick()

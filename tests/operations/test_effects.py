@@ -12,7 +12,7 @@ import pytest
 import redis
 from django.apps import apps
 from pytest_django import Settings
-from rq import Queue, SimpleWorker
+from rq import Queue
 
 from audit.models import Event
 from audit.sentences import sentence
@@ -31,6 +31,7 @@ from tests.dead_letters.letters import numbered
 from tests.operations.conftest import Made
 from tests.support import factories as make
 from tests.support.cast import Cast, actor, signed_in
+from tests.support.in_process import InProcessWorker
 from tests.support.installation import ROOT
 from tests.support.valkey import free_port
 from tests.support.waiting import wait_for
@@ -63,7 +64,7 @@ def work(lease: LeaderLease, client: redis.Redis, payments: Pool) -> Work:
     loops = [Sampler(lease), Scanner(lease)]
 
     def run() -> None:
-        SimpleWorker([Queue("mail", connection=client)], connection=client).work(burst=True)
+        InProcessWorker([Queue("mail", connection=client)], connection=client).work(burst=True)
         for loop in loops:
             assert lease.renew()
             loop.tick()
