@@ -20,6 +20,7 @@ from pools.controller.notifying.deliverer import Deliverer
 from pools.controller.notifying.spikes import Spikes
 from pools.controller.poison import PoisonGuard
 from pools.controller.publisher import Publisher
+from pools.controller.regrouping import Regrouping
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
 from pools.controller.renewal import Renewal
@@ -53,6 +54,7 @@ def all_loops(
         relay,
         Acknowledger(lease),
         Repair(publisher),
+        Regrouping(lease),
         Ingester(lease),
         Scanner(lease),
         Rehoming(lease),

@@ -34,8 +34,8 @@ from pools.models import (
 )
 from pools.words import own_words
 
-_one_at_a_time = threading.Lock()
-"""Two loops absorb; one after the other, neither can insert what the other is inserting."""
+one_at_a_time = threading.Lock()
+"""Several loops write groups; one after the other, none can insert what another is inserting."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def absorb(
     if not dead:
         return 0
     causes = {job.job_id: fingerprint(job.func, job.exc_type, job.message, job.frames) for job in dead.values()}
-    with _one_at_a_time:
+    with one_at_a_time:
         claims = claims_for(alias, {_queue(job, facts) for job in dead.values()}, lease)
         with lease.fenced():
             batch = _Batch(alias, dead, facts, read_at)

@@ -1,10 +1,9 @@
 """Open dead letters follow their queue when another pool claims it: a managed pool takes over what was attached."""
 
-from django.db import transaction
-from django.db.models import F
-
+from pools.broker.fingerprint import Fingerprint
 from pools.controller.claims import load_claims
 from pools.controller.lease import LeaderLease
+from pools.controller.twins import move, twin
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
 
 
@@ -44,29 +43,8 @@ class Rehoming:
         if old.pool_id == pool.pk:
             return 0
         with self._lease.fenced():
-            new = _twin(old, pool)
+            new = twin(old, pool, Fingerprint(old.digest_version, old.digest, old.title))
             letters = DeadLetter.objects.filter(broker=self._alias, queue=queue, group=old, state=DeadLetterState.OPEN)
             moved = letters.update(group=new, pool=pool)
-            for pk, count in sorted(((old.pk, -moved), (new.pk, moved))):
-                FailureGroup.objects.filter(pk=pk).update(
-                    open_count=F("open_count") + count, total_count=F("total_count") + count
-                )
+            move(old, new, opened=moved, failures=moved)
         return moved
-
-
-@transaction.atomic
-def _twin(group: FailureGroup, pool: Pool) -> FailureGroup:
-    """The group of the same cause in another pool."""
-    twin, _ = FailureGroup.objects.get_or_create(
-        pool=pool,
-        digest=group.digest,
-        defaults={
-            "digest_version": group.digest_version,
-            "title": group.title,
-            "func": group.func,
-            "exc_type": group.exc_type,
-            "first_seen": group.first_seen,
-            "last_seen": group.last_seen,
-        },
-    )
-    return twin
