@@ -21,6 +21,9 @@ class OperationKind(models.TextChoices):
 # Their jobs run again: they have a plan, and are followed to their end.
 RUN_AGAIN = (OperationKind.REQUEUE, OperationKind.MOVE, OperationKind.EDIT)
 
+# Runs nothing and takes nothing away: nobody is asked for an approval, and it counts towards none.
+PUTS_BACK = (OperationKind.RESTORE,)
+
 
 class OperationState(models.TextChoices):
     AWAITING = "awaiting", "Awaiting approval"  # frozen, and a second person is to say yes

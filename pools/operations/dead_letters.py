@@ -22,7 +22,7 @@ from pools.models import (
     Pool,
     is_poison,
 )
-from pools.models.operation import RUN_AGAIN
+from pools.models.operation import PUTS_BACK, RUN_AGAIN
 from pools.operations.base import append_outbox, clean_reason
 from pools.operations.errors import Conflict, Refused
 from pools.operations.limits import await_approval
@@ -134,7 +134,7 @@ def create_operation(
     if kind in RUN_AGAIN and not selection.ids:
         _skip_poison(row)
     row.pools.set([*touched, to.pool] if to else touched)
-    needed = await_approval(row) if actor.user else []
+    needed = await_approval(row) if actor.user and kind not in PUTS_BACK else []
     row.save()
     _record(actor, row, needed, {**plan.as_detail(), **(more or {})})
     if start and not needed:

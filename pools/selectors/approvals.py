@@ -13,6 +13,7 @@ from django.utils import timezone
 from audit.actor import Actor
 from controlplane.wording import count
 from pools.models import Decision, Operation, OperationItem, OperationState, Outcome, Pool
+from pools.models.operation import PUTS_BACK
 from pools.permissions import APPROVE_OPERATIONS, can, people_with, who_can_grant
 from pools.selectors.attention import Action, Item
 from pools.selectors.operations import row_of, visible_operations, with_progress
@@ -91,7 +92,8 @@ def _lately(user: Any, pools: list[int], besides: Operation | None) -> Counter[i
     near = Q(operation__progressed_at__gt=timezone.now() - TOGETHER) | ~Q(operation__state__in=OVER)
     touched = Q(dead_letter__pool__in=pools) | Q(operation__to_pool__in=pools)
     items = OperationItem.objects.filter(near, touched, operation__created_by=user)
-    items = items.exclude(outcome=Outcome.CANCELLED).exclude(operation__state=OperationState.AWAITING)
+    items = items.exclude(operation__kind__in=PUTS_BACK).exclude(outcome=Outcome.CANCELLED)
+    items = items.exclude(operation__state=OperationState.AWAITING)
     items = items.exclude(operation__approval__decision=Decision.APPROVED)
     if besides:
         items = items.exclude(operation=besides)

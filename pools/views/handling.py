@@ -19,7 +19,7 @@ from controlplane.actors import actor_of
 from pools.forms.dead_letters import ConfirmForm, chosen
 from pools.forms.operations import MoveQueueForm, RequeueForm, suggested
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, OperationState
-from pools.models.operation import RUN_AGAIN
+from pools.models.operation import PUTS_BACK, RUN_AGAIN
 from pools.operations import (
     Selection,
     archive_create,
@@ -196,7 +196,7 @@ def _context(
 ) -> dict[str, Any]:
     """What the confirmation shows. Its form names the same set again, however many jobs fail in the meantime."""
     preview = preview_of(found)
-    wait = asked(actor, preview.by_pool)
+    wait = None if verb.kind in PUTS_BACK else asked(actor, preview.by_pool)
     queues = targets(actor, preview.by_pool[0][0].broker) if verb.key == "move" and preview.by_pool else []
     without = lacking(actor, verb.permission, found)
     url, back = reverse(f"dead-letters-{verb.key}"), reverse("dead-letters")

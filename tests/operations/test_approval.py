@@ -13,6 +13,7 @@ from pools.models import (
     Approval,
     Criticality,
     DeadLetter,
+    DeadLetterState,
     Operation,
     OperationItem,
     OperationState,
@@ -33,9 +34,11 @@ from pools.operations import (
     operation_start,
     pool_change,
     requeue_create,
+    restore_create,
 )
 from pools.operations.errors import Conflict, Refused
 from pools.permissions import APPROVE_OPERATIONS, REQUEUE, Denied
+from pools.selectors.dead_letters import DeadLetterFilter
 from tests.dead_letters.letters import failed, numbered, pks
 from tests.support import factories as make
 from tests.support.cast import Cast, actor
@@ -235,6 +238,15 @@ def test_what_another_person_approved_does_not_count(cast: Cast, critical: Pool)
     bob = actor(cast.bob)
     operation_approve(actor=actor(cast.ada), operation=requeue(bob, 0, 5), reason="Fine")
     assert requeue(bob, 5, 3).state == OperationState.RUNNING
+
+
+def test_what_is_put_back_needs_nobody_and_counts_for_nothing(cast: Cast, critical: Pool) -> None:
+    DeadLetter.objects.update(state=DeadLetterState.DISCARDED, shelved_until=timezone.now() + timedelta(days=1))
+    chosen = Selection(filter=DeadLetterFilter(state="discarded"))
+    back = restore_create(actor=actor(cast.bob), selection=chosen, reason="They are needed")
+    assert (back.state, back.frozen_count) == (OperationState.RUNNING, 10)
+    DeadLetter.objects.update(state=DeadLetterState.OPEN)
+    assert requeue(actor(cast.bob), 0, LIMIT).state == OperationState.RUNNING
 
 
 def test_again_needs_an_approval_of_its_own(cast: Cast, critical: Pool) -> None:
