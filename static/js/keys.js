@@ -27,17 +27,19 @@ function toggle(event) {
   return Boolean(box);
 }
 
-// A page's own key acts on the selection; without one, on the row that has the focus.
-function act(key) {
-  const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-  if (!button || button.ariaDisabled === "true") return false;
+// A page's own key acts on the selection; without one, on the row that has the focus; without that, on the page's own
+// subject, whose form takes the focus.
+const act = (key) => [...document.querySelectorAll(`[data-key="${CSS.escape(key)}"]`)].some(press);
+
+function press(button) {
+  if (button.ariaDisabled === "true") return false;
   const box = rowOf(document.activeElement)?.querySelector("input[data-row]");
   if (button.closest("[data-bulk]") && !document.querySelector("input[data-row]:checked")) {
     if (!box) return false;
     box.click();
   }
   if (!button.checkVisibility()) return false;
-  button.click();
+  button[button.matches("textarea") ? "focus" : "click"]();
   return true;
 }
 

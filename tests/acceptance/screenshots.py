@@ -3,6 +3,7 @@
 It waits until the demo has something to tell: failures of several causes, an operation, some minutes of history.
 """
 
+import itertools
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.acceptance.conftest import CHROMIUM
 from tests.acceptance.steps import a_group, first_link, post, sign_in
+from tests.acceptance.triage import Shop, open_shop, triage
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
@@ -39,7 +41,10 @@ def main(out: Path) -> None:
             for mode, options in MODES.items():
                 page = sign_in(browser, installation.url, "admin", **options)
                 for name, path in paths.items():
-                    take(page, path, out / f"{name}{mode}.png")
+                    page.goto(path)
+                    take(page, out / f"{name}{mode}.png")
+            with open_shop(installation, Path(folder)) as shop:
+                tell(sign_in(browser, installation.url, "oncall", **MODES[""]), shop, out)
         finally:
             browser.close()
             installation.stop()
@@ -75,8 +80,14 @@ def causes(page: Page) -> int:
     return page.locator("#groups tr").count()
 
 
-def take(page: Page, path: str, target: Path) -> None:
-    page.goto(path)
+def tell(page: Page, shop: Shop, out: Path) -> None:
+    """The story of ``docs/triage.md``, step by step."""
+    count, steps = shop.spike(), itertools.count(1)
+    shop.mend()
+    triage(page, count, lambda page, step: take(page, out / f"triage-{next(steps)}-{step}.png"))
+
+
+def take(page: Page, target: Path) -> None:
     page.wait_for_function("document.fonts.ready.then(() => true)")
     page.screenshot(path=target)
     print(f"{target} {target.stat().st_size // 1024} kB", flush=True)
