@@ -19,19 +19,22 @@ A damaged job cannot be requeued. ``recall`` takes a requeue back: it leaves the
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import batched
 
+from pools.broker import fields
 from pools.broker.connection import Broker
+from pools.broker.pipelines import Pipelines
 from pools.broker.scripts import script
 
 CHUNK = 100
 """Jobs a script call: the broker serves nobody else meanwhile. That takes 2 ms, and may take five times as long."""
-RECALL_CHUNK = 50
-"""Fewer, for each is searched in its queue."""
+RECALL_CHUNK, SEARCHED = 50, 500_000
+"""Fewer, for each is searched in its queue: so many that a call looks at about so many entries (5 ms), but one job at
+least."""
 KEPT_AT_LEAST = timedelta(minutes=10)
 DEFAULT_TIMEOUT = 180
 NO_EXC_INFO = zlib.compress(b"")
@@ -133,7 +136,10 @@ def recall(broker: Broker, failures: Sequence[Failure], receipt: str = "") -> li
     outcomes: dict[int, Outcome] = {}
     jobs = [(failure.job_id, failure.queue) for failure in failures]
     with broker.use() as client:
-        for queue, places, _ in in_chunks(jobs, RECALL_CHUNK):
+        queues = sorted({queue for _, queue in jobs})
+        answers = Pipelines(client).run(("LLEN", broker.rq.queue(queue)) for queue in queues)
+        lengths = dict(zip(queues, map(fields.count, answers), strict=True))
+        for queue, places, _ in in_chunks(jobs, lambda queue: min(RECALL_CHUNK, SEARCHED // (lengths[queue] or 1))):
             keys = [broker.rq.failed(queue), broker.rq.queue(queue), *filter(None, [receipt])]
             args = [broker.prefix, queue, str(at.timestamp()), rq_time(at)]
             for place in places:
@@ -149,13 +155,13 @@ def forget(broker: Broker, receipt: str) -> None:
         client.delete(receipt)
 
 
-def in_chunks(jobs: Jobs, size: int = CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
-    """(queue, places in ``jobs``, ids) of at most ``size`` jobs of one queue."""
+def in_chunks(jobs: Jobs, size: Callable[[str], int] = lambda _: CHUNK) -> Iterator[tuple[str, list[int], list[str]]]:
+    """(queue, places in ``jobs``, ids) of at most ``size`` jobs of one queue, and one at least."""
     by_queue: dict[str, list[int]] = {}
     for place, (_, queue) in enumerate(jobs):
         by_queue.setdefault(queue, []).append(place)
     for queue, places in by_queue.items():
-        for chunk in batched(places, size):
+        for chunk in batched(places, max(1, size(queue))):
             yield queue, list(chunk), [jobs[place][0] for place in chunk]
 
 

@@ -110,7 +110,7 @@ def _moved(broker: Broker, jobs: Jobs, call: Callable[[Redis, str, list[str]], l
     """One ``call`` for each ``CHUNK`` of a queue's jobs; it answers with one outcome a job."""
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
-        for queue, places, ids in in_chunks(jobs, CHUNK):
+        for queue, places, ids in in_chunks(jobs, lambda _: CHUNK):
             outcomes |= dict(zip(places, map(outcome_of, call(client, queue, ids)), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 

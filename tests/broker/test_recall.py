@@ -12,7 +12,7 @@ from rq.job import Job
 
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, read_failed
-from pools.broker.moves import NO_EXC_INFO, RECALL_CHUNK, Failure, Outcome, recall, requeue
+from pools.broker.moves import NO_EXC_INFO, RECALL_CHUNK, SEARCHED, Failure, Outcome, recall, requeue
 from tests.broker import jobs
 from tests.broker.keyspace import dump
 from tests.broker.records import write_failed
@@ -181,6 +181,29 @@ def test_many_on_several_queues_in_the_order_given(broker: Broker, client: redis
     assert [result.job_id for result in results] == [one.job_id for one in known[::-1]]
     assert Counter(result.outcome for result in results) == {Outcome.RECALLED: len(known)}
     assert client.zcard("rq:failed:a") == len(ids) and client.zcard("rq:failed:b") == 1
+
+
+def test_from_a_long_queue_fewer_at_once(broker: Broker, client: redis.Redis) -> None:
+    """A script call looks at about so many entries, however many jobs came after."""
+    ids = [f"job-{n}" for n in range(8)]
+    write_failed(client, *ids)
+    known = failures(broker, *ids)
+    requeue(broker, [(job_id, "mail") for job_id in ids])
+    client.rpush("rq:queue:mail", *["other"] * (SEARCHED // 4))
+    client.config_resetstat()
+    assert outcomes(broker, known[::-1]) == [Outcome.RECALLED] * 8
+    stats = client.info("commandstats")
+    calls = sum(stats[f"cmdstat_{name}"]["calls"] for name in ("evalsha", "eval") if f"cmdstat_{name}" in stats)
+    assert calls >= 8 / 3
+
+
+def test_a_queue_that_is_no_list_is_left_alone(broker: Broker, client: redis.Redis) -> None:
+    write_failed(client, "one")
+    known = failures(broker, "one")
+    requeue(broker, [("one", "mail")])
+    client.set("rq:queue:mail", "not a queue")
+    before = dump(client)
+    assert outcomes(broker, known) == [Outcome.NOT_QUEUED] and dump(client) == before
 
 
 def test_a_worker_that_takes_jobs_meanwhile_loses_none(broker: Broker, client: redis.Redis) -> None:
