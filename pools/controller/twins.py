@@ -34,7 +34,9 @@ def twin(group: FailureGroup, pool: Pool, cause: Fingerprint) -> FailureGroup:
 
 def move(old: FailureGroup, new: FailureGroup, *, opened: int, failures: int) -> None:
     """Count so many dead letters, of which ``opened`` are open, in ``new`` instead of in ``old``."""
+    rows = FailureGroup.objects.in_bulk([old.pk, new.pk])
+    began, ended = min(row.first_seen for row in rows.values()), max(row.last_seen for row in rows.values())
     for pk, sign in sorted(((old.pk, -1), (new.pk, 1))):
-        FailureGroup.objects.filter(pk=pk).update(
-            open_count=F("open_count") + sign * opened, total_count=F("total_count") + sign * failures
-        )
+        counts = {"open_count": F("open_count") + sign * opened, "total_count": F("total_count") + sign * failures}
+        seen = {"first_seen": began, "last_seen": ended} if pk == new.pk else {}
+        FailureGroup.objects.filter(pk=pk).update(**counts, **seen)

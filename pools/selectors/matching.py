@@ -7,8 +7,9 @@ whole groups, and jobs one by one. Parts never overlap.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, When
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
@@ -38,12 +39,16 @@ class Part:
             return {pk: n for pk, n in groups.values_list("pk", "open_count") if n > 0}
         return {pk: n for pk, n in groups.annotate(n=self._count()).values_list("pk", "n") if n}
 
-    def counts_by(self, conditions: Sequence[Q]) -> dict[int, list[int]]:
-        """How many of each group are as each of the conditions says, by the primary key of the group."""
+    def counts_since(self, moments: Sequence[datetime]) -> dict[int, list[int]]:
+        """How many of each group failed at each of the moments or later, by the primary key of the group."""
         if self.jobs is not None:
-            single = {f"n{place}": Count("pk", filter=condition) for place, condition in enumerate(conditions)}
+            single = {f"n{n}": Count("pk", filter=Q(failed_at__gte=at)) for n, at in enumerate(moments)}
             return {pk: counts for pk, *counts in self.all().order_by().values_list("group_id").annotate(**single)}
-        whole = {f"n{place}": self._count(condition) for place, condition in enumerate(conditions)}
+        whole = {
+            # None of a group that was last seen before.
+            f"n{n}": Case(When(last_seen__gte=at, then=self._count(Q(failed_at__gte=at))))
+            for n, at in enumerate(moments)
+        }
         found = self.groups.order_by().annotate(**whole).values_list("pk", *whole)
         return {pk: [n or 0 for n in counts] for pk, *counts in found}
 

@@ -6,8 +6,6 @@ from math import log
 from operator import sub
 from urllib.parse import urlencode
 
-from django.db.models import Q
-
 from audit.actor import Actor
 from pools.models import FailureGroup
 from pools.selectors.dead_letters import DeadLetterFilter, matching
@@ -83,12 +81,12 @@ def _counts(actor: Actor, wanted: DeadLetterFilter, totals: Mapping[int, int]) -
     """Numbers by exception, one for each of ``AGES``: counted up to each age, for that is a range of an index."""
     ages = [age.since for age in AGES if age.since]
     # Failures from before the filter's own time are none, so those up to an earlier age are all.
-    bounds = [Q(failed_at__gte=moment("since", age)) for age in ages if _aged(wanted, age) != wanted]
+    bounds = [moment("since", age) for age in ages if _aged(wanted, age) != wanted]
     names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__in=totals).values_list("pk", "exc_type")}
     up_to: dict[str, list[int]] = {name: [0] * (len(ages) + 1) for name in names.values()}
     # Without the filter's own beginning, which is the looser one: a database takes whichever stands first.
     for part in matching(actor, replace(wanted, since="")):
-        for pk, numbers in part.counts_by(bounds).items():
+        for pk, numbers in part.counts_since(bounds).items():
             if pk in names:
                 up_to[names[pk]] = _sums([up_to[names[pk]], numbers + [0] * (len(ages) + 1 - len(bounds))])
     for pk, number in totals.items():

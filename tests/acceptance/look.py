@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Page
 
 WIDTHS = {"desktop": (1440, 900), "phone": (390, 844)}
 OVERFLOW = """() => {
@@ -48,13 +48,13 @@ class Findings:
         return "\n".join(f"{where}\n    " + "\n    ".join(found) for where, found in self.found.items())
 
 
-def add_axe(context: BrowserContext) -> None:
-    """Playwright's own channel: the page's content security policy stays as it is."""
-    context.add_init_script(AXE_SCRIPT)
-
-
 def inspect(page: Page, findings: Findings, state: str = "") -> None:
-    """Run every rule at both widths, and those on colour again in the other theme, without leaving the page."""
+    """Run every rule at both widths, and those on colour again in the other theme, without leaving the page.
+
+    axe comes by Playwright's own channel: the page's content security policy stays as it is.
+    """
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
     for name, (width, height) in WIDTHS.items():
         page.set_viewport_size({"width": width, "height": height})
         for theme, rules in (("light", None), ("dark", ["color-contrast"])):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.look import add_axe, findings_of, inspect
+from tests.acceptance.look import findings_of, inspect
 from tests.acceptance.steps import People, first_link
 from tests.support.installation import ROOT, Installation
 
@@ -131,7 +131,6 @@ def test_an_administrator_erases_an_address_and_the_proof_holds(people: People) 
 
 def test_the_pages_look_right(people: People) -> None:
     page = people("admin", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         event = an_event(page)
         page.get_by_role("button", name=VERIFY).click()

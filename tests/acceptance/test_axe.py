@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.acceptance.look import add_axe, findings_of, inspect
+from tests.acceptance.look import findings_of, inspect
 from tests.acceptance.steps import People, a_group, a_job, post
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
@@ -34,7 +34,6 @@ def links(page: Page) -> list[str]:
 
 def test_every_page_that_an_administrator_reaches(people: People) -> None:
     page = people("admin", reduced_motion="reduce")
-    add_axe(page.context)
     furnish(page)
     waiting, seen = ["/"], {"/": "/"}
     with findings_of(page) as findings:
@@ -103,7 +102,6 @@ STATES = (
 
 def test_filtered_empty_and_refused_states(people: People) -> None:
     page = people("admin", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         for path in STATES:
             page.goto(path)
@@ -112,7 +110,6 @@ def test_filtered_empty_and_refused_states(people: People) -> None:
 
 def test_a_viewers_locked_buttons(people: People) -> None:
     page = people("viewer", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         for path in (
             a_group(page, "stdlib-parse"),
@@ -128,7 +125,6 @@ def test_a_viewers_locked_buttons(people: People) -> None:
 
 def test_open_dialogs_menus_and_messages(people: People) -> None:
     page = people("admin", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         page.goto("/pools/stdlib-parse/")
         for dialog in ("pause", "drain", "scale"):
@@ -155,7 +151,6 @@ def test_open_dialogs_menus_and_messages(people: People) -> None:
 
 def test_sign_in_and_what_was_typed_wrong(people: People) -> None:
     admin = people("admin", reduced_motion="reduce")
-    add_axe(admin.context)
     with findings_of(admin) as findings:
         admin.goto("/pools/new/")
         admin.get_by_label("Short name").fill("Not A Slug")
@@ -174,7 +169,6 @@ def test_sign_in_and_what_was_typed_wrong(people: People) -> None:
 
 def test_the_page_of_a_job_that_runs_or_failed(people: People) -> None:
     page = people("viewer", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         page.goto(a_job(page))
         inspect(page, findings)
@@ -182,7 +176,6 @@ def test_the_page_of_a_job_that_runs_or_failed(people: People) -> None:
 
 def test_a_payload_that_is_open(people: People) -> None:
     page = people("oncall", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         page.goto(a_job(page))
         page.get_by_role("link", name="Reveal the payload…").click()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.test import Client
@@ -18,6 +17,7 @@ from audit.checkpoint import Checkpoint, SignerKey, sign_note
 from audit.models import Event
 from audit.sequencer import Sequencer
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
+from tests.acceptance.look import findings_of, inspect
 from tests.audit.cast import happened
 from tests.audit.signing import KEY, WITNESS, checkpointed
 from tests.support.flush import allow_flush
@@ -272,12 +272,10 @@ def test_the_panel_shows_the_proof_as_soon_as_there_is_one(page: Page) -> None:
     expect(page.locator("#proof-verdict")).to_have_text("Verified in this browser")
 
 
-def test_axe_finds_nothing_and_nothing_is_cut_off(page: Page, live_server: Any) -> None:
-    found = {}
+def test_axe_finds_nothing_and_nothing_is_cut_off(page: Page) -> None:
     conditions.report(conditions.PROTECTION, good=False, detail="The application owns the log's tables.")
-    for theme, width in (("light", 1440), ("dark", 390)):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.context.add_cookies([{"name": "pw_theme", "value": theme, "url": live_server.url}])
+    page.emulate_media(reduced_motion="reduce")
+    with findings_of(page) as findings:
         for path in (
             "/audit/",
             "/audit/?pool=payments",
@@ -290,11 +288,4 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(page: Page, live_server: Any) 
             page.goto(path)
             if path == EVENT:
                 verify(page)
-            violations = [(each["id"], each["nodes"][0]["html"]) for each in Axe().run(page).response["violations"]]
-            beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            if violations or beyond > 0:
-                found[theme, path] = (violations, beyond)
-            if shots := os.environ.get("AUDIT_SHOTS"):
-                name = re.sub(r"\W+", "-", path).strip("-")
-                page.screenshot(path=f"{shots}/{name}-{theme}-{width}.png", full_page=width < 1000)
-    assert found == {}
+            inspect(page, findings)

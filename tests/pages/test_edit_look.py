@@ -13,9 +13,9 @@ from pytest_django import Settings
 from pools.models import Operation
 from pools.operations import payload_reveal
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
+from tests.acceptance.look import findings_of, inspect
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import failed
-from tests.pages.test_approval_look import is_well
 from tests.support import factories as make
 from tests.support.cast import Cast, actor, make_cast
 from tests.support.flush import allow_flush
@@ -40,18 +40,19 @@ def cast(transactional_db: None, valkey: ValkeyServer, settings: Settings) -> It
     allow_flush()  # once more: under Playwright's loop Django opens another connection, with operations of its own
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 390)])
-def test_the_pages_are_well(visit: Any, cast: Cast, theme: str, width: int) -> None:
-    page = visit(cast.alice, URL, theme=theme, viewport={"width": width, "height": 900})
-    expect(page.get_by_role("button", name="Reveal for 10 minutes")).to_be_visible()
-    assert is_well(page)
-    page = visit(cast.bob, "/jobs/job-1/", theme=theme, viewport={"width": width, "height": 900})
-    page.get_by_role("link", name="Edit and requeue…").click()
-    page.get_by_label("Positional arguments").fill('["ord_1", 30]')
-    assert is_well(page)
-    page.get_by_role("button", name="Show what changes").click()
-    expect(page.get_by_role("region", name="What changes in the arguments")).to_contain_text("30")
-    assert is_well(page)
+def test_the_pages_are_well(visit: Any, cast: Cast) -> None:
+    page = visit(cast.alice, URL, reduced_motion="reduce")
+    with findings_of(page) as findings:
+        expect(page.get_by_role("button", name="Reveal for 10 minutes")).to_be_visible()
+        inspect(page, findings)
+    page = visit(cast.bob, "/jobs/job-1/", reduced_motion="reduce")
+    with findings_of(page) as findings:
+        page.get_by_role("link", name="Edit and requeue…").click()
+        page.get_by_label("Positional arguments").fill('["ord_1", 30]')
+        inspect(page, findings)
+        page.get_by_role("button", name="Show what changes").click()
+        expect(page.get_by_role("region", name="What changes in the arguments")).to_contain_text("30")
+        inspect(page, findings)
 
 
 def test_from_the_form_to_the_operation_without_javascript(visit: Any, cast: Cast) -> None:

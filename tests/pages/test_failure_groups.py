@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from pools.models import FailureGroup, GroupNote, GroupState, Pool
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
-from tests.acceptance.look import add_axe, findings_of, inspect
+from tests.acceptance.look import findings_of, inspect
 from tests.dead_letters.letters import failed, numbered
 from tests.support import factories as make
 from tests.support.cast import Cast, make_cast
@@ -60,7 +60,6 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Any, cast: Cast) -> Non
     note = GroupNote(group=the("TimeoutError"), author_name="alice", text="Ask the gateway's people\nfirst")
     note.save()
     page: Page = visit(cast.bob, "/sign-in/", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         for path in ("/dead-letters/", "/", *(address(group.title) for group in FailureGroup.objects.all())):
             page.goto(path)
@@ -75,7 +74,6 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(visit: Any, cast: Cast) -> Non
 
 def test_a_viewer_finds_out_what_is_missing(visit: Any, cast: Cast) -> None:
     page: Page = visit(cast.vera, "/sign-in/", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         page.goto(address("TimeoutError"))
         inspect(page, findings)

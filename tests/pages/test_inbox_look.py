@@ -11,7 +11,7 @@ from pools.models import FailureGroup
 from pools.operations import Selection, requeue_create
 from pools.selectors.dead_letters import DeadLetterFilter
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
-from tests.acceptance.look import add_axe, findings_of, inspect
+from tests.acceptance.look import findings_of, inspect
 from tests.pages.inbox import furnish
 from tests.support.cast import Cast, actor, make_cast
 from tests.support.flush import allow_flush
@@ -79,7 +79,6 @@ def test_a_suggestion_is_taken_with_the_mouse(visit: Any, cast: Cast) -> None:
 
 def test_a_mistake_is_marked_and_can_be_mended(visit: Any, cast: Cast) -> None:
     page: Page = visit(cast.bob, "/sign-in/", reduced_motion="reduce")
-    add_axe(page.context)
     with findings_of(page) as findings:
         page.goto(f"{URL}?filter=pool:payments+queu:low")
         expect(page.locator("mark")).to_have_text("queu:")
