@@ -7,6 +7,7 @@ root starts it as the account ``postgres``. It does not wait for the disk, unles
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ def main(command: list[str]) -> int:
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "poolwarden", "-A", "trust", "--no-sync", "-E", "UTF8"]
     subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd="/", **options)
     settings = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
-    settings |= {"fsync": "on" if durable else "off"}
+    settings |= {"fsync": "on" if durable else "off", "lock_timeout": "100s"}  # a test that waits longer hangs
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen(
@@ -48,7 +49,7 @@ def main(command: list[str]) -> int:
         url = f"postgresql://poolwarden@127.0.0.1:{port}/postgres"
         return subprocess.run(command, env=os.environ | {"POOLWARDEN_DATABASE_URL": url}).returncode
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # whoever is still connected is sent away
         server.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)
 
