@@ -54,6 +54,8 @@ chaos: $(STAMP) ## The failure suite: processes killed at bad moments, brokers l
 		tests/controller/test_processes.py tests/broker/test_moves.py tests/runtime/test_losses.py tests/runtime/test_survival.py tests/acceptance/test_kill.py
 	$(BIN)/python -m tests.operations.chaos
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.chaos
+	$(BIN)/python -m tests.operations.whole
+	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.whole
 	$(BIN)/python -m tests.audit.chaos rounds 200
 	$(BIN)/python -m tests.audit.chaos hold 60
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.audit.chaos rounds 200

@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 KEEP_OUTBOX = 7 * DAY
 KEEP_DELIVERIES = 30 * DAY
 KEEP_HEARTBEATS = 86_400.0
-STUCK_AFTER = timedelta(seconds=30)
+STUCK_AFTER = timedelta(seconds=10)
 
 log = structlog.get_logger(__name__)
 

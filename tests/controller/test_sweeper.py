@@ -147,6 +147,6 @@ def test_only_a_running_operation_is_resumed(
 
 
 def test_progress_is_a_sign_of_life(lease: LeaderLease, tick: Tick, operation: Operation) -> None:
-    Operation.objects.update(progressed_at=factories.ago(seconds=20))
+    Operation.objects.update(progressed_at=factories.ago(seconds=5))
     tick(Resumer(lease))
     assert not OutboxMessage.objects.exists()

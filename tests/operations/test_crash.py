@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.installation import ROOT, clean_environ, own_database
 from tests.support.valkey import ValkeyServer
 
@@ -61,3 +63,13 @@ def killed(
         # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.
         assert all(0 < left <= 7 * 86_400 for left in result["receipts"]), name
         assert len(result["receipts"]) < kills, name
+
+
+@pytest.mark.acceptance
+def test_kill_9_of_every_process_that_takes_part(tmp_path: Path) -> None:
+    """The controller, the console worker, its horse and the broker, in a requeue, a discard and its undoing."""
+    environ = clean_environ(tmp_path, **own_database())
+    command = [sys.executable, "-m", "tests.operations.whole", "2000", "6"]
+    run = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("all there, once") == 3
