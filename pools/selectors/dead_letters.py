@@ -3,7 +3,6 @@
 import base64
 import binascii
 import zlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -96,21 +95,25 @@ class DeadLetterFilter:
         return replace(self, **{field: quoted(value)})
 
     def letter_conditions(self) -> Q:
-        """What a dead letter itself must be, but for ``q``. Raises ``FilterError`` for a value that cannot be read."""
+        """What a dead letter itself must be, but for ``since`` and ``q``. Raises ``FilterError`` for what it cannot read."""
         where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
         where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
         where &= self._among("version", _versions)
         if self.restorable:
             now = timezone.now()
             where &= reduce(or_, (still_there(state, now) for state in SHELVED))
-        if self.since:
-            where &= Q(failed_at__gte=moment("since", self.since))
         if self.until:
             where &= Q(failed_at__lt=moment("until", self.until))
         if self.expires:
             side, at = expiry(self.expires)
             where &= Q(expires_at__lt=at) if side == "<" else Q(expires_at__gt=at)
         return where
+
+    @property
+    def is_ranged(self) -> bool:
+        """Whether nothing is asked of the jobs themselves but when they failed."""
+        asked = self.queue or self.host or self.version or self.expires or self.restorable
+        return not asked and self.state == DeadLetterState.OPEN
 
     def group_conditions(self) -> Q:
         """What its failure group must be. Raises ``FilterError``."""
@@ -159,7 +162,9 @@ def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureG
 
 def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     """The dead letters that match, in parts. Raises ``FilterError``."""
-    return list(parts(matching_groups(actor, wanted).select_related(None), wanted.letter_conditions(), wanted.q))
+    groups = matching_groups(actor, wanted).select_related(None)
+    since = moment("since", wanted.since) if wanted.since else None
+    return list(parts(Part(groups, wanted.letter_conditions(), since, wanted.is_ranged), wanted.q))
 
 
 def dead_letters(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[DeadLetter]:
@@ -187,10 +192,16 @@ def dead_letter_page(
 
 def group_counts(actor: Actor, wanted: DeadLetterFilter) -> dict[int, int]:
     """How many dead letters match, by the number of their failure group; only groups with at least one."""
-    counts: Counter[int] = Counter()
+    return {pk: counts[0] for pk, counts in counts_since(actor, wanted, ()).items()}
+
+
+def counts_since(actor: Actor, wanted: DeadLetterFilter, moments: Sequence[datetime]) -> dict[int, list[int]]:
+    """As ``group_counts``, and then how many of them failed at each of the moments, none before ``since``, or later."""
+    found: dict[int, list[int]] = {}
     for part in matching(actor, wanted):
-        counts.update(part.counts())
-    return dict(counts)
+        for pk, counts in part.counts(moments).items():
+            found[pk] = [sum(both) for both in zip(found[pk], counts, strict=True)] if pk in found else counts
+    return found
 
 
 def find_group(actor: Actor, pk: int) -> FailureGroup:

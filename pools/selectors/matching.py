@@ -6,72 +6,81 @@ whole groups, and jobs one by one. Parts never overlap.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, When
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
 
-WHOLE, EVERY = Q(state=DeadLetterState.OPEN), Q()
+WHOLE = Q(state=DeadLetterState.OPEN)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Jobs of ``groups`` for which ``letters`` holds; ``jobs``: only these, by primary key."""
+    """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later; ``jobs``: only these, by key.
+
+    ``ranged``: all that ``letters`` asks is where an index begins, so that jobs are counted without looking at those
+    that do not match.
+    """
 
     groups: QuerySet[FailureGroup]
     letters: Q
+    since: datetime | None = None
+    ranged: bool = False
     jobs: frozenset[int] | None = None
 
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
-        found = DeadLetter.objects.filter(self.letters, group__in=self.groups.order_by().values("pk"))
+        found = DeadLetter.objects.filter(self.letters & _from(self.since))
+        found = found.filter(group__in=self.groups.order_by().values("pk"))
         return found if self.jobs is None else found.filter(pk__in=self.jobs)
 
-    def counts(self) -> dict[int, int]:
-        """How many there are, by the primary key of their group; only of groups that have any."""
-        groups = self.groups.order_by()
-        if self.jobs is not None:
-            return dict(self.all().order_by().values_list("group_id").annotate(n=Count("pk")))
-        if self.letters == WHOLE:
-            return {pk: n for pk, n in groups.values_list("pk", "open_count") if n > 0}
-        return {pk: n for pk, n in groups.annotate(n=self._count()).values_list("pk", "n") if n}
+    def counts(self, moments: Sequence[datetime] = ()) -> dict[int, list[int]]:
+        """How many there are, and how many of them failed at each of the moments or later, by the primary key of their
+        group; only of groups that have any. The moments are not before ``since``."""
+        rows = self._by_range(moments) if self.ranged and self.jobs is None else self._in_one_pass(moments)
+        return {pk: [n or 0 for n in counts] for pk, *counts in rows if counts[0]}
 
-    def counts_since(self, moments: Sequence[datetime]) -> dict[int, list[int]]:
-        """How many of each group failed at each of the moments or later, by the primary key of the group."""
-        if self.jobs is not None:
-            single = {f"n{n}": Count("pk", filter=Q(failed_at__gte=at)) for n, at in enumerate(moments)}
-            return {pk: counts for pk, *counts in self.all().order_by().values_list("group_id").annotate(**single)}
-        whole = {
+    def _in_one_pass(self, moments: Sequence[datetime]) -> QuerySet[DeadLetter, tuple[int, ...]]:
+        later = {f"n{n}": Count("pk", filter=_from(at)) for n, at in enumerate(moments)}
+        return self.all().order_by().values_list("group_id").annotate(n=Count("pk"), **later)
+
+    def _by_range(self, moments: Sequence[datetime]) -> QuerySet[FailureGroup, tuple[int, ...]]:
+        known = self.letters == WHOLE and self.since is None
+        later = {
             # None of a group that was last seen before.
-            f"n{n}": Case(When(last_seen__gte=at, then=self._count(Q(failed_at__gte=at))))
+            f"n{n}": Case(When(last_seen__gte=at, then=self._count(at)))
             for n, at in enumerate(moments)
         }
-        found = self.groups.order_by().annotate(**whole).values_list("pk", *whole)
-        return {pk: [n or 0 for n in counts] for pk, *counts in found}
+        groups = self.groups.order_by().annotate(n=F("open_count") if known else self._count(self.since), **later)
+        return groups.values_list("pk", "n", *later)
 
-    def _count(self, condition: Q = EVERY) -> Subquery:
-        here = DeadLetter.objects.filter(self.letters, condition, group=OuterRef("pk")).order_by().values("group_id")
-        return Subquery(here.annotate(n=Count("pk")).values("n"))
+    def _count(self, since: datetime | None) -> Subquery:
+        here = DeadLetter.objects.filter(self.letters & _from(since), group=OuterRef("pk"))
+        return Subquery(here.order_by().values("group_id").annotate(n=Count("pk")).values("n"))
 
     def newest(self, before: Q, size: int) -> QuerySet[DeadLetter]:
         """Those that failed last, of those ``before`` a place in the list. Primary keys come from an index alone."""
         groups = list(self.groups.order_by().values_list("pk", flat=True))
-        found = DeadLetter.objects.filter(self.letters, before, group_id__in=groups)
+        found = DeadLetter.objects.filter(self.letters & _from(self.since), before, group_id__in=groups)
         if self.jobs is not None:
             found = found.filter(pk__in=self.jobs)
         return found.order_by("-failed_at", "-pk")[:size]
 
 
-def parts(groups: QuerySet[FailureGroup], letters: Q, q: str) -> Iterator[Part]:
-    """The jobs of ``groups`` for which ``letters`` and the search ``q`` hold."""
+def parts(whole: Part, q: str) -> Iterator[Part]:
+    """What of ``whole`` the search ``q`` finds."""
     if not q:
-        yield Part(groups, letters)
+        yield whole
         return
-    found = search(q, groups, DeadLetter.objects.filter(letters, group__in=groups.order_by().values("pk")))
+    found = search(q, whole.groups, whole.all())
     if found.groups:
-        yield Part(groups.filter(pk__in=found.groups), letters)
+        yield replace(whole, groups=whole.groups.filter(pk__in=found.groups))
     if found.jobs:
-        yield Part(groups.filter(pk__in=set(found.jobs.values())), letters, frozenset(found.jobs))
+        yield replace(whole, groups=whole.groups.filter(pk__in=set(found.jobs.values())), jobs=frozenset(found.jobs))
+
+
+def _from(since: datetime | None) -> Q:
+    return Q(failed_at__gte=since) if since else Q()

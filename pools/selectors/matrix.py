@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
-from operator import sub
+from operator import add, sub
 from urllib.parse import urlencode
 
 from audit.actor import Actor
 from pools.models import FailureGroup
-from pools.selectors.dead_letters import DeadLetterFilter, matching
+from pools.selectors.dead_letters import DeadLetterFilter, counts_since
 from pools.selectors.filter_text import NONE, Values, moment, read_values
 
 SHOWN = 20
@@ -57,19 +57,26 @@ class Row:
     cells: list[Cell]
 
 
-def matrix(actor: Actor, wanted: DeadLetterFilter, totals: Mapping[int, int]) -> list[Row]:
+def counts_by_age(actor: Actor, wanted: DeadLetterFilter) -> dict[int, list[int]]:
+    """How many dead letters match, and how many of them are younger than each of the ages, by their failure group; only
+    groups with at least one. Ages that the filter rules out are left out."""
+    return counts_since(actor, wanted, [moment("since", since) for since in _narrower(wanted)])
+
+
+def matrix(wanted: DeadLetterFilter, counts: Mapping[int, Sequence[int]]) -> list[Row]:
     """The most frequent exceptions, the largest first, then all others in one row, then their sums.
 
-    ``totals``: of ``group_counts`` for the same filter.
+    ``counts``: of ``counts_by_age`` for the same filter.
     """
-    counts = _counts(actor, wanted, totals)
-    names = sorted(counts, key=lambda name: (-counts[name][-1], name))
+    by_name = _by_name(wanted, counts)
+    names = sorted(by_name, key=lambda name: (-by_name[name][-1], name))
     shown, others = names[:SHOWN], names[SHOWN:]
-    largest = max((number for name in shown for number in counts[name][:-1]), default=0)
-    rows = [_row(_label(name), counts[name], _only(wanted, name), largest) for name in shown]
+    largest = max((number for name in shown for number in by_name[name][:-1]), default=0)
+    rows = [_row(_label(name), by_name[name], _only(wanted, name), largest) for name in shown]
     if others:
-        rows.append(_row(f"{len(others)} others", _sums(counts[name] for name in others), _but(wanted, shown), largest))
-    return [*rows, _row("All", _sums(counts.values()), wanted)] if rows else []
+        sums = _sums(by_name[name] for name in others)
+        rows.append(_row(f"{len(others)} others", sums, _but(wanted, shown), largest))
+    return [*rows, _row("All", _sums(by_name.values()), wanted)] if rows else []
 
 
 def bare(exc_type: str) -> str:
@@ -77,21 +84,20 @@ def bare(exc_type: str) -> str:
     return exc_type.rpartition(".")[2] or exc_type or NONE
 
 
-def _counts(actor: Actor, wanted: DeadLetterFilter, totals: Mapping[int, int]) -> dict[str, list[int]]:
-    """Numbers by exception, one for each of ``AGES``: counted up to each age, for that is a range of an index."""
-    ages = [age.since for age in AGES if age.since]
-    # Failures from before the filter's own time are none, so those up to an earlier age are all.
-    bounds = [moment("since", age) for age in ages if _aged(wanted, age) != wanted]
-    names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__in=totals).values_list("pk", "exc_type")}
-    up_to: dict[str, list[int]] = {name: [0] * (len(ages) + 1) for name in names.values()}
-    # Without the filter's own beginning, which is the looser one: a database takes whichever stands first.
-    for part in matching(actor, replace(wanted, since="")):
-        for pk, numbers in part.counts_since(bounds).items():
-            if pk in names:
-                up_to[names[pk]] = _sums([up_to[names[pk]], numbers + [0] * (len(ages) + 1 - len(bounds))])
-    for pk, number in totals.items():
-        for place in range(len(bounds), len(ages) + 1):
-            up_to[names[pk]][place] += number
+def _narrower(wanted: DeadLetterFilter) -> list[str]:
+    """The ages that are shorter than the filter's own: up to a longer one there are as many as in all."""
+    return [age.since for age in AGES if age.since and _aged(wanted, age.since) != wanted]
+
+
+def _by_name(wanted: DeadLetterFilter, counts: Mapping[int, Sequence[int]]) -> dict[str, list[int]]:
+    """Numbers by exception, one for each of ``AGES``."""
+    names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__in=counts).values_list("pk", "exc_type")}
+    found: dict[str, list[int]] = {}
+    for pk, numbers in counts.items():
+        sums = found.setdefault(names[pk], [0] * len(numbers))
+        found[names[pk]] = [*map(add, sums, numbers)]
+    ages = sum(bool(age.since) for age in AGES)
+    up_to = {name: [*some, *[every] * (ages - len(some)), every] for name, (every, *some) in found.items()}
     return {name: [*map(sub, numbers, [0, *numbers]), numbers[-1]] for name, numbers in up_to.items()}
 
 

@@ -28,7 +28,7 @@ from pools.selectors.failure_group import claim, history, newest, where
 from pools.selectors.group_life import badge, notes_of
 from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
 from pools.selectors.inbox import GROUPS_SHOWN, group_rows
-from pools.selectors.matrix import matrix
+from pools.selectors.matrix import counts_by_age, matrix
 from pools.selectors.rights import pool_rights
 from pools.selectors.saved_views import default_view
 from pools.selectors.search import FOUND_LIMIT
@@ -69,14 +69,15 @@ def dead_letters(request: HttpRequest) -> HttpResponse:
 
 
 def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> dict[str, Any]:
-    counts = group_counts(actor, wanted)
+    ages = counts_by_age(actor, wanted)
+    counts = {pk: number for pk, (number, *_) in ages.items()}
     total = sum(counts.values())
     narrow = narrower(wanted, narrowings(wanted, counts), show)
     shown: dict[str, Any] = {
         "jobs": total,
         "groups": len(counts),
         "narrower": narrow,
-        "matrix": matrix(actor, wanted, counts),
+        "matrix": matrix(wanted, ages),
     }
     shown["vanishing"] = vanishing(list(visible_pools(actor)))
     if show == "jobs":

@@ -8,8 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from pools.models import Pool
-from pools.selectors.dead_letters import DeadLetterFilter, dead_letters, group_counts
-from pools.selectors.matrix import AGES, SHOWN, matrix
+from pools.selectors.dead_letters import DeadLetterFilter, dead_letters
+from pools.selectors.matrix import AGES, SHOWN, counts_by_age, matrix
 from tests.dead_letters.letters import HOSTILE, failed, numbered
 from tests.dead_letters.test_list import URL, text
 from tests.support.cast import Cast, actor, signed_in
@@ -46,7 +46,7 @@ FILTERS = [
 @pytest.mark.parametrize("query", FILTERS)
 def test_each_number_is_that_of_its_filter(cast: Cast, query: dict[str, str]) -> None:
     bob, wanted = actor(cast.bob), DeadLetterFilter.from_query(query)
-    rows = matrix(bob, wanted, group_counts(bob, wanted))
+    rows = matrix(wanted, counts_by_age(bob, wanted))
     for row in rows:
         for cell in row.cells:
             assert dead_letters(bob, cell.filter).count() == cell.count, (row.label, cell.age)
@@ -75,8 +75,8 @@ def test_the_largest_are_named_and_the_rest_is_one_row(cast: Cast, payments: Poo
         failed(payments, *numbered(40 - n, f"n{n}"), title=f"Error{n}: x", func=f"h{n}")
     bob = actor(cast.bob)
     with CaptureQueriesContext(connection) as seen:
-        rows = matrix(bob, DeadLetterFilter(), group_counts(bob, DeadLetterFilter()))
-    assert len(seen) == 3 and len(rows) == SHOWN + 2
+        rows = matrix(DeadLetterFilter(), counts_by_age(bob, DeadLetterFilter()))
+    assert len(seen) == 2 and len(rows) == SHOWN + 2
     assert rows[0].label == "Error0" and rows[-2].label.endswith(" others") and rows[-1].label == "All"
     others = rows[-2].cells[-1]
     assert dead_letters(bob, others.filter).count() == others.count > 0
@@ -85,5 +85,5 @@ def test_the_largest_are_named_and_the_rest_is_one_row(cast: Cast, payments: Poo
 
 
 def test_nothing_failed(cast: Cast, payments: Pool) -> None:
-    assert matrix(actor(cast.bob), DeadLetterFilter(), group_counts(actor(cast.bob), DeadLetterFilter())) == []
+    assert matrix(DeadLetterFilter(), counts_by_age(actor(cast.bob), DeadLetterFilter())) == []
     assert "Error by age" not in text(signed_in(cast.bob).get(URL).content)
