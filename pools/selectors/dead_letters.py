@@ -95,7 +95,7 @@ class DeadLetterFilter:
         return replace(self, **{field: quoted(value)})
 
     def letter_conditions(self) -> Q:
-        """What a dead letter itself must be, but for ``since`` and ``q``. Raises ``FilterError`` for what it cannot read."""
+        """What a dead letter must be, but for ``since`` and ``q``. Raises ``FilterError`` for what it cannot read."""
         where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
         where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
         where &= self._among("version", _versions)

@@ -39,7 +39,7 @@ EVENTS = {
     "restore": ["operation.restore_started", "operation.restore_ended"],
 }
 ENDS = {"requeue": ("once", "requeued"), "discard": ("shelved", "discarded"), "restore": ("once", "restored")}
-SETTLED = 120.0  # seconds until all is done once nobody is killed any more
+SETTLED = 300.0  # seconds until all is done once nobody is killed any more
 
 
 class Cluster:
@@ -171,7 +171,7 @@ def play(cluster: Cluster, jobs: int, kills: int) -> None:
 
     about: dict[str, Any] = {"actor": who, "reason": "chaos"}
     ids = dead(broker, "again", jobs)
-    plan = Plan(rate_per_second=max(jobs // kills, 1))
+    plan = Plan(rate_per_second=max(jobs // 50, 1))  # 50 seconds, if nobody were killed
     run(requeue_create(selection=Selection(filter=DeadLetterFilter(queue="again")), plan=plan, **about), ids, "again")
     ids = dead(broker, "away", jobs)
     before = contents(ids, broker)
