@@ -1,5 +1,6 @@
 """The groups of the inbox: what awaits a decision first, with its history, its owner and its state."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -56,8 +57,8 @@ def group_rows(counts: Mapping[int, int], limit: int = GROUPS_SHOWN) -> list[Gro
 def owner_counts(actor: Actor, wanted: DeadLetterFilter, counts: Mapping[int, int]) -> dict[str, int]:
     """How many groups match that are the actor's and nobody's, whoever's the filter asks for."""
     found = group_counts(actor, replace(wanted, owner="")) if wanted.owner else counts
-    groups = FailureGroup.objects.filter(pk__in=found)
-    return {ME: groups.filter(owner=actor.user).count(), NOBODY: groups.filter(owner=None).count()}
+    owners: Counter[int | None] = Counter(FailureGroup.objects.filter(pk__in=found).values_list("owner", flat=True))
+    return {ME: owners[actor.user.pk] if actor.user else 0, NOBODY: owners[None]}
 
 
 def _sparks(groups: list[int]) -> dict[int, list[int]]:
