@@ -1,13 +1,14 @@
 """From a form to an operation and back: what every page that changes something does."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from django.contrib import messages
 from django.core.exceptions import ObjectDoesNotExist
 from django.forms import BaseForm
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 
 from audit.recorder import AuditError
 from controlplane.http import safe_next
@@ -18,6 +19,23 @@ class Page(Protocol):
     """The form's page, as ``partial(render, request, template, context)`` makes it."""
 
     def __call__(self, *, status: int) -> HttpResponse: ...
+
+
+def ask[T](
+    request: HttpRequest,
+    form: BaseForm,
+    template: str,
+    page: dict[str, Any],
+    run: Callable[[dict[str, Any]], T],
+    *,
+    done: Callable[[T], str],
+    to: Callable[[T], str],
+) -> HttpResponse:
+    """A page that asks: shows the form, and acts on it when it is sent. As ``act``, which has the parameters."""
+    show = partial(render, request, template, page)
+    if request.method != "POST":
+        return show()
+    return act(request, form, run, done=done, to=to, otherwise=show)
 
 
 def act[T](

@@ -1,7 +1,6 @@
 """Who holds which role, and what it lets them do."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.forms import Form
@@ -17,7 +16,7 @@ from pools.models import Team
 from pools.operations import access_grant_role, access_revoke_role
 from pools.selectors.access import MANAGE, my_roles, people, permission_table, pool_access
 from pools.selectors.rights import global_rights
-from pools.views._acting import act
+from pools.views._acting import act, ask
 
 VERBS = {
     "grant": (access_grant_role, "{user} has the role {role} in {team}."),
@@ -55,16 +54,14 @@ def role(request: HttpRequest, verb: str) -> HttpResponse:
     form = RoleForm(request.POST or None, initial=asked)
     page = {"form": form, "verb": verb, "right": right}
     page |= {"button": "Give the role", "tone": ""} if verb == "grant" else {"button": "Take the role", "tone": "bad"}
-    show = partial(render, request, "access/role.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "access/role.html",
+        page,
         lambda data: run(actor=actor, **data),
         done=lambda _: said.format_map(form.cleaned_data),
         to=lambda _: reverse("access"),
-        otherwise=show,
     )
 
 

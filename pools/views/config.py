@@ -1,6 +1,5 @@
 """Config: edit it as a form or as YAML, compare, publish; its history; going back."""
 
-from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -28,7 +27,7 @@ from pools.selectors.config import (
 from pools.selectors.pools import pool_of
 from pools.selectors.rights import pool_rights
 from pools.spec import to_yaml
-from pools.views._acting import act
+from pools.views._acting import act, ask
 
 Editor = ConfigForm | YamlForm
 EDITORS: dict[str, type[ConfigForm] | type[YamlForm]] = {"form": ConfigForm, "yaml": YamlForm}
@@ -153,16 +152,14 @@ def config_restore_page(request: HttpRequest, slug: str, number: int) -> HttpRes
     pool = pool_of(actor, slug)
     form = RestoreForm(request.POST or None)
     page = _version_context(actor, pool, number) | {"form": form}
-    show = partial(render, request, "pools/restore.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "pools/restore.html",
+        page,
         lambda data: config_restore(
             actor=actor, pool=pool, number=number, message=data["reason"], expected_version=data["expected_version"]
         ),
         done=lambda made: f"v{made.number} of {slug} says what v{number} said. The controller signs it.",
         to=lambda made: reverse("config-version", args=[slug, made.number]),
-        otherwise=show,
     )

@@ -19,7 +19,7 @@ from pools.operations import payload_hide, payload_reveal
 from pools.permissions import DISCARD, REQUEUE, REVEAL
 from pools.selectors.jobs import KnownJob, find_job, job_story, open_reveal
 from pools.selectors.rights import pool_rights
-from pools.views._acting import act
+from pools.views._acting import act, ask
 from pools.views.handling import offers
 
 
@@ -65,16 +65,14 @@ def reveal_payload(request: HttpRequest, job_id: str) -> HttpResponse:
     found = find(actor, request, job_id)
     form = ReasonForm(request.POST or None)
     page = about(request, found) | {"form": form, "right": pool_rights(actor, found.pool, REVEAL)[REVEAL]}
-    show = partial(render, request, "jobs/reveal.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "jobs/reveal.html",
+        page,
         lambda data: payload_reveal(actor=actor, job_id=job_id, broker=found.broker, reason=data["reason"]),
         done=lambda row: f"The payload is open to you until {row.expires_at:%H:%M:%S} UTC.",
         to=lambda row: page["job_url"] + "#payload",
-        otherwise=show,
     )
 
 

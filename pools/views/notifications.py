@@ -1,7 +1,5 @@
 """Who is told of failures, and what became of the messages."""
 
-from functools import partial
-
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -16,7 +14,7 @@ from pools.permissions import visible_pools
 from pools.selectors.notifications import MANAGE, channel_of, channel_rows, recent_deliveries
 from pools.selectors.pools import teams_of
 from pools.selectors.rights import global_rights
-from pools.views._acting import act
+from pools.views._acting import ask
 
 
 @require_safe
@@ -36,16 +34,14 @@ def notification_new(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     form = ChannelForm(request.POST or None, teams=teams_of(actor), pools=visible_pools(actor))
     page = {"form": form, "right": global_rights(actor, MANAGE)[MANAGE]}
-    show = partial(render, request, "notifications/edit.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "notifications/edit.html",
+        page,
         lambda data: channel_create(actor=actor, name=data["name"], team=data["team"], wanted=form.wanted()),
         done=lambda made: f"{made.name} tells from now on. Send a test message to see that it arrives.",
         to=lambda made: reverse("notifications"),
-        otherwise=show,
     )
 
 
@@ -56,18 +52,16 @@ def notification_edit(request: HttpRequest, name: str) -> HttpResponse:
     pools = visible_pools(actor).filter(team=channel.team)
     form = ChannelChangeForm(request.POST or None, pools=pools, initial=ChannelChangeForm.initial_of(channel))
     page = {"form": form, "channel": channel, "right": global_rights(actor, MANAGE)[MANAGE]}
-    show = partial(render, request, "notifications/edit.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "notifications/edit.html",
+        page,
         lambda data: channel_change(
             actor=actor, channel=channel, wanted=form.wanted(), expected_version=data["expected_version"]
         ),
         done=lambda made: f"{name} is changed.",
         to=lambda made: reverse("notifications"),
-        otherwise=show,
     )
 
 
@@ -77,16 +71,14 @@ def notification_remove(request: HttpRequest, name: str) -> HttpResponse:
     channel = channel_of(actor, name)
     form = ReasonForm(request.POST or None)
     page = {"form": form, "channel": channel, "right": global_rights(actor, MANAGE)[MANAGE]}
-    show = partial(render, request, "notifications/remove.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "notifications/remove.html",
+        page,
         lambda data: channel_remove(actor=actor, channel=channel, reason=data["reason"]),
         done=lambda _: f"{name} is removed. What it had not delivered is not delivered any more.",
         to=lambda _: reverse("notifications"),
-        otherwise=show,
     )
 
 
@@ -97,14 +89,12 @@ def notification_test(request: HttpRequest, name: str) -> HttpResponse:
     channel = channel_of(actor, name)
     form = Form(request.POST)
     page = {"form": form, "channel": channel, "right": global_rights(actor, MANAGE)[MANAGE]}
-    show = partial(render, request, "notifications/test.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "notifications/test.html",
+        page,
         lambda _: channel_test(actor=actor, channel=channel),
         done=lambda _: f"A test message goes out over {name}. What becomes of it is in the list below.",
         to=lambda _: reverse("notifications"),
-        otherwise=show,
     )

@@ -22,7 +22,7 @@ from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queu
 from pools.selectors.pools import matching, pool_of, teams_of
 from pools.selectors.rights import global_rights, pool_rights
 from pools.selectors.verbs import lacking, offered, verbs_of
-from pools.views._acting import act
+from pools.views._acting import act, ask
 from pools.views.filtering import address
 
 ADD_POOL = "pools.add_pool"
@@ -115,14 +115,12 @@ def pool_edit(request: HttpRequest, slug: str) -> HttpResponse:
     found = pool_of(actor, slug)
     form = PoolEditForm(request.POST or None, initial=PoolEditForm.initial_of(found))
     page = {"pool": found, "form": form, "right": pool_rights(actor, found, CONFIG)[CONFIG]}
-    show = partial(render, request, "pools/edit.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "pools/edit.html",
+        page,
         lambda data: pool_change(actor=actor, pool=found, **data),
         done=lambda made: f"{slug} is changed.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=show,
     )

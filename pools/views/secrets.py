@@ -1,7 +1,5 @@
 """The registry of secret references."""
 
-from functools import partial
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -16,7 +14,7 @@ from pools.selectors.pools import teams_of
 from pools.selectors.rights import global_rights
 from pools.selectors.secrets import MANAGE, secret_of
 from pools.selectors.secrets import secrets as secrets_of
-from pools.views._acting import act
+from pools.views._acting import ask
 
 
 @require_safe
@@ -40,16 +38,14 @@ def secret_new(request: HttpRequest) -> HttpResponse:
         "right": global_rights(actor, MANAGE)[MANAGE],
         "prefixes": settings.POOLWARDEN_SECRET_PREFIXES,
     }
-    show = partial(render, request, "secrets/edit.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "secrets/edit.html",
+        page,
         lambda data: secret_register(actor=actor, **data),
         done=lambda made: f"{made.name} is registered. A pool's config may name it now.",
         to=lambda made: reverse("secrets"),
-        otherwise=show,
     )
 
 
@@ -61,16 +57,14 @@ def secret_edit(request: HttpRequest, name: str) -> HttpResponse:
     form = SecretChangeForm(request.POST or None, initial=initial)
     page = {"form": form, "secret": secret, "right": global_rights(actor, MANAGE)[MANAGE]}
     page["prefixes"] = settings.POOLWARDEN_SECRET_PREFIXES
-    show = partial(render, request, "secrets/edit.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "secrets/edit.html",
+        page,
         lambda data: secret_change(actor=actor, secret=secret, **data),
         done=lambda made: f"{name} is changed. Pools read the new reference from their next config version on.",
         to=lambda made: reverse("secrets"),
-        otherwise=show,
     )
 
 
@@ -80,14 +74,12 @@ def secret_delete(request: HttpRequest, name: str) -> HttpResponse:
     secret = secret_of(actor, name)
     form = ReasonForm(request.POST or None)
     page = {"form": form, "secret": secret, "right": global_rights(actor, MANAGE)[MANAGE]}
-    show = partial(render, request, "secrets/remove.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "secrets/remove.html",
+        page,
         lambda data: secret_remove(actor=actor, secret=secret, reason=data["reason"]),
         done=lambda _: f"{name} is removed. Its value stays where it is.",
         to=lambda _: reverse("secrets"),
-        otherwise=show,
     )

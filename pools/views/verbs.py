@@ -1,11 +1,9 @@
 """Pause, resume, drain, scale: each with its own page, which is also the dialog on the pool's page."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
@@ -19,7 +17,7 @@ from pools.selectors.pool_page import row_of
 from pools.selectors.pools import pool_of
 from pools.selectors.rights import pool_rights
 from pools.selectors.verbs import DOING, Verb, verbs_of
-from pools.views._acting import act
+from pools.views._acting import ask
 
 COMMANDS: dict[str, Callable[..., Any]] = {"pause": pool_pause, "resume": pool_resume, "drain": pool_drain}
 
@@ -31,16 +29,14 @@ def command(request: HttpRequest, slug: str, verb: str) -> HttpResponse:
     pool = pool_of(actor, slug)
     form = ReasonForm(request.POST or None)
     page = {"pool": pool, "verb": _verb(actor, pool, verb), "form": form}
-    show = partial(render, request, "pools/verb.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "pools/verb.html",
+        page,
         lambda data: COMMANDS[verb](actor=actor, pool=pool, **data),
         done=lambda made: f"{DOING[verb].capitalize()} {slug}. This page shows which agents have applied it.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=show,
     )
 
 
@@ -52,16 +48,14 @@ def scale(request: HttpRequest, slug: str) -> HttpResponse:
     verb = _verb(actor, pool, "scale")
     form = ScaleForm(request.POST or None, initial={"workers": verb.workers})
     page = {"pool": pool, "verb": verb, "form": form}
-    show = partial(render, request, "pools/verb.html", page)
-    if request.method != "POST":
-        return show()
-    return act(
+    return ask(
         request,
         form,
+        "pools/verb.html",
+        page,
         lambda data: pool_scale(actor=actor, pool=pool, **data),
         done=lambda made: f"v{made.number} of {slug} asks for {form.cleaned_data['workers']} workers an agent.",
         to=lambda made: reverse("pool", args=[slug]),
-        otherwise=show,
     )
 
 
