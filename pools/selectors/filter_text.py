@@ -15,13 +15,14 @@ from difflib import get_close_matches
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from pools.arguments import UNSAID, VALUE_LIMIT, is_path
 from pools.models import DeadLetterState
 from pools.selectors.group_life import SHOWN_STATES
 
 LINE_LIMIT = 4000  # characters
 NONE = "none"  # no exception, no host, no config version, no owner
 ANY = "any"
-KEY = re.compile(r"(-?)([A-Za-z_]+):(?!//)")
+KEY = re.compile(r'(-?)([A-Za-z_]+)(?:(?<=\b(?i:args))\.([^\s:,"]*))?:(?!//)')
 QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 SPAN = re.compile(r"([0-9]{1,4})(m|h|d)")
@@ -31,15 +32,16 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class FilterError(ValueError):
-    """A filter that cannot be read. ``field`` names the parameter, or is ``filter`` for the line; there ``start`` and
-    ``end`` are the characters that it is about."""
+    """A filter that cannot be read, or not be answered. ``field`` names the parameter, or is ``filter`` for the line;
+    there ``start`` and ``end`` are the characters that it is about, as they are in ``line``, if that is given."""
 
-    def __init__(self, field: str, message: str, start: int = 0, end: int = 0) -> None:
+    def __init__(self, field: str, message: str, start: int = 0, end: int = 0, line: str = "") -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
         self.start = start
         self.end = end
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,12 @@ KEYS = {
     "owner": Key("owner", "who looks after its group: a username, me or none", "owner:me"),
     "group": Key("group", "the number of a failure group", "group:17"),
     "state": Key("state", f"{', '.join(DeadLetterState.values)} or any; open unless said", "state:requeued"),
+    "args": Key("args", "a value that the job was called with, under a searchable path", "args.user.id:42"),
     "restorable": Key("restorable", "yes: only what still lies in trash, quarantine or archive", "restorable:yes"),
 }
 MEANT = {
     "exception": "error", "type": "error", "func": "task", "function": "task", "config": "version", "worker": "host",
-    "status": "is", "team": "pool", "expiry": "expires", "ttl": "expires",
+    "arguments": "args", "status": "is", "team": "pool", "expiry": "expires", "ttl": "expires",
 }  # fmt: skip
 
 
@@ -99,8 +102,20 @@ def read_values(field: str, text: str) -> Values:
     return Values(tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted)))
 
 
+def read_arguments(text: str) -> dict[str, Values]:
+    """What a filter asks of arguments, by path. Raises ``FilterError``."""
+    values = read_values("args", text)
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for unwanted, some in enumerate((values.wanted, values.unwanted)):
+        for path, _, value in (each.partition("=") for each in some):
+            found.setdefault(path, ([], []))[unwanted].append(value)
+    return {path: Values(tuple(wanted), tuple(unwanted)) for path, (wanted, unwanted) in found.items()}
+
+
 def canonical(field: str, text: str) -> str:
     """A field's text in its one spelling. Raises ``FilterError``."""
+    if field == "args":
+        return _arguments_text(text)
     if field in ("since", "until") and text:
         moment(field, text)
     elif field == "expires" and text:
@@ -148,20 +163,39 @@ def line_of(fields: Mapping[str, str]) -> str:
             terms.append(f"age:{'<' if key == 'since' else '>'}{text}")
         elif key in ("since", "until", "expires"):
             terms += [f"{key}:{quoted(text)}"] if text else []
+        elif key == "args":
+            terms += [term for path, values in read_arguments(text).items() for term in _terms(f"{key}.{path}", values)]
         else:
-            values = read_values(known.field, text)
-            for sign, some in (("", values.wanted), ("-", values.unwanted)):
-                terms += [f"{sign}{key}:{','.join(map(quoted, some))}"] if some else []
+            terms += _terms(key, read_values(known.field, text))
     searched = fields.get("q", "")
     if searched:
         terms.append(searched if _is_plain(searched) else _in_quotes(searched))
     return " ".join(terms)
 
 
+def _terms(key: str, values: Values) -> list[str]:
+    said = (("", values.wanted), ("-", values.unwanted))
+    return [f"{sign}{key}:{','.join(map(quoted, some))}" for sign, some in said if some]
+
+
+def _arguments_text(text: str) -> str:
+    """With the values of each path together, as the line has them."""
+    found = read_arguments(text).items()
+    wanted = tuple(f"{path}={value}" for path, values in found for value in values.wanted)
+    return str(Values(wanted, tuple(f"{path}={value}" for path, values in found for value in values.unwanted)))
+
+
 def as_typed(params: Mapping[str, str]) -> str:
     """A line for parameters that cannot be read, for whoever wants to mend them."""
-    terms = [f"{key}:{quoted(params[known.field])}" for key, known in KEYS.items() if params.get(known.field)]
+    terms = [_as_typed(key, params[known.field]) for key, known in KEYS.items() if params.get(known.field)]
     return " ".join([*terms, params.get("q", "")]).strip()
+
+
+def _as_typed(key: str, text: str) -> str:
+    try:
+        return line_of({"args": _arguments_text(text)}) if key == "args" else f"{key}:{quoted(text)}"
+    except FilterError:
+        return f"{key}:{quoted(text)}"
 
 
 def moment(field: str, text: str, *, ahead: bool = False) -> datetime:
@@ -187,9 +221,12 @@ def expiry(text: str) -> tuple[str, datetime]:
 
 def _term(line: str, key: re.Match[str], fields: dict[str, str]) -> int:
     """Read ``key:value`` into the fields; returns where it ends. Raises ``FilterError``."""
-    leaves_out, name, begin = bool(key[1]), key[2].lower(), key.end()
+    leaves_out, name, path, begin = bool(key[1]), key[2].lower(), key[3], key.end()
     if name not in KEYS:
         raise FilterError("filter", _unknown(key[2]), key.start(), begin)
+    if name == "args" and not path:
+        expected = f"expected the path of an argument between args and the colon, as in {KEYS[name].example}"
+        raise FilterError("filter", expected, key.start(), begin)
     at, found = begin - 1, []
     while at == begin - 1 or line.startswith(",", at):
         start = at + 1
@@ -197,7 +234,7 @@ def _term(line: str, key: re.Match[str], fields: dict[str, str]) -> int:
         if not value:
             expected = f"expected {KEYS[name].takes} after {line[start - 1]!r}, as in {KEYS[name].example}"
             raise FilterError("filter", expected, key.start(), max(at, begin))
-        found.append(value)
+        found.append(f"{path}={value}" if path else value)
     try:
         field, text = _restriction(name, found, leaves_out=leaves_out)
         if field in ("since", "until", "expires") and field in fields:
@@ -251,12 +288,26 @@ def _checked(field: str, value: str) -> str:
         if not (number := VERSION.fullmatch(value)):
             raise FilterError(field, f"expected a config version such as v41, or none, not {value!r}")
         return f"v{int(number[1])}"
+    if field == "args":
+        return _checked_argument(value)
     if field == "restorable" and value != "yes":
         raise FilterError(field, f"expected yes, not {value!r}")
     vocabulary = {"state": (*DeadLetterState.values, ANY), "group_state": SHOWN_STATES}.get(field)
     if vocabulary and value not in vocabulary:
         raise FilterError(field, f"expected {_listed(vocabulary)}, several with commas between, not {value!r}")
     return value
+
+
+def _checked_argument(text: str) -> str:
+    path, is_there, value = text.partition("=")
+    value = value.strip()
+    if text == UNSAID:
+        raise FilterError("args", "what it asked of arguments is not kept; write it again")
+    if not is_there or not is_path(path):
+        raise FilterError("args", f"expected the path of an argument and its value, as user.id=42, not {text!r}")
+    if not value or len(value) > VALUE_LIMIT:
+        raise FilterError("args", f"expected a value of 1 to {VALUE_LIMIT} characters for {path}")
+    return f"{path}={value}"
 
 
 def _listed(words: Iterable[str]) -> str:

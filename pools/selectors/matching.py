@@ -8,22 +8,25 @@ whole groups, and jobs one by one. Parts never overlap.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, When
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
 
+type Jobs = frozenset[int] | QuerySet[Any, Any]
+
 WHOLE, EVERY = Q(state=DeadLetterState.OPEN), Q()
 
 
 @dataclass(frozen=True)
 class Part:
-    """Jobs of ``groups`` for which ``letters`` holds; ``jobs``: only these, by primary key."""
+    """Jobs of ``groups`` for which ``letters`` holds; ``jobs``: only these, their primary keys or a query for them."""
 
     groups: QuerySet[FailureGroup]
     letters: Q
-    jobs: frozenset[int] | None = None
+    jobs: Jobs | None = None
 
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
@@ -65,13 +68,14 @@ class Part:
         return found.order_by("-failed_at", "-pk")[:size]
 
 
-def parts(groups: QuerySet[FailureGroup], letters: Q, q: str) -> Iterator[Part]:
-    """The jobs of ``groups`` for which ``letters`` and the search ``q`` hold."""
+def parts(groups: QuerySet[FailureGroup], letters: Q, q: str, jobs: Jobs | None = None) -> Iterator[Part]:
+    """The jobs of ``groups``, and of ``jobs``, for which ``letters`` and the search ``q`` hold."""
+    whole = Part(groups, letters, jobs)
     if not q:
-        yield Part(groups, letters)
+        yield whole
         return
-    found = search(q, groups, DeadLetter.objects.filter(letters, group__in=groups.order_by().values("pk")))
+    found = search(q, groups, whole.all())
     if found.groups:
-        yield Part(groups.filter(pk__in=found.groups), letters)
+        yield Part(groups.filter(pk__in=found.groups), letters, jobs)
     if found.jobs:
         yield Part(groups.filter(pk__in=set(found.jobs.values())), letters, frozenset(found.jobs))

@@ -41,6 +41,7 @@ def test_a_pool_is_given_whole(alice: Caller, payments: Pool) -> None:
         "approval_limit": None,
         "approved_above": None,
         "poison_after": 3,
+        "searchable_arguments": [],
         "queues": ["payments", "payments.high"],
         "run_state": "running",
         "generation": 0,
