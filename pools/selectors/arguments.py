@@ -60,7 +60,10 @@ def _problem(paths: Iterable[str], seen: Iterable[Pool], allowed: Iterable[Pool]
         locked = sorted(pool.slug for pool in seen if path in pool.searchable_arguments)
         if locked or not allowed:
             where = ", ".join(locked) or "a pool"
-            return path, f"args.{path}: needs the permission pools.{REVEAL} on {where}. {who_can_grant()}"
+            return (
+                path,
+                f"args.{path}: needs the permission pools.{REVEAL} on {where}. {who_can_grant().removesuffix('.')}",
+            )
         known = sorted({path for pool in allowed for path in pool.searchable_arguments})
         offered = f"those are {', '.join(known)}" if known else "there is none; the page that edits a pool sets them"
         return path, f"args.{path}: is not among the searchable arguments of these pools: {offered}"

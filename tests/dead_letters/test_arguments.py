@@ -114,7 +114,7 @@ def test_everybody_finds_in_their_own_pools(cast: Cast) -> None:
 
 NEEDS = "needs the permission pools.reveal_payload on"
 REFUSED = [
-    ("args.user.id:42", "vera", f"args.user.id: {NEEDS} payments. ada can grant it."),
+    ("args.user.id:42", "vera", f"args.user.id: {NEEDS} payments. ada can grant it"),
     ("args.user.id:999", "vera", f"args.user.id: {NEEDS} payments."),
     ("-args.user.id:42", "otto", f"args.user.id: {NEEDS} payments."),
     ("args.other:42", "vera", f"args.other: {NEEDS} a pool."),
