@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from audit.actor import Actor
 from pools.models import DefaultView, SavedView, Team
@@ -25,9 +25,7 @@ class View:
 
 def visible_views(actor: Actor) -> QuerySet[SavedView]:
     """Views of others that ask for arguments only for those who may reveal payloads somewhere."""
-    shared = Q(team__in=visible_pools(actor).values("team"))
-    if not pools_with(actor, REVEAL).exists():
-        shared &= ~ASKS_ARGUMENTS
+    shared = Q(team__in=visible_pools(actor).values("team")) & (~ASKS_ARGUMENTS | Exists(pools_with(actor, REVEAL)))
     return SavedView.objects.filter(Q(owner_id=actor.id) | shared).select_related("team")
 
 
