@@ -9,7 +9,7 @@ from audit.actor import Actor
 from pools.arguments import digest
 from pools.models import Pool, SearchableArgument
 from pools.permissions import REVEAL, pools_with, visible_pools, who_can_grant
-from pools.selectors.filter_text import FilterError, read_arguments
+from pools.selectors.filter_values import FilterError, read_arguments
 
 
 def searched_pools(actor: Actor, args: str, among: Q, line: str) -> QuerySet[Pool]:

@@ -20,19 +20,9 @@ from pools.arguments import UNSAID
 from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, Pool, still_there
 from pools.permissions import visible_pools
 from pools.selectors.arguments import letters_with, searched_pools
-from pools.selectors.filter_text import (
-    ANY,
-    NONE,
-    Values,
-    canonical,
-    expiry,
-    line_of,
-    moment,
-    parse_line,
-    quoted,
-    read_values,
-)
-from pools.selectors.filter_text import FilterError as FilterError
+from pools.selectors.filter_text import line_of, parse_line
+from pools.selectors.filter_values import ANY, NONE, Values, canonical, expiry, moment, quoted, read_values
+from pools.selectors.filter_values import FilterError as FilterError
 from pools.selectors.group_life import in_states, owned_by
 from pools.selectors.matching import Part, parts
 

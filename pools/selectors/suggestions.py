@@ -13,7 +13,8 @@ from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.permissions import visible_pools
 from pools.selectors.arguments import searchable_paths
 from pools.selectors.dead_letters import ME
-from pools.selectors.filter_text import ANY, KEY, KEYS, LINE_LIMIT, NONE, quoted
+from pools.selectors.filter_text import KEY, KEYS, LINE_LIMIT
+from pools.selectors.filter_values import ANY, NONE, quoted
 from pools.selectors.group_life import SHOWN_STATES
 
 SHOWN = 20

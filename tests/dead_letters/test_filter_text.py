@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pools.models import DeadLetterState
 from pools.selectors.dead_letters import DeadLetterFilter
-from pools.selectors.filter_text import KEYS, FilterError, as_typed, canonical, line_of, parse_line, read_values
+from pools.selectors.filter_text import KEYS, as_typed, line_of, parse_line
+from pools.selectors.filter_values import FilterError, canonical, read_values
 from pools.selectors.group_life import SHOWN_STATES
 
 MEANS = [
