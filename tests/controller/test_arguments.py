@@ -14,6 +14,7 @@ from pools.broker.failed_jobs import FailedJob, read_failed
 from pools.controller.argument_indexer import ArgumentIndexer
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
+from pools.controller.rehoming import Rehoming
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
 from pools.models import DeadLetter, Pool, SearchableArgument, Team
@@ -182,3 +183,16 @@ def test_no_value_lies_in_the_database(client: redis.Redis, look: Callable[[], N
     assert len(known()["one"]) == 2
     rows = [*DeadLetter.objects.values_list(), *SearchableArgument.objects.values_list()]
     assert "another-secret" not in repr([[bytes(c) if isinstance(c, memoryview) else c for c in row] for row in rows])
+
+
+def test_what_moves_to_a_pool_is_indexed_under_its_paths(
+    client: redis.Redis, lease: LeaderLease, look: Callable[[], None], index: Callable[[], None], tick: Tick, team: Team
+) -> None:
+    fail(client, "one", 7)
+    look()
+    pool = new_pool(team, "mail")
+    Pool.objects.filter(pk=pool.pk).update(searchable_arguments=["0"], indexed_arguments=["0"])
+    tick(Rehoming(lease))
+    index()
+    assert DeadLetter.objects.get().pool == pool
+    assert known() == {"one": digests(first="7")}
