@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from audit.recorder import REASON_LIMIT
+from pools.arguments import PATHS_EACH
 from pools.models import Criticality, DeadLetterState
 from pools.operations.plan import MAX_CANARY, MAX_RATE, TIMEOUT, TIMEOUTS
 from pools.operations.selection import MAX_IDS
@@ -72,6 +73,9 @@ class PoolChangeIn(Body):
     poison_after: int = Field(
         0, ge=0, le=100, description="requeues after which a job that comes back is quarantined; 0: never"
     )
+    searchable_arguments: list[Text] = Field(
+        [], description=f"paths by which dead letters are found, at most {PATHS_EACH}: `user.id`, `0.order`"
+    )
     expected_version: Seen = Field(None, description="the pool's revision that you saw; 409 if it has changed")
 
 
@@ -120,6 +124,11 @@ class FilterFields(BaseModel):
     q: Text = Field("", description="part of the message, or a job id")
     since: Text = Field("", description="failed then or later: RFC 3339, or so long ago: 15m, 24h, 7d")
     until: Text = Field("", description="failed before then")
+    args: Text = Field(
+        "",
+        description="what a job was called with, under paths that its pool lets be searched, as `user.id=42`; only in "
+        "pools where you may reveal payloads",
+    )
     expires: Text = Field("", description="vanishes by its failure TTL within or later than that: `<24h`, `>7d`")
     restorable: Text = Field(
         "", description="`yes`: only what lies in trash, quarantine or archive and can be restored"

@@ -51,6 +51,7 @@ class PoolOut(Schema):
         description="the number of dead letters above which an operation needs an approval; null: none does"
     )
     poison_after: int = Field(description="requeues after which a job that comes back is quarantined; 0: never")
+    searchable_arguments: list[str] = Field(description="paths by which dead letters are found: `args` of their filter")
     queues: list[str]
     run_state: str
     generation: int

@@ -4,13 +4,15 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 from typing import Any
 
 from pools.broker import fields
 from pools.broker.connection import Broker
 from pools.broker.payload import PAYLOAD_LIMIT, RQ_CALL, called_function
+from pools.broker.payload_arguments import argument_digests
 from pools.broker.payload_mask import masked_arguments
 from pools.broker.pipelines import Pipelines
 from pools.broker.scripts import script
@@ -24,6 +26,7 @@ AT_ONCE, ROOM = 250, 1_000_000
 FAILED_RESULT = b"2"
 DEAD_STATES = ("failed", "stopped", "")
 NOTHING = zlib.compress(b"")
+NONE_SEARCHED: Mapping[str, tuple[str, ...]] = {}
 
 HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at", "timeout"]
 HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
@@ -35,7 +38,7 @@ class FailedJob:
 
     ``arguments`` is their shape, every value masked. ``timeout`` in seconds, ``size`` the payload's bytes as stored,
     ``score`` its place in the failed registry or None, ``packed`` the traceback as UTF-8, zlib-compressed. ``damaged``
-    says what could not be read ("": nothing).
+    says what could not be read ("": nothing). ``digests`` of those arguments that were found of the ``searched``.
     """
 
     job_id: str
@@ -59,6 +62,8 @@ class FailedJob:
     packed: bytes
     arguments: str = ""
     damaged: str = ""
+    searched: tuple[str, ...] = ()
+    digests: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def is_dead(self) -> bool:
@@ -73,12 +78,18 @@ class Missing:
     job_id: str
 
 
-def read_failed(broker: Broker, ids: Sequence[str], queues: Mapping[str, str]) -> list[FailedJob | Missing]:
+def read_failed(
+    broker: Broker,
+    ids: Sequence[str],
+    queues: Mapping[str, str],
+    searched: Mapping[str, tuple[str, ...]] = NONE_SEARCHED,
+) -> list[FailedJob | Missing]:
     """The jobs in the order of ``ids``: a round trip for ``AT_ONCE`` of them, or fewer when their results are large,
-    and one more when some hide their function behind a description.
+    and one more for as many payloads: of jobs that hide their function behind a description, or have searched
+    arguments.
 
-    ``queues``: in which queue's failed registry each job lies, or may lie. Raises ValueError for more than
-    ``READ_LIMIT`` ids.
+    ``queues``: in which queue's failed registry each job lies, or may lie; ``searched``: the paths of arguments, by
+    queue. Raises ValueError for more than ``READ_LIMIT`` ids.
     """
     if len(ids) > READ_LIMIT:
         raise ValueError(f"at most {READ_LIMIT} jobs at a time")
@@ -91,11 +102,14 @@ def read_failed(broker: Broker, ids: Sequence[str], queues: Mapping[str, str]) -
             args: list[str | int] = [broker.prefix, ROOM, len(HASH_FIELDS), *HASH_FIELDS, *jobs]
             (seconds, micros), *answers = script(client, "read")(args=args)
             rows += answers
-        unnamed = [at for at, row in enumerate(rows) if _hides_function(row) and _is_small(row)]
-        found = Pipelines(client).run(("HGET", broker.rq.job(ids[at]), "data") for at in unnamed)
-    payloads = dict(zip(unnamed, found, strict=True))
+        paths = [searched.get(queues[job_id], ()) for job_id in ids]
+        opened = [at for at, row in enumerate(rows) if (paths[at] or _hides_function(row)) and _is_small(row)]
+        payloads: dict[int, Any] = {}
+        for some in batched(opened, AT_ONCE):
+            found = Pipelines(client).run(("HGET", broker.rq.job(ids[at]), "data") for at in some)
+            payloads |= zip(some, found, strict=True)
     now = datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(micros))
-    return [_failed_job(ids[at], row, payloads.get(at), now) for at, row in enumerate(rows)]
+    return [_failed_job(ids[at], row, payloads.get(at), now, paths[at]) for at, row in enumerate(rows)]
 
 
 def _hides_function(row: list[Any]) -> bool:
@@ -107,7 +121,9 @@ def _is_small(row: list[Any]) -> bool:
     return 0 < fields.count(row[-1]) <= PAYLOAD_LIMIT
 
 
-def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> FailedJob | Missing:
+def _failed_job(
+    job_id: str, row: list[Any], payload: Any, now: datetime, paths: tuple[str, ...]
+) -> FailedJob | Missing:
     raw, results, ttl, score, size = row
     values = dict(zip(HASH_FIELDS, raw if isinstance(raw, list) else [None] * len(HASH_FIELDS), strict=True))
     if raw == [None] * len(HASH_FIELDS) and not size:
@@ -140,6 +156,8 @@ def _failed_job(job_id: str, row: list[Any], payload: Any, now: datetime) -> Fai
         packed=packed,
         arguments=masked_arguments(values["description"]),
         damaged=_damage(raw, results, size, values) or torn,
+        searched=paths,
+        digests=argument_digests(payload, paths) if paths else {},
     )
 
 

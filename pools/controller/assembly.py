@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from pools.controller.acknowledger import Acknowledger
+from pools.controller.argument_indexer import ArgumentIndexer
 from pools.controller.console_jobs import enqueue_operation
 from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
@@ -58,6 +59,7 @@ def all_loops(
         Ingester(lease),
         Scanner(lease),
         Rehoming(lease),
+        ArgumentIndexer(lease),
         Effects(lease),
         Spikes(lease),
         Composer(lease),

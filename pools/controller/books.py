@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, Missing, read_failed
+from pools.controller.claims import searched_arguments
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
 from pools.models import DeadLetter, DeadLetterState
@@ -53,14 +54,14 @@ class Books:
         queues, self._new = self._new, {}
         if queues:
             read_at = timezone.now()
-            self._absorb(queues, read_failed(self._broker, list(queues), queues), read_at)
+            self._absorb(queues, self._read(queues), read_at)
 
     def settle(self, queue: str, letters: Mapping[str, Letter]) -> None:
         """Close letters whose jobs left the registry: requeued, when the job lives on in another state; failed again
         since; or gone. What is in the registry after all stays open."""
         for chunk in batched(letters, CHUNK):
             read_at = timezone.now()
-            found = read_failed(self._broker, chunk, dict.fromkeys(chunk, queue))
+            found = self._read(dict.fromkeys(chunk, queue))
             self._settle(queue, {job_id: letters[job_id] for job_id in chunk}, found, read_at)
 
     def _settle(
@@ -75,6 +76,10 @@ class Books:
             if ids:
                 with self._lease.fenced():
                     DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
+
+    def _read(self, queues: Mapping[str, str]) -> list[FailedJob | Missing]:
+        searched = searched_arguments(self._broker.alias, queues.values())
+        return read_failed(self._broker, list(queues), queues, searched)
 
     def _absorb(self, queues: Mapping[str, str], found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
         jobs = [job for job in found if isinstance(job, FailedJob)]

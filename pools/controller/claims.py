@@ -48,6 +48,15 @@ def load_claims(alias: str) -> Claims:
     return Claims(pools, {queue: pool for pool in reversed(managed) for queue in pool.queues})
 
 
+def searched_arguments(alias: str, queues: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The paths that pools let be searched, by queue; only of those of the ``queues`` whose pool names any."""
+    claims = load_claims(alias)
+    pools = {queue: claims.pool_of(queue) for queue in set(queues)}
+    return {
+        queue: tuple(pool.searchable_arguments) for queue, pool in pools.items() if pool and pool.searchable_arguments
+    }
+
+
 def claims_for(alias: str, queues: Iterable[str], lease: LeaderLease) -> Claims:
     """The claims, with a pool for each of ``queues``: the attached and the console's pools are made on first need."""
     claims = load_claims(alias)

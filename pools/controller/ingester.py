@@ -17,6 +17,7 @@ from audit.recorder import AuditError, record
 from pools.broker.connection import Broker, get_broker
 from pools.broker.events import Event, ack, read_events
 from pools.broker.failed_jobs import FailedJob, read_failed
+from pools.controller.claims import searched_arguments
 from pools.controller.event_bodies import REPORTS, JobFailed, Reported
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
@@ -60,9 +61,9 @@ class Ingester:
                 _say_malformed(event, error)
                 continue
             facts[body.job_id] = Facts(body.queue, body.worker[:255], body.host[:255], body.config)
-        found = (
-            read_failed(broker, list(facts), {job_id: fact.queue for job_id, fact in facts.items()}) if facts else []
-        )
+        queues = {job_id: fact.queue for job_id, fact in facts.items()}
+        searched = searched_arguments(self._alias, queues.values()) if facts else {}
+        found = read_failed(broker, list(facts), queues, searched) if facts else []
         absorb(self._lease, self._alias, [job for job in found if isinstance(job, FailedJob)], facts, read_at)
 
     def _report(self, events: Sequence[Event], last_id: str) -> None:

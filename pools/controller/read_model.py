@@ -17,6 +17,7 @@ from django.db import connection
 from pools.broker.failed_jobs import FailedJob
 from pools.broker.fingerprint import Fingerprint, fingerprint
 from pools.controller import bulk
+from pools.controller.arguments import index_anew, write_digests
 from pools.controller.claims import Claims, claims_for
 from pools.controller.lease import LeaderLease
 from pools.controller.notifying.notices import note
@@ -174,6 +175,14 @@ def _absorb(batch: _Batch, causes: Mapping[str, Fingerprint], claims: Claims) ->
             letter.score = job.score
             batch.moved.append(letter)
     _write(batch)
+    index_anew(
+        {row.pool_id for row in batch.rows if not _is_searched(batch.jobs[row.job_id], claims.by_id[row.pool_id])}
+    )
+
+
+def _is_searched(job: FailedJob, pool: Pool) -> bool:
+    """Under the paths that the pool names now, and not those of when the job was read."""
+    return job.searched == tuple(pool.searchable_arguments)
 
 
 def _is_news(letter: DeadLetter | None, job: FailedJob, read_at: datetime) -> bool:
@@ -298,8 +307,10 @@ def _write(batch: _Batch) -> None:
     DeadLetter.objects.bulk_update(batch.moved, ["score"])
     FailedAttempt.objects.bulk_create(batch.attempts, ignore_conflicts=True)
     written = DeadLetter.objects.filter(broker=batch.alias, job_id__in=[row.job_id for row in batch.rows])
-    details = [(pk, batch.jobs[job_id].packed) for job_id, pk in written.values_list("job_id", "pk")]
+    jobs = {pk: batch.jobs[job_id] for job_id, pk in written.values_list("job_id", "pk")}
+    details = [(pk, job.packed) for pk, job in jobs.items()]
     bulk.write(DeadLetterDetail, ["dead_letter_id", "traceback"], details, unique=["dead_letter_id"])
+    write_digests({pk: job.digests for pk, job in jobs.items() if job.searched})
     hours = [(group_id, hour, count) for (group_id, hour), count in sorted(batch.hours.items())]
     bulk.write(FailureHour, ["group_id", "hour", "count"], hours, unique=["group_id", "hour"], adding=True)
     _write_tallies(batch.tallies)

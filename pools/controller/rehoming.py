@@ -1,6 +1,7 @@
 """Open dead letters follow their queue when another pool claims it: a managed pool takes over what was attached."""
 
 from pools.broker.fingerprint import Fingerprint
+from pools.controller.arguments import index_anew
 from pools.controller.claims import load_claims
 from pools.controller.lease import LeaderLease
 from pools.controller.twins import move, twin
@@ -47,4 +48,5 @@ class Rehoming:
             letters = DeadLetter.objects.filter(broker=self._alias, queue=queue, group=old, state=DeadLetterState.OPEN)
             moved = letters.update(group=new, pool=pool)
             move(old, new, opened=moved, failures=moved)
+            index_anew([pool.pk] if pool.searchable_arguments else [])
         return moved

@@ -1,11 +1,13 @@
 """Forms of a pool's description and of the list's filter."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
 
+from pools.arguments import PATHS_EACH
 from pools.forms.spec import SpecForm
 from pools.models import Criticality, Pool, Team
 from pools.models.pool import DEFAULT_LIMITS
@@ -62,10 +64,22 @@ class PoolEditForm(forms.Form):
         help_text="A job that fails again for the same cause after so many requeues is quarantined. 0: never.",
     )
 
+    searchable_arguments = forms.CharField(
+        required=False,
+        max_length=1000,
+        label="Searchable arguments",
+        help_text=f"At most {PATHS_EACH} paths with commas between, such as user.id, 0.order: names of arguments or "
+        "their places, then names inside. Who may reveal payloads finds dead letters by them. Pickles are not read.",
+    )
+
+    def clean_searchable_arguments(self) -> list[str]:
+        return [path for path in re.split(r"[\s,]+", self.cleaned_data["searchable_arguments"]) if path]
+
     @staticmethod
     def initial_of(pool: Pool) -> dict[str, Any]:
         shown = ("name", "description", "runbook_url", "criticality", "approval_limit", "poison_after")
-        return {name: getattr(pool, name) for name in shown} | {"expected_version": pool.revision}
+        values = {name: getattr(pool, name) for name in shown} | {"expected_version": pool.revision}
+        return values | {"searchable_arguments": ", ".join(pool.searchable_arguments)}
 
 
 class PoolForm(SpecForm):

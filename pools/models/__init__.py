@@ -11,6 +11,7 @@ from pools.models.failure import (
     DeadLetterDetail,
     DeadLetterState,
     FailedAttempt,
+    SearchableArgument,
     is_poison,
     still_there,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "RunState",
     "SavedView",
     "SealedPayload",
+    "SearchableArgument",
     "SecretReference",
     "Team",
     "Worker",

@@ -181,6 +181,22 @@ class DeadLetterDetail(models.Model):
         return str(self.dead_letter_id)
 
 
+class SearchableArgument(models.Model):
+    """That a dead letter's job was called with a certain value under a path that its pool names: see
+    ``pools.arguments``."""
+
+    dead_letter = models.ForeignKey(DeadLetter, on_delete=models.CASCADE, related_name="searchable", db_index=False)
+    path = models.CharField(max_length=100)
+    digest = models.BinaryField(max_length=16)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dead_letter", "path"], name="searchable_argument")]
+        indexes = [models.Index(fields=["path", "digest", "dead_letter"], name="searchable_argument_value")]
+
+    def __str__(self) -> str:
+        return f"{self.dead_letter_id} {self.path}"
+
+
 class FailedAttempt(models.Model):
     """An earlier failure of a job that failed again."""
 

@@ -59,6 +59,10 @@ class Pool(models.Model):
     approval_limit = models.PositiveIntegerField(null=True, blank=True)
     # After so many requeues from which a job came back with the same failure it is quarantined; 0: never.
     poison_after = models.PositiveSmallIntegerField(default=3, validators=[MaxValueValidator(100)])
+    # Paths in what jobs are called with, by which dead letters are found; and those under which all open ones are
+    # indexed, or what the controller notes while it does that, or null when some are not.
+    searchable_arguments = models.JSONField(default=list, blank=True)
+    indexed_arguments = models.JSONField(default=list, blank=True, null=True, editable=False)
     # The queues of the newest published spec, in order; for an attached pool those that nobody else claims.
     queues = models.JSONField(default=list)
     config_number = models.PositiveIntegerField(default=0)

@@ -1,6 +1,7 @@
 """Making, changing, pausing, resuming, draining and scaling a pool."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -9,6 +10,7 @@ from django.utils import timezone
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
+from pools.arguments import problem_of
 from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand, RunState, Team
 from pools.operations.base import append_outbox, clean_reason, expect, locked
 from pools.operations.config import add_version
@@ -19,7 +21,15 @@ from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
 COMMAND_DEADLINE = dt.timedelta(seconds=30)
-POOL_DESCRIPTION = ("name", "description", "runbook_url", "criticality", "approval_limit", "poison_after")
+POOL_DESCRIPTION = (
+    "name",
+    "description",
+    "runbook_url",
+    "criticality",
+    "approval_limit",
+    "poison_after",
+    "searchable_arguments",
+)
 
 
 @operation("pool.created")
@@ -73,6 +83,7 @@ def pool_change(
     criticality: str,
     poison_after: int,
     approval_limit: int | None = None,
+    searchable_arguments: Iterable[str] = (),
 ) -> Pool:
     """Change what describes a pool, not what it runs. ``expected_version`` is ``Pool.revision``.
 
@@ -85,6 +96,7 @@ def pool_change(
     pool.name, pool.description, pool.runbook_url, pool.criticality = name, description, runbook_url, criticality
     pool.approval_limit = approval_limit
     pool.poison_after = poison_after
+    pool.searchable_arguments = _paths(searchable_arguments)
     _validate(pool)
     if limit is not None and (pool.approved_above is None or pool.approved_above > limit):
         require(actor, APPROVE_OPERATIONS, pool)
@@ -178,9 +190,18 @@ def _command(
     return command
 
 
+def _paths(wanted: Iterable[str]) -> list[str]:
+    """Each once. Raises ``Refused``."""
+    paths = list(dict.fromkeys(path.strip() for path in wanted))
+    if problem := problem_of(paths):
+        raise Refused("searchable_arguments", f"{problem} Nothing was changed.")
+    return paths
+
+
 def _described(pool: Pool) -> dict[str, str]:
     """An approval limit that is left to the criticality is empty."""
     values = {name: getattr(pool, name) for name in POOL_DESCRIPTION}
+    values["searchable_arguments"] = ", ".join(pool.searchable_arguments)
     return {name: "" if value is None else str(value) for name, value in values.items()}
 
 

@@ -1,12 +1,13 @@
 """Saved views of the inbox: a filter under a name, the actor's own or shared with a team."""
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
 from audit.target import Target
 from controlplane.saved_queries import SAVED_EACH, TooMany, keep
+from pools.arguments import UNSAID
 from pools.models import DefaultView, SavedView, Team
 from pools.operations.errors import Refused
 from pools.permissions import REQUEUE, VIEW, Denied, visible_pools
@@ -32,7 +33,7 @@ def view_save(*, actor: Actor, name: str, wanted: DeadLetterFilter, team: Team |
         message = f"You have {SAVED_EACH} saved views: delete one first. Nothing was changed."
         raise Refused("name", message) from full
     shared = {"team": team.slug} if team else {}
-    record(actor=actor, action="view.saved", target=_target(view), after={"query": query, **shared})
+    record(actor=actor, action="view.saved", target=_target(view), after={"query": _recorded(wanted), **shared})
     return view
 
 
@@ -54,7 +55,7 @@ def view_rename(*, actor: Actor, pk: int, name: str) -> SavedView:
 def view_remove(*, actor: Actor, pk: int) -> None:
     """Forget a view of the actor's own, for those as well with whom it was shared. Raises as above."""
     view = _own(actor, pk)
-    record(actor=actor, action="view.removed", target=_target(view), before={"query": view.query})
+    record(actor=actor, action="view.removed", target=_target(view), before={"query": _recorded_again(view.query)})
     view.delete()
 
 
@@ -91,6 +92,16 @@ def _clean(name: str) -> str:
     if not name or len(name) > NAME_LIMIT or "\x00" in name:
         raise Refused("name", f"A name has 1 to {NAME_LIMIT} characters, none of them NUL. Nothing was changed.")
     return name
+
+
+def _recorded(wanted: DeadLetterFilter) -> str:
+    return urlencode(wanted.as_record())
+
+
+def _recorded_again(query: str) -> str:
+    """The same of a view's query, which may no longer be readable as a filter."""
+    fields = dict(parse_qsl(query))
+    return urlencode(fields | ({"args": UNSAID} if "args" in fields else {}))
 
 
 def _target(view: SavedView) -> Target:

@@ -55,7 +55,7 @@ class Selection:
             return {"shelved_by": self.shelved_by.pk}
         if self.poison_of:
             return {"poison_of": self.poison_of.slug}
-        return {"filter": self.filter.seen_by(actor).as_query()} if self.filter else {"ids": len(self.ids)}
+        return {"filter": self.filter.seen_by(actor).as_record()} if self.filter else {"ids": len(self.ids)}
 
 
 class Chosen(NamedTuple):

@@ -15,21 +15,13 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.actor import Actor
-from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, still_there
+from pools.arguments import UNSAID
+from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, Pool, still_there
 from pools.permissions import visible_pools
-from pools.selectors.filter_text import (
-    ANY,
-    NONE,
-    Values,
-    canonical,
-    expiry,
-    line_of,
-    moment,
-    parse_line,
-    quoted,
-    read_values,
-)
-from pools.selectors.filter_text import FilterError as FilterError
+from pools.selectors.arguments import letters_with, searched_pools
+from pools.selectors.filter_text import line_of, parse_line
+from pools.selectors.filter_values import ANY, NONE, Values, canonical, expiry, moment, quoted, read_values
+from pools.selectors.filter_values import FilterError as FilterError
 from pools.selectors.group_life import in_states, owned_by
 from pools.selectors.matching import Part, parts
 
@@ -46,7 +38,8 @@ class DeadLetterFilter:
     ``since`` and ``until`` are times of failure: RFC 3339, or so long ago (``15m``, ``24h``, ``7d``); ``expires`` is
     such a time to come, after ``<`` or ``>``. ``q`` searches messages and job ids; ``error`` is an exception's name
     with or without its module; ``version`` the worker's config version, as ``v41``; ``group`` the number of a failure
-    group, ``group_state`` what it shows, ``owner`` the username of who looks after it, ``me`` or ``none``.
+    group, ``group_state`` what it shows, ``owner`` the username of who looks after it, ``me`` or ``none``. ``args``
+    holds paths with values, ``user.id=42``, and matches only where the actor may reveal payloads.
     ``restorable``: ``yes`` leaves out what no longer lies in trash, quarantine or archive.
     """
 
@@ -59,6 +52,7 @@ class DeadLetterFilter:
     group: str = ""
     group_state: str = ""
     owner: str = ""
+    args: str = ""
     q: str = ""
     since: str = ""
     until: str = ""
@@ -83,8 +77,12 @@ class DeadLetterFilter:
         return cls.from_query(parse_line(line))
 
     def as_query(self) -> dict[str, str]:
-        """The parameters that differ from their defaults, for links and for the record of an operation."""
+        """The parameters that differ from their defaults, for links."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+    def as_record(self) -> dict[str, str]:
+        """The same for what is kept and shown to others: what it asks of arguments is left unsaid."""
+        return self.as_query() | ({"args": UNSAID} if self.args else {})
 
     def as_line(self) -> str:
         """As the filter bar shows it."""
@@ -123,6 +121,10 @@ class DeadLetterFilter:
         where &= self._among("error", _errors) & self._among("group_state", in_states)
         return where & self._among("owner", lambda owners: Q.create([owned_by(owner) for owner in owners], Q.OR))
 
+    def pool_conditions(self) -> Q:
+        """What its pool must be. Raises ``FilterError``."""
+        return self._among("pool", _in("slug"))
+
     def _among(self, field: str, match: Callable[[Sequence[str]], Q]) -> Q:
         """One of the field's values, and none of those that it leaves out. Raises ``FilterError``."""
         values = read_values(field, getattr(self, field))
@@ -156,7 +158,8 @@ class Page[T]:
 
 def matching_groups(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[FailureGroup]:
     """Groups that are as the filter asks, whatever it asks of their jobs."""
-    found = FailureGroup.objects.filter(wanted.seen_by(actor).group_conditions(), pool__in=visible_pools(actor))
+    pools = _pools(actor, wanted)
+    found = FailureGroup.objects.filter(wanted.seen_by(actor).group_conditions(), pool__in=pools)
     return found.select_related("pool", "owner")
 
 
@@ -164,7 +167,15 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     """The dead letters that match, in parts. Raises ``FilterError``."""
     groups = matching_groups(actor, wanted).select_related(None)
     since = moment("since", wanted.since) if wanted.since else None
-    return list(parts(Part(groups, wanted.letter_conditions(), since, wanted.is_ranged), wanted.q))
+    jobs = letters_with(wanted.args)
+    return list(parts(Part(groups, wanted.letter_conditions(), since, wanted.is_ranged, jobs), wanted.q))
+
+
+def _pools(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[Pool]:
+    """Those in which the actor may ask what the filter asks. Raises ``FilterError``."""
+    if not wanted.args:
+        return visible_pools(actor)
+    return searched_pools(actor, wanted.args, wanted.pool_conditions(), wanted.as_line())
 
 
 def dead_letters(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[DeadLetter]:

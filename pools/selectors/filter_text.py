@@ -7,39 +7,27 @@ and what belongs to no key is searched for.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-
 from pools.models import DeadLetterState
+from pools.selectors.filter_values import (
+    SPAN,
+    FilterError,
+    Values,
+    arguments_text,
+    canonical,
+    in_quotes,
+    item,
+    quoted,
+    read_arguments,
+    read_values,
+)
 from pools.selectors.group_life import SHOWN_STATES
 
 LINE_LIMIT = 4000  # characters
-NONE = "none"  # no exception, no host, no config version, no owner
-ANY = "any"
-KEY = re.compile(r"(-?)([A-Za-z_]+):(?!//)")
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-SPAN = re.compile(r"([0-9]{1,4})(m|h|d)")
-NUMBER = re.compile(r"[0-9]{1,18}")
-VERSION = re.compile(r"v?([0-9]{1,9})")
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-class FilterError(ValueError):
-    """A filter that cannot be read. ``field`` names the parameter, or is ``filter`` for the line; there ``start`` and
-    ``end`` are the characters that it is about."""
-
-    def __init__(self, field: str, message: str, start: int = 0, end: int = 0) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
-        self.start = start
-        self.end = end
+KEY = re.compile(r'(-?)([A-Za-z_]+)(?:(?<=\b(?i:args))\.([^\s:,"]*))?:(?!//)')
 
 
 @dataclass(frozen=True)
@@ -66,55 +54,13 @@ KEYS = {
     "owner": Key("owner", "who looks after its group: a username, me or none", "owner:me"),
     "group": Key("group", "the number of a failure group", "group:17"),
     "state": Key("state", f"{', '.join(DeadLetterState.values)} or any; open unless said", "state:requeued"),
+    "args": Key("args", "a value that the job was called with, under a searchable path", "args.user.id:42"),
     "restorable": Key("restorable", "yes: only what still lies in trash, quarantine or archive", "restorable:yes"),
 }
 MEANT = {
     "exception": "error", "type": "error", "func": "task", "function": "task", "config": "version", "worker": "host",
-    "status": "is", "team": "pool", "expiry": "expires", "ttl": "expires",
+    "arguments": "args", "status": "is", "team": "pool", "expiry": "expires", "ttl": "expires",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Values:
-    """At least one of ``wanted``, if there are any, and none of ``unwanted``."""
-
-    wanted: tuple[str, ...] = ()
-    unwanted: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """As a field has them."""
-        return ",".join([*map(quoted, self.wanted), *("-" + quoted(value) for value in self.unwanted)])
-
-
-def read_values(field: str, text: str) -> Values:
-    """The values of a field, each once and in its canonical spelling. Raises ``FilterError``."""
-    wanted: list[str] = []
-    unwanted: list[str] = []
-    at = 0
-    while text and at <= len(text):
-        leaves_out = text.startswith("-", at)
-        value, at = _item(field, text, at + leaves_out, lambda character: character == ",")
-        (unwanted if leaves_out else wanted).append(_checked(field, value.strip()))
-        at += 1
-    return Values(tuple(dict.fromkeys(wanted)), tuple(dict.fromkeys(unwanted)))
-
-
-def canonical(field: str, text: str) -> str:
-    """A field's text in its one spelling. Raises ``FilterError``."""
-    if field in ("since", "until") and text:
-        moment(field, text)
-    elif field == "expires" and text:
-        expiry(text)
-    elif field not in ("q", "since", "until", "expires"):
-        return str(read_values(field, text))
-    return text
-
-
-def quoted(value: str) -> str:
-    """In quotes where it could be read as something else without them."""
-    if value and not value.startswith("-") and not any(c in ',"' or c.isspace() for c in value):
-        return value
-    return _in_quotes(value)
 
 
 def parse_line(line: str) -> dict[str, str]:
@@ -133,7 +79,7 @@ def parse_line(line: str) -> dict[str, str]:
             if _leaves_out_a_word(line[at:]):
                 message = "only a key can be left out, as in -queue:low; text with - before it needs quotes"
                 raise FilterError("filter", message, at, _word_end(line, at))
-            word, at = _item("filter", line, at, str.isspace)
+            word, at = item("filter", line, at, str.isspace)
             words.append(word)
     searched = " ".join(filter(None, words)).strip()
     return fields | ({"q": searched} if searched else {})
@@ -148,56 +94,50 @@ def line_of(fields: Mapping[str, str]) -> str:
             terms.append(f"age:{'<' if key == 'since' else '>'}{text}")
         elif key in ("since", "until", "expires"):
             terms += [f"{key}:{quoted(text)}"] if text else []
+        elif key == "args":
+            terms += [term for path, values in read_arguments(text).items() for term in _terms(f"{key}.{path}", values)]
         else:
-            values = read_values(known.field, text)
-            for sign, some in (("", values.wanted), ("-", values.unwanted)):
-                terms += [f"{sign}{key}:{','.join(map(quoted, some))}"] if some else []
+            terms += _terms(key, read_values(known.field, text))
     searched = fields.get("q", "")
     if searched:
-        terms.append(searched if _is_plain(searched) else _in_quotes(searched))
+        terms.append(searched if _is_plain(searched) else in_quotes(searched))
     return " ".join(terms)
+
+
+def _terms(key: str, values: Values) -> list[str]:
+    said = (("", values.wanted), ("-", values.unwanted))
+    return [f"{sign}{key}:{','.join(map(quoted, some))}" for sign, some in said if some]
 
 
 def as_typed(params: Mapping[str, str]) -> str:
     """A line for parameters that cannot be read, for whoever wants to mend them."""
-    terms = [f"{key}:{quoted(params[known.field])}" for key, known in KEYS.items() if params.get(known.field)]
+    terms = [_as_typed(key, params[known.field]) for key, known in KEYS.items() if params.get(known.field)]
     return " ".join([*terms, params.get("q", "")]).strip()
 
 
-def moment(field: str, text: str, *, ahead: bool = False) -> datetime:
-    """RFC 3339 in UTC, or so long ago: ``15m``, ``24h``, ``7d``; ``ahead``: from now. Raises ``FilterError``."""
-    if span := SPAN.fullmatch(text):
-        distance = timedelta(**{UNITS[span[2]]: int(span[1])})
-        return timezone.now() + (distance if ahead else -distance)
+def _as_typed(key: str, text: str) -> str:
     try:
-        value = parse_datetime(text)
-        if value is not None:
-            return (value if timezone.is_aware(value) else timezone.make_aware(value)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise FilterError(field, f"expected a time such as 2026-11-22T02:31:00Z or 15m, 24h, 7d, not {text!r}")
-
-
-def expiry(text: str) -> tuple[str, datetime]:
-    """``<`` or ``>``, and the time. Raises ``FilterError``."""
-    if text[:1] not in ("<", ">"):
-        raise FilterError("expires", f"expected < or > and a time, as in <24h, not {text!r}")
-    return text[0], moment("expires", text[1:], ahead=True)
+        return line_of({"args": arguments_text(text)}) if key == "args" else f"{key}:{quoted(text)}"
+    except FilterError:
+        return f"{key}:{quoted(text)}"
 
 
 def _term(line: str, key: re.Match[str], fields: dict[str, str]) -> int:
     """Read ``key:value`` into the fields; returns where it ends. Raises ``FilterError``."""
-    leaves_out, name, begin = bool(key[1]), key[2].lower(), key.end()
+    leaves_out, name, path, begin = bool(key[1]), key[2].lower(), key[3], key.end()
     if name not in KEYS:
         raise FilterError("filter", _unknown(key[2]), key.start(), begin)
+    if name == "args" and not path:
+        expected = f"expected the path of an argument between args and the colon, as in {KEYS[name].example}"
+        raise FilterError("filter", expected, key.start(), begin)
     at, found = begin - 1, []
     while at == begin - 1 or line.startswith(",", at):
         start = at + 1
-        value, at = _item("filter", line, start, lambda character: character == "," or character.isspace())
+        value, at = item("filter", line, start, lambda character: character == "," or character.isspace())
         if not value:
             expected = f"expected {KEYS[name].takes} after {line[start - 1]!r}, as in {KEYS[name].example}"
             raise FilterError("filter", expected, key.start(), max(at, begin))
-        found.append(value)
+        found.append(f"{path}={value}" if path else value)
     try:
         field, text = _restriction(name, found, leaves_out=leaves_out)
         if field in ("since", "until", "expires") and field in fields:
@@ -221,47 +161,6 @@ def _restriction(name: str, found: list[str], *, leaves_out: bool) -> tuple[str,
     if value[0] not in "<>" or not SPAN.fullmatch(value[1:]):
         raise FilterError(name, f"expected < or > and a span of m, h or d, as in age:<1h or age:>24h, not {value!r}")
     return ("since" if value[0] == "<" else "until"), value[1:]
-
-
-def _item(field: str, text: str, at: int, ends: Callable[[str], bool]) -> tuple[str, int]:
-    """The value that begins at ``at``, and where it ends. Raises ``FilterError``."""
-    if text.startswith('"', at):
-        match = QUOTED.match(text, at)
-        if match is None:
-            raise FilterError(field, 'the quote that begins here does not end: expected another "', at, len(text))
-        if match.end() < len(text) and not ends(text[match.end()]):
-            expected = 'expected a comma or a blank after the closing quote; inside quotes a quote is written \\"'
-            raise FilterError(field, expected, at, match.end() + 1)
-        return ESCAPED.sub(r"\1", match[1]), match.end()
-    end = next((place for place in range(at, len(text)) if ends(text[place])), len(text))
-    return text[at:end], end
-
-
-def _in_quotes(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _checked(field: str, value: str) -> str:
-    """One value in its canonical spelling. Raises ``FilterError``."""
-    if not value:
-        raise FilterError(field, "expected a value before and after each comma")
-    if field == "group" and not NUMBER.fullmatch(value):
-        raise FilterError(field, f"expected numbers of failure groups, not {value!r}")
-    if field == "version" and value != NONE:
-        if not (number := VERSION.fullmatch(value)):
-            raise FilterError(field, f"expected a config version such as v41, or none, not {value!r}")
-        return f"v{int(number[1])}"
-    if field == "restorable" and value != "yes":
-        raise FilterError(field, f"expected yes, not {value!r}")
-    vocabulary = {"state": (*DeadLetterState.values, ANY), "group_state": SHOWN_STATES}.get(field)
-    if vocabulary and value not in vocabulary:
-        raise FilterError(field, f"expected {_listed(vocabulary)}, several with commas between, not {value!r}")
-    return value
-
-
-def _listed(words: Iterable[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}"
 
 
 def _unknown(key: str) -> str:

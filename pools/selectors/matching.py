@@ -8,18 +8,22 @@ whole groups, and jobs one by one. Parts never overlap.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, When
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
 
+type Jobs = frozenset[int] | QuerySet[Any, Any]
+
 WHOLE = Q(state=DeadLetterState.OPEN)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later; ``jobs``: only these, by key.
+    """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later; ``jobs``: only these,
+    their primary keys or a query for them.
 
     ``ranged``: all that ``letters`` asks is where an index begins, so that jobs are counted without looking at those
     that do not match.
@@ -29,7 +33,7 @@ class Part:
     letters: Q
     since: datetime | None = None
     ranged: bool = False
-    jobs: frozenset[int] | None = None
+    jobs: Jobs | None = None
 
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from audit.actor import Actor
 from pools.models import FailureGroup
 from pools.selectors.dead_letters import DeadLetterFilter, counts_since
-from pools.selectors.filter_text import NONE, Values, moment, read_values
+from pools.selectors.filter_values import NONE, Values, moment, read_values
 
 SHOWN = 20
 HEATS = (0.4, 0.6, 0.7)  # shares of the largest number's logarithm from which a cell is hotter

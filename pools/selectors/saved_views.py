@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, Q, QuerySet
 
 from audit.actor import Actor
 from pools.models import DefaultView, SavedView, Team
-from pools.permissions import REQUEUE, pools_with, visible_pools
+from pools.permissions import REQUEUE, REVEAL, pools_with, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError
+
+ASKS_ARGUMENTS = Q(query__startswith="args=") | Q(query__contains="&args=")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class View:
 
 
 def visible_views(actor: Actor) -> QuerySet[SavedView]:
-    shared = Q(team__in=visible_pools(actor).values("team"))
+    """Views of others that ask for arguments only for those who may reveal payloads somewhere."""
+    shared = Q(team__in=visible_pools(actor).values("team")) & (~ASKS_ARGUMENTS | Exists(pools_with(actor, REVEAL)))
     return SavedView.objects.filter(Q(owner_id=actor.id) | shared).select_related("team")
 
 

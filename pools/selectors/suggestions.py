@@ -11,8 +11,10 @@ from audit.actor import Actor
 from controlplane.wording import count
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.permissions import visible_pools
+from pools.selectors.arguments import searchable_paths
 from pools.selectors.dead_letters import ME
-from pools.selectors.filter_text import ANY, KEY, KEYS, LINE_LIMIT, NONE, quoted
+from pools.selectors.filter_text import KEY, KEYS, LINE_LIMIT
+from pools.selectors.filter_values import ANY, NONE, quoted
 from pools.selectors.group_life import SHOWN_STATES
 
 SHOWN = 20
@@ -81,7 +83,9 @@ def suggestions(actor: Actor, line: str, caret: int) -> list[Suggestion]:
         found = [(quoted(text), note) for text, note in _values(actor, place.key, place.typed, SHOWN)]
         return [_put(line, place, text, note) for text, note in found[:SHOWN]]
     typed = place.typed.lower()
-    keys = [(f"{place.sign}{key}:", known.takes) for key, known in KEYS.items() if key.startswith(typed)]
+    named = {f"args.{path}": KEYS["args"].takes for path in searchable_paths(actor)}
+    named = {key: known.takes for key, known in KEYS.items() if key != "args"} | named
+    keys = [(f"{place.sign}{key}:", takes) for key, takes in named.items() if key.lower().startswith(typed)]
     shown = [_put(line, place, text, note, ends=False) for text, note in keys]
     for key in WITHOUT_KEY if typed else ():
         values = _values(actor, key, place.typed, FEW)

@@ -13,7 +13,7 @@ from audit.actor import Actor
 from pools.models import DeadLetter, FailureGroup, Pool, RunState, is_poison
 from pools.permissions import pools_with, visible_pools, who_can_grant
 from pools.selectors.dead_letters import DeadLetterFilter
-from pools.selectors.filter_text import NONE
+from pools.selectors.filter_values import NONE
 from pools.selectors.rights import Right
 
 SHOWN = 5

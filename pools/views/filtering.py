@@ -62,8 +62,8 @@ def bar(request: HttpRequest, wanted: DeadLetterFilter, show: str, problem: Filt
     shown |= {"query": urlencode(wanted.as_query()), "clear_url": address(DeadLetterFilter(), show)}
     if problem is None or problem.field == "cursor":
         return shown
-    line = request.GET.get("filter")
-    if line is None:
+    line = request.GET.get("filter") or problem.line
+    if not line:
         return shown | {"line": as_typed(request.GET.dict())}
     return shown | {
         "line": line,

@@ -4,9 +4,11 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
+from pools.arguments import UNSAID, digest
+from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, Pool, SearchableArgument
 from tests.api.calling import Caller, problem
 from tests.support import factories as make
+from tests.support.cast import Cast
 
 
 def test_a_dead_letter_is_given_whole(alice: Caller, letters: list[DeadLetter]) -> None:
@@ -160,3 +162,38 @@ def test_a_group_whose_letters_are_closed_is_not_listed(alice: Caller, letters: 
     assert alice.items("failure-groups") == [] and FailureGroup.objects.count() == 1
     (group,) = alice.items("failure-groups", state="requeued")
     assert group["count"] == 3
+
+
+@pytest.fixture
+def searchable(payments: Pool, letters: list[DeadLetter]) -> None:
+    Pool.objects.filter(pk=payments.pk).update(searchable_arguments=["user.id"])
+    values = digest("user.id", "42"), digest("user.id", "43"), digest("user.id", "42")
+    SearchableArgument.objects.bulk_create(
+        SearchableArgument(dead_letter=letter, path="user.id", digest=value)
+        for letter, value in zip(letters, values, strict=True)
+    )
+
+
+@pytest.mark.usefixtures("searchable")
+def test_arguments_find_dead_letters_and_their_groups(alice: Caller) -> None:
+    assert [each["job_id"] for each in alice.items("dead-letters", args="user.id=42")] == ["job-2", "job-0"]
+    assert [each["job_id"] for each in alice.items("dead-letters", args="-user.id=42")] == ["job-1"]
+    assert [each["count"] for each in alice.items("failure-groups", args="user.id=42")] == [2]
+    assert alice.items("dead-letters", args="user.id=44") == []
+
+
+@pytest.mark.usefixtures("searchable")
+@pytest.mark.parametrize("path", ["dead-letters", "failure-groups"])
+@pytest.mark.parametrize("value", ["42", "44"])
+def test_arguments_need_the_right_to_reveal(cast: Cast, path: str, value: str) -> None:
+    response = Caller(cast.vera).get(path, args=f"user.id={value}")
+    (error,) = problem(response, 422, "args")["errors"]
+    assert error["message"].startswith("args.user.id: needs the permission pools.reveal_payload on payments.")
+
+
+@pytest.mark.usefixtures("searchable")
+def test_an_operation_takes_arguments_and_does_not_keep_them(alice: Caller) -> None:
+    body = {"kind": "requeue", "filter": {"args": "user.id=42"}, "reason": "Their card is mended", "start": False}
+    made = alice.post("operations", body)
+    assert made.status_code == 201 and made.json()["frozen_count"] == 2
+    assert Operation.objects.get().selection == {"filter": {"args": UNSAID}}

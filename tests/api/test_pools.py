@@ -41,6 +41,7 @@ def test_a_pool_is_given_whole(alice: Caller, payments: Pool) -> None:
         "approval_limit": None,
         "approved_above": None,
         "poison_after": 3,
+        "searchable_arguments": [],
         "queues": ["payments", "payments.high"],
         "run_state": "running",
         "generation": 0,
@@ -196,3 +197,13 @@ def test_a_pool_is_not_paused_twice(alice: Caller, payments: Pool) -> None:
     stale = {"reason": "Down", "expected_version": 0}
     assert problem(alice.post("pools/payments/drain", stale), 409)["current"] == 1
     assert Event.objects.filter(action__in=["pool.paused", "pool.drained"]).count() == 1
+
+
+def test_searchable_arguments_are_changed_and_wrong_ones_named(alice: Caller, payments: Pool) -> None:
+    changed = alice.post("pools/payments/edit", {"searchable_arguments": ["user.id", "0"]})
+    assert changed.status_code == 200 and changed.json()["searchable_arguments"] == ["user.id", "0"]
+    same = alice.post("pools/payments/edit", {"poison_after": 5})
+    assert same.json()["searchable_arguments"] == ["user.id", "0"]
+    refused = alice.post("pools/payments/edit", {"searchable_arguments": ["a..b"]})
+    (error,) = problem(refused, 422, "searchable_arguments")["errors"]
+    assert "is no path" in error["message"]

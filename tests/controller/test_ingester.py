@@ -10,6 +10,7 @@ import redis
 from rq import Queue
 
 from audit.models import Event
+from pools.arguments import digest
 from pools.broker.connection import Broker
 from pools.broker.moves import requeue
 from pools.controller.ingester import Ingester
@@ -23,6 +24,7 @@ from pools.models import (
     FailureGroup,
     FailureHour,
     Pool,
+    SearchableArgument,
     Team,
 )
 from tests.broker.conftest import Work, work  # noqa: F401  (a fixture)
@@ -89,6 +91,17 @@ def test_a_failed_job_becomes_a_dead_letter_in_the_group_of_its_cause(
     assert (group.open_count, group.total_count, group.last_seen >= group.first_seen) == (2, 2, True)
     assert FailureHour.objects.get().count == 2
     assert client.xpending("pw:events", "console")["pending"] == 0
+
+
+def test_arguments_that_the_pool_names_are_indexed(
+    ingester: Ingester, tick: Tick, client: redis.Redis, pool: Pool
+) -> None:
+    Pool.objects.filter(pk=pool.pk).update(searchable_arguments=["0"], indexed_arguments=["0"])
+    write_failed(client, "j1")
+    failed(client, "j1")
+    tick(ingester)
+    (found,) = SearchableArgument.objects.values_list("dead_letter__job_id", "path", "digest")
+    assert (found[0], found[1], bytes(found[2])) == ("j1", "0", digest("0", "1"))
 
 
 def test_what_is_delivered_twice_counts_once(ingester: Ingester, tick: Tick, client: redis.Redis, pool: Pool) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pools.models import DeadLetterState
 from pools.selectors.dead_letters import DeadLetterFilter
-from pools.selectors.filter_text import KEYS, FilterError, as_typed, canonical, line_of, parse_line, read_values
+from pools.selectors.filter_text import KEYS, as_typed, line_of, parse_line
+from pools.selectors.filter_values import FilterError, canonical, read_values
 from pools.selectors.group_life import SHOWN_STATES
 
 MEANS = [
@@ -35,6 +36,14 @@ MEANS = [
     ("expires:>2026-11-22T02:31:00Z", {"expires": ">2026-11-22T02:31:00Z"}, None),
     ("is:new,regressed -owner:me", {"group_state": "new,regressed", "owner": "-me"}, None),
     ("group:17,18", {"group": "17,18"}, None),
+    ("args.user.id:42,43", {"args": "user.id=42,user.id=43"}, "args.user.id:42,43"),
+    ("-ARGS.0:a,b", {"args": "-0=a,-0=b"}, "-args.0:a,b"),
+    ("args.a:1 args.b:2 args.a:3", {"args": "a=1,a=3,b=2"}, "args.a:1,3 args.b:2"),
+    ("args.a:1 -args.a:2 -args.b:x", {"args": "a=1,-a=2,-b=x"}, "args.a:1 -args.a:2 -args.b:x"),
+    (r'args.a:"two words, =\"quoted\"",-1', {"args": r'"a=two words, =\"quoted\"",a=-1'}, None),
+    ("args.a:b=c,none", {"args": "a=b=c,a=none"}, "args.a:b=c,none"),
+    ("kwargs.a:1 gate.args.a:1", {"q": "kwargs.a:1 gate.args.a:1"}, None),
+    ('"args.a:1"', {"q": "args.a:1"}, '"args.a:1"'),
     ("state:any", {"state": "any"}, "state:any"),
     ("connect timed out", {"q": "connect timed out"}, None),
     ("timed pool:a out", {"pool": "a", "q": "timed out"}, "pool:a timed out"),
@@ -80,6 +89,13 @@ WRONG = [
     ("version:new", "version:new", "expected a config version such as v41, or none"),
     ("group:x", "group:x", "expected numbers of failure groups"),
     ("is:open", "is:open", "expected new, acknowledged, snoozed, resolved or regressed"),
+    ("args:42", "args:", "expected the path of an argument between args and the colon, as in args.user.id:42"),
+    ("args.:42", "args.:", "expected the path of an argument"),
+    ("pool:a args.a..b:42", "args.a..b:42", "expected the path of an argument and its value, as user.id=42"),
+    ("args.a:", "args.a:", "expected a value that the job was called with, under a searchable path after ':'"),
+    ("args.a:" + "x" * 201, "args.a:" + "x" * 201, "expected a value of 1 to 200 characters for a"),
+    ("args.a:1,", "args.a:1,", "after ','"),
+    ("arg:1", "arg:", "did you mean args:?"),
     ("state:new", "state:new", "expected open, requeued"),
     ("pool:a\x00", "", "none of them NUL"),
     ("x" * 4001, "", "at most 4,000 characters"),
@@ -102,12 +118,15 @@ def test_every_key_has_an_example_that_can_be_read() -> None:
 def test_parameters_that_cannot_be_read_become_a_line_to_mend() -> None:
     typed = as_typed({"since": "soon ish", "pool": "a", "q": "some words", "show": "jobs"})
     assert typed == 'pool:a since:"soon ish" some words'
+    assert as_typed({"args": "b=2,a=1,-b=3", "since": "x"}) == "since:x args.b:2 -args.b:3 args.a:1"
+    assert as_typed({"args": "oops"}) == "args:oops"
 
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=12)
 VALUE = st.one_of(st.text(string.ascii_lowercase + '-,"\\ :<>.', min_size=1, max_size=8), TEXT).map(str.strip)
 VALUES = st.lists(st.tuples(st.booleans(), VALUE.filter(bool)), max_size=4)
 TIMES = st.sampled_from(["", "15m", "9999d", "2026-11-22T02:31:00Z", "2026-11-22 02:31"])
+PATHS = st.sampled_from(["user.id", "0", "a-b.größe"])
 VOCABULARIES = {
     "version": ["v1", "v41", "none"],
     "group": ["1", "17"],
@@ -129,6 +148,8 @@ def filters(draw: st.DrawFn) -> dict[str, str]:
     for name, words in VOCABULARIES.items():
         chosen = draw(st.lists(st.tuples(st.booleans(), st.sampled_from(words)), max_size=3))
         fields[name] = canonical(name, written(chosen))
+    arguments = [(sign, f"{draw(PATHS)}={value}") for sign, value in draw(VALUES)]
+    fields["args"] = canonical("args", written(arguments))
     fields |= {"since": draw(TIMES), "until": draw(TIMES), "q": draw(st.one_of(VALUE, TEXT.map(str.strip)))}
     fields["expires"] = draw(st.sampled_from(["", "<24h", ">7d", "<2026-11-22T02:31:00Z"]))
     return {name: text for name, text in fields.items() if text}

@@ -113,6 +113,29 @@ def test_an_operator_changes_what_describes_it(cast: Cast, payments: Pool) -> No
     assert ConfigVersion.objects.count() == 2 and not OutboxMessage.objects.exists()
 
 
+def test_searchable_arguments_are_set_and_shown(cast: Cast, payments: Pool) -> None:
+    alice = signed_in(cast.alice)
+    alice.post(EDIT_URL, EDIT | {"searchable_arguments": "user.id, 0.order_id,user.id"})
+    payments.refresh_from_db()
+    assert payments.searchable_arguments == ["user.id", "0.order_id"]
+    event = Event.objects.get()
+    assert event.before["searchable_arguments"] == ""
+    assert event.after["searchable_arguments"] == "user.id, 0.order_id"
+    assert 'value="user.id, 0.order_id"' in alice.get(EDIT_URL).content.decode()
+    assert (
+        'user.id, 0.order_id <span class="pw-dim">being indexed</span>'
+        in alice.get("/pools/payments/").content.decode()
+    )
+
+
+@pytest.mark.parametrize("paths", ["user..id", "a b.", "a,b,c,d,e,f", "x" * 101])
+def test_bad_paths_are_named_beside_their_field(cast: Cast, payments: Pool, paths: str) -> None:
+    response = signed_in(cast.alice).post(EDIT_URL, EDIT | {"searchable_arguments": paths})
+    assert response.status_code == 422 and response.context["form"].errors.keys() == {"searchable_arguments"}
+    payments.refresh_from_db()
+    assert payments.searchable_arguments == [] and payments.revision == 1
+
+
 def test_saving_without_a_change_records_nothing(cast: Cast, payments: Pool) -> None:
     same = EDIT | {"name": payments.name, "description": "", "criticality": payments.criticality, "poison_after": 3}
     assert signed_in(cast.alice).post(EDIT_URL, same).status_code == 302
