@@ -48,20 +48,24 @@ class ArgumentIndexer:
         self._walk, self._last = (pool.pk, walk), 0
 
     def _step(self, pool: Pool) -> bool:
-        """False at the end."""
-        letters = DeadLetter.objects.filter(broker=self._alias, state=DeadLetterState.OPEN, pool=pool)
-        page = letters.filter(pk__gt=self._last).order_by("pk").values_list("pk", "job_id", "queue")
-        rows = list(page[:LETTERS])
-        queues = {job_id: queue for _, job_id, queue in rows}
+        """In the order of the whole table, which needs no sorting. False at the end."""
+        letters = DeadLetter.objects.filter(pk__gt=self._last).order_by("pk")
+        page = list(letters.values_list("pk", "job_id", "queue", "broker", "pool_id", "state")[:LETTERS])
+        there = (self._alias, pool.pk, DeadLetterState.OPEN)
+        rows = {job_id: (pk, queue) for pk, job_id, queue, *where in page if tuple(where) == there}
+        if rows:
+            digests = self._digests(pool, {job_id: queue for job_id, (_, queue) in rows.items()})
+            with self._lease.fenced():
+                write_digests({pk: digests.get(job_id, {}) for job_id, (pk, _) in rows.items()})
+        self._last = page[-1][0] if page else self._last
+        return bool(page)
+
+    def _digests(self, pool: Pool, queues: dict[str, str]) -> dict[str, dict[str, bytes]]:
+        if not pool.searchable_arguments:
+            return {}
         searched = dict.fromkeys(queues.values(), tuple(pool.searchable_arguments))
-        found = (
-            read_failed(get_broker(self._alias), list(queues), queues, searched) if pool.searchable_arguments else []
-        )
-        digests = {job.job_id: job.digests for job in found if isinstance(job, FailedJob)}
-        with self._lease.fenced():
-            write_digests({pk: digests.get(job_id, {}) for pk, job_id, _ in rows})
-        self._last = rows[-1][0] if rows else self._last
-        return bool(rows)
+        found = read_failed(get_broker(self._alias), list(queues), queues, searched)
+        return {job.job_id: dict(job.digests) for job in found if isinstance(job, FailedJob)}
 
     def _end(self, pool: Pool, walk: dict[str, Any]) -> None:
         self._walk = None
