@@ -20,10 +20,10 @@ demo: $(STAMP) ## Run everything on this machine with a sample workload
 
 test: test-sqlite test-postgres ## Run every test, on SQLite and on PostgreSQL
 
-# Installations are started and killed in tests/acceptance: that needs the machine for itself.
+# Installations are started and killed in tests/acceptance: that needs the machine for itself, and waits more than it works.
 test-sqlite: $(STAMP)
 	$(PYTEST) --ignore tests/acceptance
-	$(PYTEST) tests/acceptance
+	$(PYTEST) -n 4 tests/acceptance
 
 test-postgres: $(STAMP)
 	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance $(WITHOUT_DATABASE)
