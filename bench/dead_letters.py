@@ -4,8 +4,9 @@
     python -m tests.support.postgres python -m bench.dead_letters
 
 On SQLite in a temporary folder, or in the PostgreSQL database that POOLWARDEN_DATABASE_URL names. Page times are server
-time: the whole request through the middleware, in this process. At the last size rq-dashboard's page of failed jobs is
-asked for on the same broker, and the jobs of django-rq's.
+time: the whole request through the middleware, in this process. Then as many jobs as the last size fail in one queue,
+and pages of that queue's failed jobs are asked for on the same broker: rq-dashboard's, what django-rq's page fetches,
+ours, and our API for as many rows.
 """
 
 import argparse
@@ -14,9 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import redis
 
@@ -25,6 +26,7 @@ from bench.seed import seed
 from bench.server import running_server
 
 QUEUES, WORKERS, CAUSES, NEW, RUNS = 50, 100, 2_000, 1_000, 10
+QUEUE, ROWS = "svc00", 8  # rows of a page of rq-dashboard's
 PAGES = {
     "inbox": "/dead-letters/",
     "pool": "/dead-letters/?pool=attached",
@@ -52,8 +54,10 @@ def main() -> None:
         print(connection.vendor)
         with scanning() as scan:
             figures = [measured(client, scan, size) for size in sizes]
-        report(sizes, figures)
-        compare(client, port, figures[-1])
+            report(sizes, figures)
+            seed(client, 1, 0, sizes[-1], CAUSES)
+            scan()
+        compare(client, port)
 
 
 def report(sizes: list[int], figures: list[dict[str, float]]) -> None:
@@ -133,24 +137,63 @@ def pages() -> dict[str, float]:
     return {f"page: {name}, ms": median(times(lambda path=path: view(path))) for name, path in wanted.items()}  # type: ignore[misc]
 
 
-def compare(client: redis.Redis, port: int, ours: dict[str, float]) -> None:
-    """The same pages of others, and how many times ours they take."""
-    first, deep = ours["page: jobs, first page, ms"], ours["page: jobs, nine tenths down, ms"]
-    queue = "svc07"
-    last = max(int(client.zcard(f"rq:failed:{queue}")) // 8 * 9 // 10, 1)  # type: ignore[arg-type]
-    shown: dict[str, tuple[Callable[[], Any], float]] = {}
+def compare(client: redis.Redis, port: int) -> None:
+    """Pages of one queue's failed jobs, by us and by others, and how many times ours theirs take."""
+    held = int(client.zcard(f"rq:failed:{QUEUE}"))  # type: ignore[arg-type]
+    print(f"\na queue with {held:,} failed jobs, milliseconds:")
+    deep_down = held * 9 // 10
+    first, deep = listed(0), listed(deep_down)
+    shown: dict[str, tuple[Callable[[], object], Callable[[], object] | None]] = {
+        "our page with 50 of them, first": (page_of(QUEUE), None),
+        f"our API, {ROWS} of them, first": (first, None),
+        f"our API, {ROWS} of them, nine tenths down": (deep, None),
+    }
     try:
         view = rq_dashboard(port)
-        shown["rq-dashboard, failed jobs of a queue, first page"] = (lambda: view(queue, 1), first)
-        shown["rq-dashboard, nine tenths down"] = (lambda: view(queue, last), deep)
+        shown[f"rq-dashboard, {ROWS} of them, first"] = (lambda: view(QUEUE, 1), first)
+        shown[f"rq-dashboard, {ROWS} of them, nine tenths down"] = (lambda: view(QUEUE, deep_down // ROWS), deep)
     except ImportError as missing:
         print(f"rq-dashboard cannot be measured ({missing}): install requirements/bench.txt")
-    failed = django_rq(queue)
-    shown["django-rq, failed jobs of a queue, first page"] = (lambda: failed(1), first)
-    for name, (action, our_time) in shown.items():
+    failed = django_rq(QUEUE)
+    hundred = listed(0, 100)
+    shown["django-rq, 100 of them fetched, first"] = (lambda: failed(1), hundred)
+    for name, (action, ours) in shown.items():
         action()
-        taken = median(times(action, 3))
-        print(f"{name:52}{taken:>10.1f} ms, {taken / our_time:.1f} times ours")
+        taken = median(times(action, 5))
+        ratio = f"{taken / median(times(ours, 5)):>8.1f} times our API's for as many" if ours else ""
+        print(f"{name:52}{taken:>10.1f}{ratio}")
+
+
+def page_of(queue: str) -> Callable[[], object]:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    browser = Client(SERVER_NAME="localhost")
+    browser.force_login(User.objects.get(username="ada"))
+    return lambda: browser.get(f"/dead-letters/?show=jobs&queue={queue}").content
+
+
+def listed(before: int, rows: int = ROWS) -> Callable[[], object]:
+    """Ask our API for so many of the queue's failed jobs, after the first ``before``."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from audit.actor import system_actor
+    from controlplane.tokens import create_token
+    from pools.models import DeadLetter
+    from pools.selectors.dead_letters import _cursor
+
+    token = create_token(actor=system_actor("bench"), user=User.objects.get(username="ada"), ttl=timedelta(hours=1))
+    client = Client(SERVER_NAME="localhost", headers={"Authorization": f"Bearer {token}"})
+    last = DeadLetter.objects.filter(queue=QUEUE).order_by("-failed_at", "-pk")[before - 1] if before else None
+    cursor = f"&cursor={_cursor(last.failed_at, last.pk)}" if last else ""
+    path = f"/api/v1/dead-letters?queue={QUEUE}&limit={rows}{cursor}"
+
+    def ask() -> None:
+        answer = client.get(path)
+        assert answer.status_code == 200 and len(answer.json()["items"]) == rows, (path, answer.status_code)
+
+    return ask
 
 
 def rq_dashboard(port: int) -> Callable[[str, int], None]:
@@ -164,7 +207,7 @@ def rq_dashboard(port: int) -> Callable[[str, int], None]:
     browser = app.test_client()
 
     def view(queue: str, page: int) -> None:
-        jobs = f"jobs/{queue}/failed/8/asc/{page}"
+        jobs = f"jobs/{queue}/failed/{ROWS}/asc/{page}"
         for path in (f"/rq/0/view/{jobs}", f"/rq/0/data/{jobs}.json"):
             assert browser.get(path).status_code == 200, path
 
