@@ -6,14 +6,11 @@ from django.db.models import F
 from pools.broker.fingerprint import Fingerprint
 from pools.models import FailureGroup, Pool
 
-DECIDED = ("state", "state_at", "owner_id", "snoozed_until", "runbook_url")
-"""What people decided about a group and also holds for its twin: no count of failures, no version of another pool."""
-
 
 @transaction.atomic
 def twin(group: FailureGroup, pool: Pool, cause: Fingerprint) -> FailureGroup:
-    """The group of this cause in this pool. It inherits what people decided, unless they decided about it already."""
-    found, made = FailureGroup.objects.get_or_create(
+    """The group of this cause in this pool, made when it is missing."""
+    found, _ = FailureGroup.objects.get_or_create(
         pool=pool,
         digest=cause.digest,
         defaults={
@@ -25,10 +22,6 @@ def twin(group: FailureGroup, pool: Pool, cause: Fingerprint) -> FailureGroup:
             "last_seen": group.last_seen,
         },
     )
-    if made or found.revision == 1:
-        for name in DECIDED:
-            setattr(found, name, getattr(group, name))
-        found.save(update_fields=DECIDED)
     return found
 
 

@@ -15,7 +15,17 @@ from pools.controller.lease import LeaderLease
 from pools.controller.regrouping import Regrouping
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, FailureHour, GroupState, Notice, Pool, Team
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    FailureGroup,
+    FailureHour,
+    GroupNote,
+    GroupState,
+    Notice,
+    Pool,
+    Team,
+)
 from pools.selectors.dead_letters import DeadLetterFilter, dead_letters
 from tests.broker.records import write_failed
 from tests.controller.conftest import Tick
@@ -24,7 +34,7 @@ from tests.support.cast import actor
 
 pytestmark = pytest.mark.django_db
 CITIES = (re.compile(r"\b(?:Bern|Rome)\b"), fingerprint.GAP)
-DECIDED = {"state": GroupState.ACKNOWLEDGED, "runbook_url": "https://wiki.example.org/stock"}
+DECIDED = {"state": GroupState.ACKNOWLEDGED, "runbook_url": "https://wiki.example.org/stock", "revision": 2}
 
 type Rules = list[tuple[re.Pattern[str], str]]
 type Release = Callable[[Rules], None]
@@ -93,7 +103,7 @@ def test_a_cause_that_is_still_one_stays_the_group_it_was(fail: Fail, release: R
     release([CITIES, *fingerprint.RULES])
     regroup()
     after = FailureGroup.objects.get()
-    assert (after.pk, after.state, after.runbook_url) == (before.pk, *DECIDED.values())
+    assert (after.pk, after.state, after.runbook_url, after.revision) == (before.pk, *DECIDED.values())
     assert counts() == {"NoStock: no lamp … in …": (2, 2)}
     Notice.objects.all().delete()
     fail("no lamp 5 in Rome", "c")
@@ -119,7 +129,8 @@ def test_causes_that_are_now_told_apart_part(fail: Fail, release: Release, regro
     regroup()
     assert counts() == {"NoStock: no lamp 4": (2, 3), "NoStock: no lamp 5": (1, 1)}
     assert FailureGroup.objects.get(title="NoStock: no lamp 5") == before, "the newest failure's"
-    assert {(group.state, group.runbook_url) for group in FailureGroup.objects.all()} == {tuple(DECIDED.values())}
+    assert {tuple(row.values()) for row in FailureGroup.objects.values(*DECIDED)} == {tuple(DECIDED.values())}
+    assert GroupNote.objects.get().group.title == "NoStock: no lamp 4"
 
 
 def test_causes_that_are_now_one_come_together(fail: Fail, release: Release, regroup: Any) -> None:
@@ -129,6 +140,17 @@ def test_causes_that_are_now_one_come_together(fail: Fail, release: Release, reg
     release([CITIES])
     regroup()
     assert counts() == {"NoStock: no lamp in …": (3, 3)}
+    assert FailureGroup.objects.get(total_count=3).state == GroupState.ACKNOWLEDGED
+
+
+def test_what_nobody_decided_about_takes_no_decision_away(fail: Fail, release: Release, regroup: Any) -> None:
+    """Of three causes that come together only the second was looked at."""
+    fail("no lamp in Bern", "a")
+    fail("no lamp in Rome", "b")
+    fail("no lamp in Oslo", "c")
+    FailureGroup.objects.filter(title__endswith="Rome").update(**DECIDED)
+    release([(re.compile(r"\b(?:Bern|Rome|Oslo)\b"), fingerprint.GAP)])
+    regroup()
     assert FailureGroup.objects.get(total_count=3).state == GroupState.ACKNOWLEDGED
 
 
