@@ -1,7 +1,6 @@
 """A demo installation shared by the browser tests of one process, and a real Chromium."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,18 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.steps import People, sign_in
+from tests.support.chromium import CHROMIUM, chromium_path
 from tests.support.installation import Installation, own_database
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-"""The first is the same browser without its windows, menus and services: it costs half as much."""
-CHROMIUM = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 expect.set_options(timeout=15_000)
 
 
@@ -46,7 +36,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    chromium = next(filter(None, map(shutil.which, BROWSERS)), None)
+    chromium = chromium_path()
     if chromium is None:
         assert not os.environ.get("CI"), "no Chromium is installed"
         pytest.skip("no Chromium is installed: the browser tests need one")

@@ -5,7 +5,6 @@ It waits until the demo has something to tell: failures of several causes, an op
 
 import itertools
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -14,9 +13,9 @@ from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.acceptance.conftest import CHROMIUM
 from tests.acceptance.steps import a_group, first_link, post, sign_in
 from tests.acceptance.triage import Shop, open_shop, triage
+from tests.support.chromium import CHROMIUM, chromium_path
 from tests.support.installation import Installation
 from tests.support.waiting import wait_for
 
@@ -34,7 +33,7 @@ def main(out: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         installation = Installation(Path(folder) / "home", extra={"POOLWARDEN_DEMO_WAITING": "400"})
         installation.start(timeout=150)
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(CHROMIUM))
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(CHROMIUM))
         try:
             operator = sign_in(browser, installation.url, "admin")
             paths = furnish(operator)

@@ -28,7 +28,7 @@ TROUBLES = {"gateway": 60, "card": 9, "twice": 7}
 REASON = "The gateway answers again since 03:12"
 CLICKS = "sessionStorage.clicks = Number(sessionStorage.clicks ?? 0)"
 COUNT_CLICKS = f"""{CLICKS};
-addEventListener("click", (event) => {{ if (event.isTrusted) {CLICKS} + 1; }}, true);"""
+addEventListener("click", (event) => {{ if (event.isTrusted && event.detail) {CLICKS} + 1; }}, true);"""
 
 type Look = Callable[[Page, str], None]
 
