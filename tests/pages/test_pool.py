@@ -148,6 +148,15 @@ def test_an_attached_pool_explains_itself(cast: Cast) -> None:
     make.worker(pool, "stock", config_number=None)
     content = page(cast, slug="legacy").content.decode()
     assert "it cannot pause, drain or scale them" in content and "Config versions" not in content
+    assert "after 3 requeues" in content and "no argument" in content
+
+
+def test_searchable_arguments_and_that_they_are_being_indexed(cast: Cast) -> None:
+    pool = make.pool(cast.payments, "legacy", versions=0, kind=PoolKind.ATTACHED, searchable_arguments=["user.id"])
+    assert "user.id <span class=\"pw-dim\">being indexed" in page(cast, slug="legacy").content.decode()
+    pool.indexed_arguments = ["user.id"]
+    pool.save()
+    assert "being indexed" not in page(cast, slug="legacy").content.decode()
 
 
 def test_the_number_of_queries_does_not_grow_with_the_pool(
