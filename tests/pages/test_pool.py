@@ -153,7 +153,7 @@ def test_an_attached_pool_explains_itself(cast: Cast) -> None:
 
 def test_searchable_arguments_and_that_they_are_being_indexed(cast: Cast) -> None:
     pool = make.pool(cast.payments, "legacy", versions=0, kind=PoolKind.ATTACHED, searchable_arguments=["user.id"])
-    assert "user.id <span class=\"pw-dim\">being indexed" in page(cast, slug="legacy").content.decode()
+    assert 'user.id <span class="pw-dim">being indexed' in page(cast, slug="legacy").content.decode()
     pool.indexed_arguments = ["user.id"]
     pool.save()
     assert "being indexed" not in page(cast, slug="legacy").content.decode()
