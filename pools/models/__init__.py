@@ -1,5 +1,6 @@
 """The domain's tables. One file an aggregate; import from here."""
 
+from pools.models import among as among  # registers the lookup
 from pools.models.agent import Agent, AgentPool
 from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion

@@ -113,6 +113,11 @@ class DeadLetterFilter:
         asked = self.queue or self.host or self.version or self.expires or self.restorable
         return not asked and self.state == DeadLetterState.OPEN
 
+    @property
+    def asks_of_groups(self) -> bool:
+        """Whether anything but jobs themselves decides what matches."""
+        return any((self.pool, self.task, self.error, self.group, self.group_state, self.owner, self.args, self.q))
+
     def group_conditions(self) -> Q:
         """What its failure group must be. Raises ``FilterError``."""
         where = Q(open_count__gt=0) if self.state == DeadLetterState.OPEN else Q()
@@ -192,11 +197,11 @@ def dead_letter_page(
     if cursor:
         at, pk = _read_cursor(cursor)
         before = Q(failed_at__lte=at) & ~Q(failed_at=at, pk__gte=pk)
-    found = [
-        row for part in matching(actor, wanted) for row in part.newest(before, size + 1).values_list("failed_at", "pk")
-    ]
+    everywhere = not wanted.asks_of_groups and not Pool.objects.exclude(pk__in=visible_pools(actor)).exists()
+    lists = [part.newest(before, size + 1, everywhere=everywhere) for part in matching(actor, wanted)]
+    found = [row for part in lists for row in part.values_list("failed_at", "pk")]
     keys = sorted(found, reverse=True)[: size + 1]
-    rows = DeadLetter.objects.select_related("pool", "group").in_bulk([pk for _, pk in keys[:size]])
+    rows = _seen(actor).select_related("pool", "group").in_bulk([pk for _, pk in keys[:size]])
     items = [rows[pk] for _, pk in keys[:size] if pk in rows]
     return Page(items, _cursor(*keys[size - 1]) if len(keys) > size else "")
 
@@ -222,17 +227,20 @@ def find_group(actor: Actor, pk: int) -> FailureGroup:
 
 def find_dead_letter(actor: Actor, job_id: str, broker: str = "default") -> DeadLetter:
     """Raises ``DeadLetter.DoesNotExist``, as above."""
-    visible = DeadLetter.objects.filter(pool__in=visible_pools(actor)).select_related("pool", "group", "detail")
-    return visible.get(job_id=job_id, broker=broker)
+    return _seen(actor).select_related("pool", "group", "detail").get(job_id=job_id, broker=broker)
 
 
 def pks_of_jobs(actor: Actor, job_ids: list[str], broker: str = "default") -> dict[str, int]:
     """Job id → primary key, for those among the dead letters that the actor may see."""
     found: dict[str, int] = {}
     for chunk in batched(job_ids, 500):
-        rows = DeadLetter.objects.filter(job_id__in=chunk, broker=broker, pool__in=visible_pools(actor))
+        rows = _seen(actor).filter(job_id__in=chunk, broker=broker)
         found |= dict(rows.values_list("job_id", "pk"))
     return found
+
+
+def _seen(actor: Actor) -> QuerySet[DeadLetter]:
+    return DeadLetter.objects.filter(pool__in=visible_pools(actor))
 
 
 def traceback_of(dead_letter: DeadLetter) -> str:

@@ -1,15 +1,15 @@
 """The groups of the inbox: what awaits a decision first, with its history, its owner and its state."""
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
+from django.db.models import Count
 from django.utils import timezone
 
 from audit.actor import Actor
 from pools.models import FailureGroup, FailureHour
-from pools.selectors.dead_letters import ME, DeadLetterFilter, group_counts
+from pools.selectors.dead_letters import ME, DeadLetterFilter, matching_groups
 from pools.selectors.group_life import NOBODY, Badge, badge, urgency
 from pools.selectors.vanishing import vanishing_of
 
@@ -46,7 +46,7 @@ class GroupRow:
 
 def group_rows(counts: Mapping[int, int], limit: int = GROUPS_SHOWN) -> list[GroupRow]:
     """The groups of ``group_counts``: those that await a decision first, then by the number of dead letters."""
-    ranks = FailureGroup.objects.filter(pk__in=counts).order_by().values_list("pk", urgency(), "last_seen")
+    ranks = FailureGroup.objects.filter(pk__among=counts).order_by().values_list("pk", urgency(), "last_seen")
     ordered = sorted(ranks, key=lambda row: (row[1], -counts[row[0]], -row[2].timestamp()))
     shown = [pk for pk, _, _ in ordered[:limit]]
     groups = FailureGroup.objects.select_related("pool", "owner").in_bulk(shown)
@@ -54,11 +54,11 @@ def group_rows(counts: Mapping[int, int], limit: int = GROUPS_SHOWN) -> list[Gro
     return [GroupRow(groups[pk], counts[pk], sparks[pk], soon.get(pk, 0)) for pk in shown]
 
 
-def owner_counts(actor: Actor, wanted: DeadLetterFilter, counts: Mapping[int, int]) -> dict[str, int]:
-    """How many groups match that are the actor's and nobody's, whoever's the filter asks for."""
-    found = group_counts(actor, replace(wanted, owner="")) if wanted.owner else counts
-    owners: Counter[int | None] = Counter(FailureGroup.objects.filter(pk__in=found).values_list("owner", flat=True))
-    return {ME: owners[actor.user.pk] if actor.user else 0, NOBODY: owners[None]}
+def owner_counts(actor: Actor) -> dict[str, int]:
+    """How many groups with dead letters are the actor's, and how many are nobody's."""
+    groups = matching_groups(actor, DeadLetterFilter()).order_by().values_list("owner")
+    owners: dict[int | None, int] = dict(groups.annotate(n=Count("pk")))
+    return {ME: owners.get(actor.user.pk, 0) if actor.user else 0, NOBODY: owners.get(None, 0)}
 
 
 def _sparks(groups: list[int]) -> dict[int, list[int]]:

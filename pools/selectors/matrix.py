@@ -91,7 +91,7 @@ def _narrower(wanted: DeadLetterFilter) -> list[str]:
 
 def _by_name(wanted: DeadLetterFilter, counts: Mapping[int, Sequence[int]]) -> dict[str, list[int]]:
     """Numbers by exception, one for each of ``AGES``."""
-    names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__in=counts).values_list("pk", "exc_type")}
+    names = {pk: bare(exc) for pk, exc in FailureGroup.objects.filter(pk__among=counts).values_list("pk", "exc_type")}
     found: dict[str, list[int]] = {}
     for pk, numbers in counts.items():
         sums = found.setdefault(names[pk], [0] * len(numbers))

@@ -55,7 +55,7 @@ def _owning(any_of: Iterable[Sequence[str]], letters: QuerySet[DeadLetter]) -> d
     query, found, below = _query(any_of), dict[int, int](), 2**63 - 1
     for _ in range(LOOKED_AT // CHUNK):
         pks = _pks(query, below)
-        found |= dict(letters.filter(pk__in=pks).order_by("-pk").values_list("pk", "group_id"))
+        found |= dict(letters.filter(pk__among=pks).order_by("-pk").values_list("pk", "group_id"))
         if len(pks) < CHUNK or len(found) >= FOUND_LIMIT:
             break
         below = pks[-1]

@@ -137,7 +137,7 @@ def narrowings(wanted: DeadLetterFilter, found: Mapping[int, int]) -> list[Narro
     """The values that divide the dead letters of ``group_counts``, the most frequent of each kind; none for a field
     that is set already."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in NARROWED if not getattr(wanted, name)}
-    causes = FailureGroup.objects.filter(pk__in=found).order_by().values_list("pk", "pool__slug", "exc_type", "func")
+    causes = FailureGroup.objects.filter(pk__among=found).order_by().values_list("pk", "pool__slug", "exc_type", "func")
     for pk, slug, error, task in causes if counts else []:
         values = {"pool": slug, "error": error.rpartition(".")[2] or NONE, "task": task}
         for name, counter in counts.items():

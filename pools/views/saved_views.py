@@ -16,7 +16,7 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.saved_views import DefaultForm, NameForm, RemoveForm, SaveForm
 from pools.operations import view_remove, view_rename, view_save, view_set_default
-from pools.selectors.dead_letters import DeadLetterFilter, FilterError, group_counts
+from pools.selectors.dead_letters import DeadLetterFilter, FilterError
 from pools.selectors.inbox import owner_counts
 from pools.selectors.saved_views import saved_views, sharing_teams
 from pools.views._acting import act
@@ -87,8 +87,7 @@ def set_default(request: HttpRequest, pk: int) -> HttpResponse:
 
 def tabs(actor: Actor, wanted: DeadLetterFilter, show: str) -> list[Tab]:
     """The views above the inbox: those that everybody has, then the saved ones."""
-    everything = DeadLetterFilter()
-    owned = owner_counts(actor, everything, group_counts(actor, everything))
+    owned = owner_counts(actor)
     views = [(name, view, owned.get(view.owner)) for name, view in BUILT_IN]
     views += [(each.row.name, each.wanted, None) for each in saved_views(actor) if each.wanted]
     return [Tab(name, address(view, show), view == wanted, count) for name, view, count in views]
