@@ -21,7 +21,7 @@ def seed(client: redis.Redis, queues: int, workers: int, failed: int, causes: in
     names = [f"svc{number:02d}" for number in range(queues)]
     pipeline = client.pipeline(transaction=False)
     for number in range(failed):
-        _failed_job(pipeline, names[number % queues], number // queues % causes)
+        _failed_job(pipeline, names[number % queues], (number + number // queues) % causes)
         if number % BATCH == 0:
             pipeline.execute()
     for name in names:
