@@ -197,13 +197,19 @@ def dead_letter_page(
     if cursor:
         at, pk = _read_cursor(cursor)
         before = Q(failed_at__lte=at) & ~Q(failed_at=at, pk__gte=pk)
-    everywhere = not wanted.asks_of_groups and not Pool.objects.exclude(pk__in=visible_pools(actor)).exists()
-    lists = [part.newest(before, size + 1, everywhere=everywhere) for part in matching(actor, wanted)]
-    found = [row for part in lists for row in part.values_list("failed_at", "pk")]
-    keys = sorted(found, reverse=True)[: size + 1]
+    keys = newest_keys(actor, wanted, size + 1, before)
     rows = _seen(actor).select_related("pool", "group").in_bulk([pk for _, pk in keys[:size]])
     items = [rows[pk] for _, pk in keys[:size] if pk in rows]
     return Page(items, _cursor(*keys[size - 1]) if len(keys) > size else "")
+
+
+def newest_keys(
+    actor: Actor, wanted: DeadLetterFilter, size: int, before: Q | None = None
+) -> list[tuple[datetime, int]]:
+    """When those that match failed, with their primary keys, newest failure first; ``before`` a place in the list."""
+    everywhere = not wanted.asks_of_groups and not Pool.objects.exclude(pk__in=visible_pools(actor)).exists()
+    lists = [part.newest(before or Q(), size, everywhere=everywhere) for part in matching(actor, wanted)]
+    return sorted((key for part in lists for key in part.values_list("failed_at", "pk")), reverse=True)[:size]
 
 
 def group_counts(actor: Actor, wanted: DeadLetterFilter) -> dict[int, int]:

@@ -12,14 +12,14 @@ from controlplane.wording import count
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.permissions import visible_pools
 from pools.selectors.arguments import searchable_paths
-from pools.selectors.dead_letters import ME
+from pools.selectors.dead_letters import ME, DeadLetterFilter, newest_keys
 from pools.selectors.filter_text import KEY, KEYS, LINE_LIMIT
 from pools.selectors.filter_values import ANY, NONE, quoted
 from pools.selectors.group_life import SHOWN_STATES
 
 SHOWN = 20
 FEW = 4  # values of one key, while no key is typed
-SAMPLE = 5000  # the dead letters known last, in which queues, hosts and versions are counted
+SAMPLE = 5000  # the dead letters that failed last, in which queues, hosts and versions are counted
 FIXED = {
     "age": ("<15m", "<1h", "<6h", "<24h", "<7d", ">1h", ">24h", ">7d"),
     "expires": ("<1h", "<24h", "<7d"),
@@ -126,9 +126,8 @@ def _by_group(actor: Actor, column: str, typed: str, limit: int) -> list[tuple[s
 
 
 def _by_letter(actor: Actor, column: str, typed: str, limit: int) -> list[tuple[str, int]]:
-    seen = DeadLetter.objects.filter(state=DeadLetterState.OPEN, pool__in=visible_pools(actor))
-    sample = seen.order_by("-pk").values("pk")[:SAMPLE]
-    found = DeadLetter.objects.filter(pk__in=sample).exclude(**{column: None if column == "config_number" else ""})
+    sample = [pk for _, pk in newest_keys(actor, DeadLetterFilter(), SAMPLE)]
+    found = DeadLetter.objects.filter(pk__among=sample).exclude(**{column: None if column == "config_number" else ""})
     text = Concat(Value("v"), Cast(column, CharField())) if column == "config_number" else Cast(column, CharField())
     named = found.annotate(text=text).filter(text__icontains=typed)
     return list(named.values_list("text").annotate(n=Count("pk")).order_by("-n", "text")[:limit])
