@@ -3,6 +3,8 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests start hundreds of Python processes: where bytecode may not be kept, each of them compiles Django anew.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 WORKERS ?= 3
 PYTEST := $(BIN)/pytest -n $(WORKERS)
