@@ -121,20 +121,20 @@ def _record_extension(group: Group, held: set[str], missing: list[str], pools: i
 
 
 def _global_grants(role: str) -> dict[str, Permission]:
-    """The model permissions of a role by name. Raises Permission.DoesNotExist."""
-    split = {name: name.split(".") for name in GLOBAL_GRANTS[role]}
-    return {
-        name: Permission.objects.get(content_type__app_label=app, codename=codename)
-        for name, (app, codename) in split.items()
-    }
+    """The model permissions of a role by name. Raises KeyError for a permission that no table has."""
+    codenames = [name.partition(".")[2] for name in GLOBAL_GRANTS[role]]
+    rows = Permission.objects.filter(codename__in=codenames).select_related("content_type")
+    known = {f"{row.content_type.app_label}.{row.codename}": row for row in rows}
+    return {name: known[name] for name in GLOBAL_GRANTS[role]}
 
 
 def grant_team(pool: Pool) -> None:
     """Give the roles of the pool's team their permissions on it."""
     known = {row.codename: row for row in Permission.objects.filter(content_type__app_label="pools")}
+    groups = {role: role_group(pool.team, role) for role in ROLE_GRANTS}
     PoolGroupPermission.objects.bulk_create(
         [
-            PoolGroupPermission(content_object=pool, group=role_group(pool.team, role), permission=known[codename])
+            PoolGroupPermission(content_object=pool, group=groups[role], permission=known[codename])
             for role, codenames in ROLE_GRANTS.items()
             for codename in codenames
         ],
