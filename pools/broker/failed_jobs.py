@@ -4,10 +4,10 @@ import base64
 import binascii
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import batched
-from typing import Any
+from typing import Any, NamedTuple
 
 from pools.broker import fields
 from pools.broker.connection import Broker
@@ -32,8 +32,7 @@ HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "
 HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
 
 
-@dataclass(frozen=True)
-class FailedJob:
+class FailedJob(NamedTuple):
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
     ``arguments`` is their shape, every value masked. ``timeout`` in seconds, ``size`` the payload's bytes as stored,
@@ -46,7 +45,6 @@ class FailedJob:
     func: str
     exc_type: str
     message: str
-    traceback: str
     frames: tuple[Frame, ...]
     created_at: datetime | None
     enqueued_at: datetime | None
@@ -60,10 +58,15 @@ class FailedJob:
     size: int
     score: float | None
     packed: bytes
-    arguments: str = ""
-    damaged: str = ""
-    searched: tuple[str, ...] = ()
-    digests: Mapping[str, bytes] = field(default_factory=dict)
+    arguments: str
+    damaged: str
+    searched: tuple[str, ...]
+    digests: Mapping[str, bytes]
+
+    @property
+    def traceback(self) -> str:
+        """Unpacked when it is asked for: thousands that are held at a time may have a megabyte each."""
+        return zlib.decompress(self.packed).decode()
 
     @property
     def is_dead(self) -> bool:
@@ -140,7 +143,6 @@ def _failed_job(
         func=called_function(values["description"], payload),
         exc_type=raised.exc_type,
         message=raised.message,
-        traceback=traceback,
         frames=raised.frames,
         created_at=fields.moment(values["created_at"]),
         enqueued_at=fields.moment(values["enqueued_at"]),

@@ -7,9 +7,8 @@ move in the transaction that moves the dead letter's state, here and in the oper
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 
 from django.db import connection
@@ -84,8 +83,7 @@ class _Tally:
         self.last = max(self.last or at, at)
 
 
-@dataclass(slots=True)
-class _Row:
+class _Row(NamedTuple):
     """The columns of a dead letter to be written."""
 
     broker: str
@@ -115,10 +113,6 @@ class _Row:
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
     shelved_until: datetime | None = None
-
-
-COLUMNS = [column.name for column in fields(_Row)]
-_values_of = attrgetter(*COLUMNS)
 
 
 @dataclass
@@ -303,7 +297,7 @@ def _workers(batch: _Batch) -> dict[str, _Ran]:
 
 
 def _write(batch: _Batch) -> None:
-    bulk.write(DeadLetter, COLUMNS, [_values_of(row) for row in batch.rows], unique=["broker", "job_id"])
+    bulk.write(DeadLetter, _Row._fields, batch.rows, unique=["broker", "job_id"])
     DeadLetter.objects.bulk_update(batch.moved, ["score"])
     FailedAttempt.objects.bulk_create(batch.attempts, ignore_conflicts=True)
     written = DeadLetter.objects.filter(broker=batch.alias, job_id__in=[row.job_id for row in batch.rows])
