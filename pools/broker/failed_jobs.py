@@ -28,16 +28,16 @@ DEAD_STATES = ("failed", "stopped", "")
 NOTHING = zlib.compress(b"")
 NONE_SEARCHED: Mapping[str, tuple[str, ...]] = {}
 
-HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at", "timeout"]
-HASH_FIELDS += ["worker_name", "retries_left", "exc_info"]
+HASH_FIELDS = ["status", "origin", "description", "created_at", "enqueued_at", "started_at", "ended_at"]
+HASH_FIELDS += ["worker_name", "exc_info"]
 
 
 class FailedJob(NamedTuple):
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
-    ``arguments`` is their shape, every value masked. ``timeout`` in seconds, ``size`` the payload's bytes as stored,
-    ``score`` its place in the failed registry or None, ``packed`` the traceback as UTF-8, zlib-compressed. ``damaged``
-    says what could not be read ("": nothing). ``digests`` of those arguments that were found of the ``searched``.
+    ``arguments`` is their shape, every value masked. ``score`` is its place in the failed registry or None, ``packed``
+    the traceback as UTF-8, zlib-compressed. ``damaged`` says what could not be read ("": nothing). ``digests`` of those
+    arguments that were found of the ``searched``.
     """
 
     job_id: str
@@ -50,12 +50,9 @@ class FailedJob(NamedTuple):
     enqueued_at: datetime | None
     started_at: datetime | None
     failed_at: datetime | None
-    timeout: int | None
     worker: str
-    retries_left: int | None
     expires_at: datetime | None
     status: str
-    size: int
     score: float | None
     packed: bytes
     arguments: str
@@ -134,13 +131,13 @@ def _failed_job(
     result_id, parts = results[0] if isinstance(results, list) and results else (None, [])
     result = dict(zip(parts[::2], parts[1::2], strict=True))
     traceback, packed, torn = _traceback(result, values["exc_info"])
-    raised = parse_traceback(traceback)
+    raised, described = parse_traceback(traceback), fields.text(values["description"])
     failed_at = fields.stream_moment(result_id) if result.get(b"type") == FAILED_RESULT else None
     expires = fields.integer(ttl)
     return FailedJob(
         job_id=job_id,
         queue=fields.text(values["origin"], 255),
-        func=called_function(values["description"], payload),
+        func=called_function(described, payload),
         exc_type=raised.exc_type,
         message=raised.message,
         frames=raised.frames,
@@ -148,15 +145,12 @@ def _failed_job(
         enqueued_at=fields.moment(values["enqueued_at"]),
         started_at=fields.moment(values["started_at"]),
         failed_at=failed_at or fields.moment(values["ended_at"]),
-        timeout=fields.integer(values["timeout"]),
         worker=fields.text(values["worker_name"], 255),
-        retries_left=fields.integer(values["retries_left"]),
         expires_at=now + timedelta(milliseconds=expires) if expires is not None and expires >= 0 else None,
         status=fields.text(values["status"], 20),
-        size=fields.count(size),
         score=float(score) if score else None,
         packed=packed,
-        arguments=masked_arguments(values["description"]),
+        arguments=masked_arguments(described),
         damaged=_damage(raw, results, size, values) or torn,
         searched=paths,
         digests=argument_digests(payload, paths) if paths else {},

@@ -68,7 +68,7 @@ def _type(field: "Field[Any, Any]") -> str:
 
 def _utc_text(at: datetime | None) -> str | None:
     """As Django writes it to SQLite."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(" ") if at else None
+    return at.astimezone(UTC).isoformat(" ").removesuffix("+00:00") if at else None
 
 
 def _converter(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:

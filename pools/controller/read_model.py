@@ -151,7 +151,7 @@ def absorb(
         claims = claims_for(alias, {_queue(job, facts) for job in dead.values()}, lease)
         with lease.fenced():
             batch = _Batch(alias, dead, facts, read_at)
-            stored = DeadLetter.objects.select_for_update().filter(broker=alias, job_id__in=dead)
+            stored = DeadLetter.objects.select_for_update().filter(broker=alias, job_id__among=dead)
             batch.letters = {letter.job_id: letter for letter in stored.order_by("pk")}
             _absorb(batch, causes, claims)
     return len(batch.rows)
@@ -261,7 +261,7 @@ def _groups(
         if pool := pools[job_id]:
             firsts.setdefault((pool.pk, causes[job_id].digest), (pool, job))
     stored = FailureGroup.objects.filter(
-        pool__in={pool_id for pool_id, _ in firsts}, digest__in={digest for _, digest in firsts}
+        pool__in={pool_id for pool_id, _ in firsts}, digest__among={digest for _, digest in firsts}
     )
     known = {(pool_id, digest): _Group(*rest) for pool_id, digest, *rest in stored.values_list(*GROUP_COLUMNS)}
     missing = [
@@ -300,7 +300,7 @@ def _write(batch: _Batch) -> None:
     bulk.write(DeadLetter, _Row._fields, batch.rows, unique=["broker", "job_id"])
     DeadLetter.objects.bulk_update(batch.moved, ["score"])
     FailedAttempt.objects.bulk_create(batch.attempts, ignore_conflicts=True)
-    written = DeadLetter.objects.filter(broker=batch.alias, job_id__in=[row.job_id for row in batch.rows])
+    written = DeadLetter.objects.filter(broker=batch.alias, job_id__among=[row.job_id for row in batch.rows])
     jobs = {pk: batch.jobs[job_id] for job_id, pk in written.values_list("job_id", "pk")}
     details = [(pk, job.packed) for pk, job in jobs.items()]
     bulk.write(DeadLetterDetail, ["dead_letter_id", "traceback"], details, unique=["dead_letter_id"])

@@ -17,7 +17,7 @@ def regress(failed: Iterable[int]) -> None:
 
     Runs in the transaction that counted the failures, which holds these rows: whoever resolves one meanwhile waits.
     """
-    resolved = FailureGroup.objects.filter(pk__in=list(failed), state=GroupState.RESOLVED).select_related("pool")
+    resolved = FailureGroup.objects.filter(pk__among=failed, state=GroupState.RESOLVED).select_related("pool")
     groups = list(resolved.order_by("pk"))
     note(Occasion.REGRESSED, groups)
     for group in groups:

@@ -19,6 +19,15 @@ def test_finds_what_in_finds():
     assert not Pool.objects.filter(pk__among=[])
 
 
+def test_finds_texts_whatever_is_in_them():
+    team = Team.objects.create(name="payments")
+    names = ['a "quoted" one', "back\\slash", "ünïcode 🐍", "7", "%s"]
+    pools = {make.pool(team, f"pool-{n}", name=name) for n, name in enumerate(names)}
+    other = make.pool(team, "other", name="eight")
+    assert set(Pool.objects.filter(name__among=names)) == pools
+    assert set(Pool.objects.exclude(name__among=names)) == {other}
+
+
 def test_takes_more_keys_than_the_database_takes_parameters():
     pool = make.pool(Team.objects.create(name="payments"))
     with CaptureQueriesContext(connection) as queries:
