@@ -1,5 +1,5 @@
-"""``pk__among=keys``: as ``pk__in``, for thousands of keys, numbers or texts. They travel as one parameter, where each of
-``in``'s costs Django and the database about 3 µs, and SQLite takes only so many."""
+"""``pk__among=keys``: as ``pk__in``, for thousands of keys, numbers or texts. They travel as one parameter, where each
+of ``in``'s costs Django and the database about 3 µs, and SQLite takes only so many."""
 
 import json
 from typing import Any
