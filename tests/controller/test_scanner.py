@@ -10,11 +10,21 @@ from rq import Queue
 
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, read_failed
-from pools.controller.lease import LeaderLease
+from pools.controller.books import LOT, Books
+from pools.controller.lease import LeaderLease, LeaseLost
 from pools.controller.read_model import Facts, absorb
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
-from pools.models import BrokerState, DeadLetter, DeadLetterState, FailedAttempt, FailureGroup, Pool, Team
+from pools.models import (
+    BrokerState,
+    ControllerLease,
+    DeadLetter,
+    DeadLetterState,
+    FailedAttempt,
+    FailureGroup,
+    Pool,
+    Team,
+)
 from tests.broker.records import write_failed
 from tests.controller.conftest import Tick
 from tests.support import factories
@@ -173,13 +183,34 @@ def test_a_changed_count_is_what_wakes_it(sampler: Sampler, scanner: Scanner, ti
 
 
 def test_thousands_are_indexed_in_one_pass(sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis) -> None:
-    ids = [f"job-{n}" for n in range(4000)]
-    for start in range(0, 4000, 500):
+    held = LOT + 1500
+    ids = [f"job-{n}" for n in range(held)]
+    for start in range(0, held, 500):
         write_failed(client, *ids[start : start + 500])
     tick(sampler)
     tick(scanner)
-    assert DeadLetter.objects.count() == open_count() == 4000
-    assert Pool.objects.get().dead_letters.count() == 4000
+    assert DeadLetter.objects.count() == open_count() == held
+    assert Pool.objects.get().dead_letters.count() == held
+
+
+def test_what_a_controller_read_and_did_not_write_is_indexed_by_the_next(
+    sampler: Sampler, broker: Broker, tick: Tick, client: redis.Redis, lease: LeaderLease
+) -> None:
+    ids = [f"job-{n}" for n in range(7)]
+    write_failed(client, *ids)
+    tick(sampler)
+    books = Books(lease, broker)
+    books.enter("mail", ids[:3])
+    books.flush()
+    books.enter("mail", ids[3:])
+    ControllerLease.objects.update(holder="another")
+    with pytest.raises(LeaseLost):
+        books.flush()
+    assert DeadLetter.objects.count() == open_count() == 3
+    ControllerLease.objects.update(holder=lease.holder)
+    tick(Scanner(lease))
+    assert states() == dict.fromkeys(ids, "open")
+    assert open_count() == FailureGroup.objects.get().total_count == 7
 
 
 def test_what_keeps_the_count_equal_is_found_in_time(
