@@ -87,8 +87,9 @@ def fails(act: Act) -> bool:
 
 def everything(world: World, home: Path, *, broker: bool) -> dict[str, Any]:
     """Every row of every table, the broker's keys, and the files of the home."""
-    tables = [model for model in apps.get_models() if model._meta.db_table in connection.introspection.table_names()]
-    rows = {model._meta.db_table: list(model.objects.order_by("pk").values()) for model in tables}  # type: ignore[attr-defined]
+    tables = set(connection.introspection.table_names())
+    models = [model for model in apps.get_models() if model._meta.db_table in tables]
+    rows = {model._meta.db_table: list(model.objects.order_by("pk").values()) for model in models}  # type: ignore[attr-defined]
     assert len(rows) > 40
     files = {str(path): path.read_bytes() for path in home.rglob("*") if path.is_file() and path.parent.name == "keys"}
     return rows | files | ({"broker": dump(world.client)} if broker else {})
