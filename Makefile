@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 3
 PYTEST := $(BIN)/pytest -n $(WORKERS)
 # What touches no database is run once, with SQLite, and so is what a browser shows; but for the stories that go through all.
-WITHOUT_DATABASE := -m "not acceptance" $(addprefix --ignore tests/,unit broker runtime demo docs)
+WITHOUT_DATABASE := -m "not acceptance" $(addprefix --ignore tests/,unit broker runtime demo docs) \
+	$(patsubst %,--ignore tests/audit/test_%.py,actions anchors bundle checkpoint merkle rows sentences verify witness)
 ON_POSTGRES := $(addprefix tests/acceptance/test_,story.py up.py)
 
 .PHONY: help demo test test-sqlite test-postgres check bench chaos lock
