@@ -2,8 +2,9 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 from pools.models.failure_group import FailureGroup
@@ -50,25 +51,33 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
 
         Safe beside the ingester, the scanner and other operations: only rows that are still open count.
         """
-        with transaction.atomic():
-            rows = self.filter(state=DeadLetterState.OPEN).order_by("pk").select_for_update(of=("self",))
-            groups = dict(rows.values_list("pk", "group_id"))
-            self.model.objects.filter(pk__in=groups).update(state=state, closed_at=at, shelved_until=until)
-            for group, closed in sorted(Counter(groups.values()).items()):
-                FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") - closed)
-        return len(groups)
+        return self._change(DeadLetterState.OPEN, -1, state=state, closed_at=at, shelved_until=until)
 
     def reopen(self, state: DeadLetterState) -> int:
         """Take back that they were moved to ``state``, as ``close`` does it. Returns how many are open again."""
+        return self._change(state, 1, state=DeadLetterState.OPEN, closed_at=None, shelved_until=None)
+
+    def _change(self, before: DeadLetterState, opened: int, **after: Any) -> int:
+        """Write ``after`` to those in the state ``before``, locked in the order of their keys, in one statement that
+        says which groups they are of; each adds ``opened`` to the open count of its group. Returns how many.
+        """
+        rows = self.filter(state=before).order_by("pk").select_for_update(of=("self",)).values("pk")
+        told = {
+            name: self.model._meta.get_field(name).get_db_prep_save(value, connection) for name, value in after.items()
+        }
+        assigned = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in told)
+        table = connection.ops.quote_name(self.model._meta.db_table)
         with transaction.atomic():
-            rows = self.filter(state=state).order_by("pk").select_for_update(of=("self",))
-            groups = dict(rows.values_list("pk", "group_id"))
-            self.model.objects.filter(pk__in=groups).update(
-                state=DeadLetterState.OPEN, closed_at=None, shelved_until=None
-            )
-            for group, opened in sorted(Counter(groups.values()).items()):
-                FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") + opened)
-        return len(groups)
+            sql, params = rows.query.sql_with_params()
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    f"UPDATE {table} SET {assigned} WHERE id IN ({sql}) RETURNING group_id",  # noqa: S608
+                    [*told.values(), *params],
+                )
+                groups = Counter(group for (group,) in cursor.fetchall())
+            for group, number in sorted(groups.items()):
+                FailureGroup.objects.filter(pk=group).update(open_count=models.F("open_count") + opened * number)
+        return groups.total()
 
 
 class DeadLetter(models.Model):

@@ -1,15 +1,18 @@
 """Carrying an operation out: a job of the console's own pool, run by RQ through django-rq.
 
-A chunk is stamped with a time in SQL, moved by one Lua script which keeps a receipt of what it moved, and then gets its
-outcomes in one transaction. When the process dies in between, the next run sends the stamped items once more with the
-same receipt, and the script leaves alone what it signed for. Nothing moves twice, and no outcome is guessed.
+A chunk is stamped with a time in SQL, moved by a Lua script which keeps a receipt of what it moved, and then gets its
+outcomes, batch by batch: while one's are written, the broker moves the next. When the process dies in between, the next
+run sends the stamped items without an outcome once more with the same receipt, and the script leaves alone what it
+signed for. Nothing moves twice, and no outcome is guessed.
 
 Nobody waits long in here. For its canary an operation waits as a row without a job (``wake_at``), and a rate that asks
 for more than ``TURN`` seconds of waiting hands it on: the controller sends it on its way again.
 """
 
 import time
-from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched, pairwise
 from typing import NamedTuple
 
 from django.db import transaction
@@ -29,6 +32,8 @@ from pools.selectors.operations import operation_target
 from pools.selectors.progress import DONE
 
 CHUNK = pace.CHUNK
+BATCH = 2_000
+"""Jobs a transaction."""
 TURN = 1.0
 
 
@@ -53,9 +58,7 @@ def run_operation(pk: int) -> str:
         step = _next_chunk(pk)
         row = step.row
         if step.items:
-            receipt = get_broker(row.broker).keys.moved(f"{pk}:{step.items[0].position}")
-            _settle(row, step.items, send(row, step.items, receipt))
-            forget(get_broker(row.broker), receipt)
+            _carry_out(row, step.items)
         elif row.recall:
             recall_chunk(row)
         elif row.state != OperationState.RUNNING:
@@ -69,6 +72,27 @@ def run_operation(pk: int) -> str:
         else:
             time.sleep(step.seconds)
             rest -= step.seconds
+
+
+def _carry_out(row: Operation, items: list[Item]) -> None:
+    """Move a chunk batch by batch: while the outcomes of one are written, the broker moves the next."""
+    receipt = receipt_of(row, items)
+    batches = list(batched(items, BATCH))
+    with ThreadPoolExecutor(1) as ahead:
+        outcomes = send(row, batches[0], receipt)
+        for batch, after in pairwise(batches):
+            coming = ahead.submit(send, row, after, receipt)
+            _settle(row, batch, outcomes)
+            outcomes = coming.result()
+        _settle(row, batches[-1], outcomes)
+    forget(get_broker(row.broker), receipt)
+
+
+def receipt_of(row: Operation, items: Sequence[Item]) -> str:
+    """The key of a chunk's receipt: by its stamp, which stays the same however much of the chunk has its outcomes."""
+    at = items[0].at
+    assert at is not None
+    return get_broker(row.broker).keys.moved(f"{row.pk}:{at.timestamp()}")
 
 
 @transaction.atomic
@@ -107,25 +131,29 @@ def _hand_on(row: Operation) -> str:
     return f"operation {row.pk} is handed on"
 
 
-def _chunk(row: Operation, items: list[Item]) -> QuerySet[OperationItem]:
-    """The rows of a chunk that have no outcome yet. All of them have been stamped at once, or none."""
+def _chunk(row: Operation, items: Sequence[Item]) -> QuerySet[OperationItem]:
+    """The rows of a batch that have no outcome yet. All of its chunk have been stamped at once, or none."""
     places = {"position__gte": items[0].position, "position__lte": items[-1].position}
     return row.items.filter(outcome=Outcome.PENDING, at=items[0].at, **places)
 
 
 @transaction.atomic
-def _settle(row: Operation, items: list[Item], outcomes: dict[str, Outcome]) -> None:
-    """Write the outcomes of the chunk, unless another process was first; its dead letters follow."""
+def _settle(row: Operation, items: Sequence[Item], outcomes: dict[str, Outcome]) -> None:
+    """Write the outcomes of the batch, unless another process was first; its dead letters follow."""
     Operation.objects.select_for_update().get(pk=row.pk)
-    chunk, now = _chunk(row, items), timezone.now()
-    if not chunk.exists():
+    pending, now = _chunk(row, items), timezone.now()
+    letters = dict(pending.values_list("position", "dead_letter_id"))
+    if not letters:
         return
-    # The most frequent outcome comes last: it is that of all whose position need not be named.
-    for outcome, number in reversed(Counter(outcomes.values()).most_common()):
-        named = [item.position for item in items if outcomes[item.job_id] == outcome] if number < len(items) else []
-        settled = chunk.filter(position__in=named) if chunk.count() > number else chunk
-        settle(row, outcome, list(settled.values_list("dead_letter_id", flat=True)), items[0].at or now, now)
-        settled.update(outcome=outcome)
+    found: dict[Outcome, list[int]] = {}
+    for item in items:
+        if item.position in letters:
+            found.setdefault(outcomes[item.job_id], []).append(item.position)
+    for outcome, places in found.items():
+        settle(row, outcome, [letters[place] for place in places], items[0].at or now, now)
+        # As a rule one outcome is that of all, and no place need be named.
+        named = pending.filter(position__in=places) if len(found) > 1 else pending
+        named.update(outcome=outcome)
     if row.kind == OperationKind.EDIT:
         SealedPayload.objects.filter(operation=row).delete()
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from pools.models import Operation
 
-CHUNK = 2_000
+CHUNK = 10_000
 CREDIT = timedelta(seconds=1)
 SECOND = 1_000_000  # microseconds
 BATCHES_A_SECOND = 10

@@ -12,7 +12,6 @@ from pools.broker.connection import Broker, get_broker
 from pools.broker.moves import KEPT_AT_LEAST, Jobs, MoveResult, requeue
 from pools.broker.shelf import Shelf
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, Outcome
-from pools.models.failure import DeadLetterQuerySet
 from pools.operations.edit_send import send_edit
 
 
@@ -56,7 +55,7 @@ def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime,
     until = kept_until(OperationKind(row.kind), sent)
     if row.source == DeadLetterState.OPEN:
         if outcome in CLOSED:
-            _close(letters, CLOSED[outcome], until, sent, now)
+            _close(pks, CLOSED[outcome], until, sent, now)
         return
     shelved = letters.filter(state=row.source, closed_at__lte=sent)
     if outcome == Outcome.RESTORED:
@@ -110,14 +109,11 @@ def _discarded(
     return shelf.shelve(broker, jobs, Shelf.TRASH, until, receipt)
 
 
-def _close(
-    letters: DeadLetterQuerySet, state: DeadLetterState, until: datetime | None, sent: datetime, now: datetime
-) -> None:
+def _close(pks: Sequence[int], state: DeadLetterState, until: datetime | None, sent: datetime, now: datetime) -> None:
     """A job that failed again since it was sent is a dead letter anew and stays one."""
-    known = letters.filter(failed_at__lte=sent)
+    known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
     if state == DeadLetterState.GONE:
         known.close(state, now)
-        return
-    known.close(state, now, until)
-    # Another operation met the jobs after this one had moved them, and wrote its word first.
-    known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state, shelved_until=until)
+    elif known.close(state, now, until) < len(pks):
+        # Another operation met the jobs after this one had moved them, and wrote its word first.
+        known.filter(state=DeadLetterState.GONE, closed_at__gte=sent).update(state=state, shelved_until=until)

@@ -172,12 +172,12 @@ def test_with_another_key_it_cannot_be_opened(cast: Cast, job: str, client: redi
 
 def test_the_worker_dies_between_the_script_and_its_outcome(cast: Cast, job: str, client: redis.Redis) -> None:
     """Also when the payload is gone by the time somebody goes on."""
-    from pools.operations.execute import _next_chunk
+    from pools.operations.execute import _next_chunk, receipt_of
     from pools.operations.sending import send
 
     row = edit(cast)
     step = _next_chunk(row.pk)
-    send(step.row, step.items, f"pw:moved:{row.pk}:1")
+    send(step.row, step.items, receipt_of(step.row, step.items))
     SealedPayload.objects.all().delete()
     run_operation(row.pk)
     assert row.outcome_counts() == {"requeued": 1} and payload_of(client)[2] == [NEW]

@@ -20,7 +20,7 @@ from pools.controller.sweeper import Resumer, Waker
 from pools.models import DeadLetter, FailureGroup, Operation, OperationState, OutboxMessage, Pool
 from pools.operations import Canary, Plan, Selection, operation_cancel, operation_resume, requeue_create
 from pools.operations.errors import Refused
-from pools.operations.execute import _next_chunk, run_operation
+from pools.operations.execute import _next_chunk, receipt_of, run_operation
 from pools.operations.sending import send
 from pools.selectors.dead_letters import DeadLetterFilter
 from tests.broker.jobs import fails_unless
@@ -209,7 +209,7 @@ def test_a_canary_that_died_on_its_way_is_sent_once(dead: Dead, planned: Planned
     dead(*IDS)
     operation = planned(canary=CANARY)
     row, items, *_ = _next_chunk(operation.pk)
-    send(row, items, f"pw:moved:{row.pk}:{items[0].position}")
+    send(row, items, receipt_of(row, items))
     run(operation)
     assert client.llen("rq:queue:payments") == 5 and operation.outcome_counts() == {"pending": 25, "requeued": 5}
 

@@ -12,7 +12,7 @@ from audit.models import Event
 from pools.broker.connection import Broker, BrokerUnavailable
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, OperationState, Outcome, Pool
 from pools.operations import operation_cancel, operation_pause, operation_resume
-from pools.operations.execute import CHUNK, _next_chunk, run_operation
+from pools.operations.execute import CHUNK, _next_chunk, receipt_of, run_operation
 from pools.operations.sending import send
 from tests.broker.records import write_failed
 from tests.dead_letters.letters import numbered
@@ -40,7 +40,7 @@ def queued(client: redis.Redis) -> list[str]:
 def sent_but_not_settled(operation: Operation) -> None:
     """What a process leaves that dies between the broker and the database."""
     row, items, *_ = _next_chunk(operation.pk)
-    send(row, items, f"pw:moved:{row.pk}:{items[0].position}")
+    send(row, items, receipt_of(row, items))
 
 
 def test_a_requeue_in_several_chunks(dead: Dead, requeue: Made, client: redis.Redis) -> None:
