@@ -62,9 +62,8 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         says which groups they are of; each adds ``opened`` to the open count of its group. Returns how many.
         """
         rows = self.filter(state=before).order_by("pk").select_for_update(of=("self",)).values("pk")
-        told = {
-            name: self.model._meta.get_field(name).get_db_prep_save(value, connection) for name, value in after.items()
-        }
+        columns = {field.name: field for field in self.model._meta.concrete_fields}
+        told = {name: columns[name].get_db_prep_save(value, connection) for name, value in after.items()}
         assigned = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in told)
         table = connection.ops.quote_name(self.model._meta.db_table)
         with transaction.atomic():
