@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection, models, transaction
 from django.utils import timezone
 
@@ -66,8 +67,11 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         told = {name: columns[name].get_db_prep_save(value, connection) for name, value in after.items()}
         assigned = ", ".join(f"{connection.ops.quote_name(name)} = %s" for name in told)
         table = connection.ops.quote_name(self.model._meta.db_table)
-        with transaction.atomic():
+        try:
             sql, params = rows.query.sql_with_params()
+        except EmptyResultSet:  # nothing can match: Django makes no statement of that
+            return 0
+        with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(
                     f"UPDATE {table} SET {assigned} WHERE id IN ({sql}) RETURNING group_id",  # noqa: S608

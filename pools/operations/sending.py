@@ -51,7 +51,7 @@ def send(row: Operation, items: Sequence[Item], receipt: str) -> dict[str, Outco
 
 def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime, now: datetime) -> None:
     """Let the dead letters follow their items, which were sent then and have this outcome now."""
-    letters = DeadLetter.objects.filter(pk__in=pks)
+    letters = DeadLetter.objects.filter(pk__among=pks)
     until = kept_until(OperationKind(row.kind), sent)
     if row.source == DeadLetterState.OPEN:
         if outcome in CLOSED:
@@ -111,7 +111,7 @@ def _discarded(
 
 def _close(pks: Sequence[int], state: DeadLetterState, until: datetime | None, sent: datetime, now: datetime) -> None:
     """A job that failed again since it was sent is a dead letter anew and stays one."""
-    known = DeadLetter.objects.filter(pk__in=pks, failed_at__lte=sent)
+    known = DeadLetter.objects.filter(pk__among=pks, failed_at__lte=sent)
     if state == DeadLetterState.GONE:
         known.close(state, now)
     elif known.close(state, now, until) < len(pks):
