@@ -166,9 +166,12 @@ class Operation(models.Model):
 
 
 class OperationItem(models.Model):
-    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items")
+    # Both are first in an index of the constraints.
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="items", db_index=False)
     position = models.PositiveIntegerField()
-    dead_letter = models.ForeignKey(DeadLetter, on_delete=models.CASCADE, related_name="operation_items")
+    dead_letter = models.ForeignKey(
+        DeadLetter, on_delete=models.CASCADE, related_name="operation_items", db_index=False
+    )
     job_id = models.CharField(max_length=500)
     queue = models.CharField(max_length=255)
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
@@ -182,7 +185,7 @@ class OperationItem(models.Model):
         ordering = ["position"]
         constraints = [
             models.UniqueConstraint(fields=["operation", "position"], name="operation_item_position"),
-            models.UniqueConstraint(fields=["operation", "dead_letter"], name="operation_item_once"),
+            models.UniqueConstraint(fields=["dead_letter", "operation"], name="operation_item_once"),
         ]
         indexes = [
             # The next chunk to send, and the counts by outcome on the operation's page.
