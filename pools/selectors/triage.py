@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from audit.actor import Actor
 from pools.models import DeadLetter, FailureGroup, Pool, RunState, is_poison
-from pools.permissions import pools_with, visible_pools, who_can_grant
+from pools.permissions import pools_with, who_can_grant
 from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.filter_values import NONE
 from pools.selectors.rights import Right
@@ -118,10 +118,10 @@ def _ages(now: datetime) -> list[Q]:
     return conditions
 
 
-def lacking(actor: Actor, permission: str, found: QuerySet[DeadLetter]) -> list[str]:
+def lacking(actor: Actor, permission: str, preview: Preview) -> list[str]:
     """The pools of these dead letters on which the actor does not hold the permission."""
-    touched = visible_pools(actor).filter(pk__in=found.order_by().values("pool_id"))
-    return sorted(touched.exclude(pk__in=pools_with(actor, permission)).values_list("slug", flat=True))
+    held = set(pools_with(actor, permission).values_list("pk", flat=True))
+    return [pool.slug for pool, _ in preview.by_pool if pool.pk not in held]
 
 
 def right_anywhere(actor: Actor, permission: str) -> Right:

@@ -198,7 +198,7 @@ def _context(
     preview = preview_of(found)
     wait = None if verb.kind in PUTS_BACK else asked(actor, preview.by_pool)
     queues = targets(actor, preview.by_pool[0][0].broker) if verb.key == "move" and preview.by_pool else []
-    without = lacking(actor, verb.permission, found)
+    without = lacking(actor, verb.permission, preview)
     url, back = reverse(f"dead-letters-{verb.key}"), reverse("dead-letters")
     hidden = [("id", pk) for pk in selection.ids]
     if selection.filter:

@@ -68,7 +68,7 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
     actor = actor_of(request)
     found = select(actor, Selection(ids=ids, filter=wanted), OperationKind.REQUEUE).letters
     shown = preview_of(found)
-    without = lacking(actor, verb.permission, found)
+    without = lacking(actor, verb.permission, shown)
     url = reverse("dead-letters-requeue")
     if wanted:
         url += "?" + urlencode(wanted.at_moment(shown.newest).as_query())
