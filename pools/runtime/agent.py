@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from pools.runtime import heartbeat
+from pools.runtime.cron import Cron
 from pools.runtime.inbox import SignalInbox
 from pools.runtime.intake import Intake
 from pools.runtime.keeper import PoolKeeper
@@ -35,7 +36,7 @@ class Agent:
     def __init__(self, options: Options) -> None:
         self._options = options
         keys = Keys(os.environ.get("RQ_KEY_PREFIX", "rq"))
-        self._link = Link(options.redis_url, keys, options.name)
+        self._link = Link(options.redis_url, keys, options.name, Cron(keys, options.signature))
         self._intake = Intake(options.root, options.env, Store(options.state / "pools"))
         self._supervisor = Supervisor(options)
         self._heartbeat = heartbeat.Heartbeat(options)
@@ -99,6 +100,7 @@ class Agent:
             unsettled=frozenset(pool.uid for pool in self._intake.pools.values() if not pool.settled),
             served=frozenset(pool.uid for pool in served),
             queues=sorted({queue for pool in served if pool.config for queue in pool.config.spec.queues}),
+            cron=[pool.config for pool in served if pool.config and pool.config.spec.cron and pool.state == "running"],
         )
 
     def _refused(self, news: list[dict[str, object]]) -> None:

@@ -14,6 +14,7 @@ class Keys:
     | agents | HASH agent → heartbeat | agents | swept by the controller after 24 h |
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
+    | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
     | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
@@ -50,6 +51,9 @@ class Keys:
 
     def run(self, pool_uid: str) -> str:
         return f"{self.prefix}:run:{pool_uid}"
+
+    def cron(self, pool_uid: str) -> str:
+        return f"{self.prefix}:cron:{pool_uid}"
 
     def upkeep(self, pool_uid: str) -> str:
         return f"{self.prefix}:upkeep:{pool_uid}"

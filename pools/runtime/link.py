@@ -13,6 +13,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from pools.runtime import connection, events
+from pools.runtime.cron import Config, Cron
 from pools.runtime.intake import Offer
 from pools.runtime.keys import Keys
 from pools.runtime.promoter import promote
@@ -21,7 +22,7 @@ from pools.runtime.store import POOL_UID
 log = logging.getLogger("poolwarden.agent")
 
 CYCLE_SECONDS = 0.5
-SLOW_CYCLE_SECONDS = 1.0  # heartbeat (sooner when something changed), promotion
+SLOW_CYCLE_SECONDS = 1.0  # heartbeat (sooner when something changed), promotion, cron
 AUDIT_SECONDS = 2.0  # every envelope is read again, whatever the hint says
 UPKEEP_SECONDS = 60
 LONGEST_BACKOFF = 5.0
@@ -40,6 +41,7 @@ class Outgoing:
     unsettled: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     queues: Sequence[str] = ()
+    cron: Sequence[Config] = ()
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class News:
 
 
 class Link(threading.Thread):
-    """Reads what is wanted twice a second; sends heartbeats, events and promotions. Never ends by an error."""
+    """Reads what is wanted twice a second; sends heartbeats, events, promotions and cron jobs. No error ends it."""
 
-    def __init__(self, url: str, keys: Keys, agent: str) -> None:
+    def __init__(self, url: str, keys: Keys, agent: str, cron: Cron) -> None:
         super().__init__(name="link", daemon=True)
         self.outgoing = Outgoing()
         self._keys = keys
         self._agent = agent
+        self._cron = cron
         self._client = connection.impatient(url)
         self._news: SimpleQueue[News] = SimpleQueue()
         self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
@@ -134,6 +137,8 @@ class Link(threading.Thread):
             self._due_audit = now + AUDIT_SECONDS
         if offers or tidy:
             self._news.put(News(offers, tidy))
+        if slow:
+            self._cron.tick(self._client, outgoing.cron)
 
     def _fetch(self, desired: dict[bytes, bytes], unsettled: frozenset[str], audit: bool) -> list[Offer]:
         """The envelopes of pools that changed, are not settled, or (in an audit) of all."""
