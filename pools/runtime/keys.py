@@ -15,6 +15,7 @@ class Keys:
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
     | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
+    | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
     | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
@@ -54,6 +55,9 @@ class Keys:
 
     def cron(self, pool_uid: str) -> str:
         return f"{self.prefix}:cron:{pool_uid}"
+
+    def promoting(self, queue: str) -> str:
+        return f"{self.prefix}:promoting:{queue}"
 
     def upkeep(self, pool_uid: str) -> str:
         return f"{self.prefix}:upkeep:{pool_uid}"

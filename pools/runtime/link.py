@@ -16,7 +16,7 @@ from pools.runtime import connection, events
 from pools.runtime.cron import Config, Cron
 from pools.runtime.intake import Offer
 from pools.runtime.keys import Keys
-from pools.runtime.promoter import promote
+from pools.runtime.promoter import Promoter
 from pools.runtime.store import POOL_UID
 
 log = logging.getLogger("poolwarden.agent")
@@ -61,6 +61,7 @@ class Link(threading.Thread):
         self._keys = keys
         self._agent = agent
         self._cron = cron
+        self._promoter = Promoter(keys, agent)
         self._client = connection.impatient(url)
         self._news: SimpleQueue[News] = SimpleQueue()
         self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
@@ -121,9 +122,6 @@ class Link(threading.Thread):
                 events.append(pipeline, self._keys.events, kind, body)
             if slow or outgoing.picture != self._picture:
                 pipeline.hset(self._keys.agents, self._agent, outgoing.heartbeat)
-            if slow:
-                for queue in outgoing.queues:
-                    promote(pipeline, self._keys.rq_prefix, queue)
             desired = pipeline.execute()[0]
         self._picture = outgoing.picture
         for _ in sent:
@@ -138,6 +136,7 @@ class Link(threading.Thread):
         if offers or tidy:
             self._news.put(News(offers, tidy))
         if slow:
+            self._promoter.tick(self._client, outgoing.queues)
             self._cron.tick(self._client, outgoing.cron)
 
     def _fetch(self, desired: dict[bytes, bytes], unsettled: frozenset[str], audit: bool) -> list[Offer]:

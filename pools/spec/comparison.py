@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pools.spec.schema import PoolSpec
 from pools.spec.yaml_text import to_yaml
 
+LISTS_OF_PARTS = ("retry", "cron")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -51,7 +53,7 @@ def line_diff(before: list[str], after: list[str]) -> list[DiffLine]:
 
 def _flat(path: str, value: Any) -> dict[str, str]:
     """Dotted path → text for every leaf; a list of plain values is one leaf, as its order matters as a whole."""
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+    if path in LISTS_OF_PARTS:
         value = dict(enumerate(value))
     if isinstance(value, dict):
         prefix = f"{path}." if path else ""

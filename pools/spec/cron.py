@@ -80,9 +80,7 @@ TimeZone = Annotated[
 class CronEntry(Part):
     """One job that is enqueued by the clock. Its slots are the moments at which it is due."""
 
-    name: CronName = Field(
-        title="Name", description="Once in a pool. It is part of the jobs' ids: cron-NAME-20261025T013000Z-…"
-    )
+    name: CronName = Field(title="Name", description="Used once in a pool, and a part of the jobs' ids.")
     task: TaskName = Field(title="Task", description="The task's dotted name, such as shop.tasks.report.")
     timezone: TimeZone = Field(
         "UTC", title="Time zone", description="On whose clock the schedule is read, such as Europe/Berlin."

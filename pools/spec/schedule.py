@@ -74,7 +74,7 @@ class Schedule:
         found: int | None = None
         end = local
         while True:
-            wall: datetime = step(datetime)
+            wall: datetime = step(datetime)  # type: ignore[no-untyped-call]
             if found is not None and (wall - end) * way > timedelta(0):
                 return found
             for slot in self._moments(wall):

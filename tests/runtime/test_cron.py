@@ -229,7 +229,9 @@ def test_a_slot_older_than_a_minute_was_missed(valkey: ValkeyServer, catch_up: s
     pool.clock.now = slot + 61
     pool.tick()
     assert pool.slots() == [slot + back for back in expected]
-    assert {body["outcome"] for body in recorded(pool)} == ({"missed"} if catch_up == "none" else {"missed", "enqueued"})
+    assert {body["outcome"] for body in recorded(pool)} == (
+        {"missed"} if catch_up == "none" else {"missed", "enqueued"}
+    )
 
 
 def test_catching_up_has_a_bound() -> None:

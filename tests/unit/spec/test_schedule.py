@@ -87,7 +87,8 @@ def test_aliases_are_their_fields(alias: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "* * * *", "* * * * * *", "@reboot", "61 * * * *", "*/0 * * * *", "0 0 30 2 *", "0 0 L * *", "a b c d e"]
+    "text",
+    ["", "* * * *", "* * * * * *", "@reboot", "61 * * * *", "*/0 * * * *", "0 0 30 2 *", "0 0 L * *", "a b c d e"],
 )
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
