@@ -90,11 +90,11 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
 def pool_new(request: HttpRequest) -> HttpResponse:
     """Make a pool with its first config. The operation decides who may."""
     actor = actor_of(request)
-    adding = "add_rule" in request.POST
-    form = PoolForm(request.POST or None, teams=teams_of(actor), add_rule=adding)
+    adding = {name: name in request.POST for name in ("add_rule", "add_entry")}
+    form = PoolForm(request.POST or None, teams=teams_of(actor), **adding)
     page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
     show = partial(render, request, "pools/new.html", page)
-    if request.method != "POST" or adding:
+    if request.method != "POST" or any(adding.values()):
         return show()
     return act(
         request,
