@@ -33,8 +33,8 @@ class ArgumentsField(forms.CharField):
 
 def _of(name: str) -> dict[str, Any]:
     info: FieldInfo = CronEntry.model_fields[name]
-    initial = None if info.is_required() else info.default
-    return {"label": info.title, "help_text": info.description, "required": False, "initial": initial}
+    initial = info.default if isinstance(info.default, str) else None
+    return {"label": info.title, "help_text": info.description, "required": info.is_required(), "initial": initial}
 
 
 def _text(name: str) -> forms.CharField:
@@ -44,7 +44,7 @@ def _text(name: str) -> forms.CharField:
 class EntryForm(forms.Form):
     """One entry. An entry without a name is none."""
 
-    name = _text("name")
+    name = forms.CharField(widget=forms.TextInput({"spellcheck": "false"}), **_of("name") | {"required": False})
     task = _text("task")
     schedule = _text("schedule")
     timezone = _text("timezone")

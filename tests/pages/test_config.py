@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from audit.models import Event
+from pools.forms.cron import EMPTY
 from pools.models import ConfigVersion, Pool, SecretReference
 from pools.operations import config_publish
 from pools.spec import parse_spec
-from tests.pages.posting import HOSTILE, URL, entry, fields, rule, text, unchanged
+from tests.pages.posting import ENTRY, HOSTILE, URL, entry, fields, rule, text, unchanged
 from tests.support import factories as make
 from tests.support.cast import Cast, actor, signed_in
 
@@ -110,7 +111,7 @@ def stored(version: ConfigVersion) -> Any:
         (entry(name="a b"), "id_cron-0-name", "Must be 1 to 63 letters"),
         (entry(task="report"), "id_cron-0-task", "Must be a task's dotted name"),
         (entry(schedule="30 2"), "id_cron-0-schedule", "Must be five cron fields"),
-        (entry(schedule=""), "id_cron-0-schedule", "Must be five cron fields"),
+        (entry(schedule=""), "id_cron-0-schedule", "This field is required"),
         (entry(timezone="Berlin"), "id_cron-0-timezone", "Must be a time zone of the IANA list"),
         (entry(args="eu, 7"), "id_cron-0-args", "Must be JSON of text and whole numbers"),
         (entry(args="[1.5]"), "id_cron-0-args", "Must be JSON of text and whole numbers"),
@@ -179,6 +180,12 @@ def test_a_cron_entry_is_published_as_typed(cast: Cast, payments: Pool) -> None:
     assert (made.args, made.queue, made.catch_up) == (["eu", 7], "payments.high", "last")
     content = signed_in(cast.alice).get(URL).content.decode()
     assert "[&quot;eu&quot;, 7]" in content, "and shown so again"
+
+
+@pytest.mark.parametrize("typed", [entry(name=""), entry(**dict.fromkeys(ENTRY, "") | EMPTY)])
+def test_an_entry_without_a_name_is_left_out(cast: Cast, payments: Pool, typed: dict[str, str]) -> None:
+    assert signed_in(cast.alice).post(URL, fields(workers="6") | typed).status_code == 302
+    assert b'"cron":[]' in bytes(ConfigVersion.objects.get(number=3).spec)
 
 
 def test_a_rule_without_a_task_is_left_out(cast: Cast, payments: Pool) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pools.spec.schedule import ALIASES, Schedule
+from pools.spec.schedule_words import words
 
 BERLIN = "Europe/Berlin"
 ZONES = (BERLIN, "America/New_York", "America/St_Johns", "Australia/Lord_Howe", "Africa/Casablanca", "UTC")
@@ -93,3 +94,27 @@ def test_aliases_are_their_fields(alias: str) -> None:
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
         Schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("* * * * *", "every minute"),
+        ("*/5 * * * *", "every 5 minutes"),
+        ("@hourly", "every hour at :00"),
+        ("5,35 * * * *", "every hour at :05 and :35"),
+        ("15 */2 * * *", "every 2 hours at :15"),
+        ("30 2 * * *", "at 02:30 every day"),
+        ("0 9,12,17 * * 1-5", "at 09:00, 12:00 and 17:00 from Monday to Friday"),
+        ("@weekly", "at 00:00 on Sunday"),
+        ("0 0 1 * *", "at 00:00 on day 1 of the month"),
+        ("0 0 1,15 * FRI", "at 00:00 on day 1 and 15 of the month or on Friday"),
+        ("@yearly", "at 00:00 on day 1 of the month in January"),
+        ("0 6 * jun-aug *", "at 06:00 every day in June to August"),
+        ("*/10 9-17 * * *", "in minutes */10 of hours 9-17"),
+        ("*/10 * * * sun", "every 10 minutes on Sunday"),
+    ],
+)
+def test_words(text: str, said: str) -> None:
+    Schedule(text)
+    assert words(text) == said
