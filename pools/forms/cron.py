@@ -27,6 +27,9 @@ class ArgumentsField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         return value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False)
 
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(initial or [], data)
+
     def run_validators(self, value: Any) -> None:
         """The schema judges the values."""
 
