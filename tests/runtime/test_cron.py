@@ -193,6 +193,16 @@ def test_a_slot_is_skipped_while_the_earlier_job_goes_on(valkey: ValkeyServer, s
     assert [body["outcome"] for body in recorded(pool)] == ["enqueued", "skipped", "enqueued"]
 
 
+@pytest.mark.parametrize("wrong", [-3600.0, 3600.0])
+def test_an_agents_clock_does_not_matter(pool: Pool, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + wrong)
+    pool.tick()
+    assert pool.slots() == [pool.clock.now]
+    job = Job.fetch(pool.jobs()[0], connection=pool.client)
+    assert job.enqueued_at == datetime.fromtimestamp(pool.clock.now, UTC)
+
+
 def test_every_slot_is_recorded_with_its_job(pool: Pool) -> None:
     pool.tick()
     (body,) = recorded(pool)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0017_recent_index"),
+        ("pools", "0018_operation_item_indexes"),
     ]
 
     operations = [
