@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+from redis.exceptions import ResponseError
 from rq.job import Job, JobStatus
 from rq.serializers import DefaultSerializer, JSONSerializer
 
@@ -79,16 +80,20 @@ class Cron:
             pipeline.time()
             for config in configs:
                 pipeline.hgetall(self._keys.cron(config.payload.pool_uid))
-            (now, _), *states = pipeline.execute()
+            (now, _), *states = pipeline.execute(raise_on_error=False)
         with client.pipeline(transaction=False) as pipeline:
             sent = [
                 told
                 for config, state in zip(configs, states, strict=True)
+                if isinstance(state, dict)
                 for told in self._deal(pipeline, config, _State(state), now)
             ]
-            outcomes = pipeline.execute()
+            outcomes = pipeline.execute(raise_on_error=False)
+        # A key of another type, a full broker: one pool's trouble keeps neither the others nor the agent from going on.
+        for trouble in (answer for answer in (*states, *outcomes) if isinstance(answer, ResponseError)):
+            log.warning("Cron: the broker refuses: %s", trouble)
         for told, outcome in zip(sent, outcomes, strict=True):
-            if told and outcome:
+            if told and isinstance(outcome, bytes):
                 log.info("Cron: %s is %s", told, outcome.decode())
 
     def _deal(self, pipeline: Any, config: Config, state: "_State", now: int) -> Iterator[str]:

@@ -176,6 +176,15 @@ def test_garbage_in_the_state_is_begun_anew(pool: Pool) -> None:
     assert pool.client.hget(KEYS.cron(pool.uid), "report:slot").isdigit()
 
 
+def test_one_pools_trouble_does_not_keep_another_from_its_slots(pool: Pool) -> None:
+    broken, other = new_uid(), pool.config
+    pool.uid, whole = broken, pool.uid
+    config = pool.publish(entry())
+    pool.client.set(KEYS.cron(broken), "not a hash")
+    Cron(KEYS, {"agent": "a", "host": "h"}).tick(pool.clock, [config, other])
+    assert pool.jobs() == [job_id(whole, "report", pool.clock.now)]
+
+
 @pytest.mark.parametrize("status", ["queued", "started", "scheduled", "deferred", "rate_limited"])
 def test_a_slot_is_skipped_while_the_earlier_job_goes_on(valkey: ValkeyServer, status: str) -> None:
     pool = Pool(valkey, entry(overlap="skip"))

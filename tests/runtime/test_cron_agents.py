@@ -59,9 +59,9 @@ def test_slots_are_enqueued_once_by_three_agents_of_which_one_is_killed_again_an
     for turn in range(3):
         before = len(queued(first))
         victim = hosts[turn]
-        miss(first, uid, 90)
-        for raw in queued(first):  # these slots were never enqueued
+        for raw in queued(first):  # as if these slots had never been enqueued
             first.valkey.client.delete(f"rq:job:{raw.decode()}")
+        miss(first, uid, 90)
         wait_for(lambda before=before: len(queued(first)) > before, timeout=30, message="somebody began")
         victim.kill()
         wait_for(lambda before=before: len(queued(first)) - before >= 90, timeout=30, message="another goes on")
