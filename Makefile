@@ -48,6 +48,7 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 	$(BIN)/python -m bench.commands
 	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.dead_letters
+	$(BIN)/python -m bench.promoter
 	$(BIN)/python -m bench.requeue
 	$(BIN)/python -m tests.support.postgres --durable $(BIN)/python -m bench.requeue
 	$(BIN)/python -m bench.audit_log

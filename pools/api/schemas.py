@@ -11,6 +11,7 @@ from pools.models import (
     Agent,
     AgentPool,
     ConfigVersion,
+    CronSlot,
     Effect,
     Pool,
     QueueState,
@@ -139,6 +140,30 @@ class QueueOut(Schema):
     @staticmethod
     def resolve_pool(row: QueueState) -> str:
         return row.pool.slug
+
+
+class CronSlotOut(Schema):
+    """`outcome`: `enqueued`, `skipped` or `missed`. `end` of its job: empty (waits), `running`, `succeeded`, `failed`,
+    `unknown`."""
+
+    pool: str
+    name: str
+    slot_at: datetime
+    outcome: str
+    end: str
+    job_id: str
+    queue: str
+    agent: str
+    config_version: int | None
+    reported_at: datetime
+
+    @staticmethod
+    def resolve_pool(row: CronSlot) -> str:
+        return row.pool.slug
+
+    @staticmethod
+    def resolve_config_version(row: CronSlot) -> int | None:
+        return row.config_number
 
 
 class WorkerOut(Schema):

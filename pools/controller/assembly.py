@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pools.controller.acknowledger import Acknowledger
 from pools.controller.argument_indexer import ArgumentIndexer
 from pools.controller.console_jobs import enqueue_operation
+from pools.controller.cron_slots import CronEnds
 from pools.controller.effects import Effects
 from pools.controller.ingester import Ingester
 from pools.controller.keyring import Keyring
@@ -61,6 +62,7 @@ def all_loops(
         Rehoming(lease),
         ArgumentIndexer(lease),
         Effects(lease),
+        CronEnds(lease),
         Spikes(lease),
         Composer(lease),
         Deliverer(lease),

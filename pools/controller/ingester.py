@@ -18,6 +18,7 @@ from pools.broker.connection import Broker, get_broker
 from pools.broker.events import Event, ack, read_events
 from pools.broker.failed_jobs import FailedJob, read_failed
 from pools.controller.claims import searched_arguments
+from pools.controller.cron_slots import EVENT, absorb_slots
 from pools.controller.event_bodies import REPORTS, JobFailed, Reported
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
@@ -48,6 +49,7 @@ class Ingester:
             return False
         read_at = timezone.now()
         self._absorb(broker, [event for event in events if event.type == "job.failed"], read_at)
+        absorb_slots(self._lease, [event for event in events if event.type == EVENT], read_at)
         self._report([event for event in events if event.type in REPORTS], events[-1].id)
         ack(broker, [event.id for event in events])
         return len(events) == BATCH

@@ -11,6 +11,7 @@ from pools.broker.connection import get_broker
 from pools.broker.console_queue import QUEUE
 from pools.broker.events import sweep_agents
 from pools.controller.console_jobs import job_prefix
+from pools.controller.cron_slots import sweep_slots
 from pools.controller.lease import LeaderLease
 from pools.models import (
     DeadLetter,
@@ -56,6 +57,7 @@ class Sweeper:
             TokenPlace.objects.filter(recorded_at__lt=now - DAY).delete()
             NotificationDelivery.objects.filter(created_at__lt=now - KEEP_DELIVERIES).delete()
             Worker.objects.filter(gone_at__lt=now - DAY).delete()
+            sweep_slots(now)
             # The broker's keys have expired by themselves; what was discarded stays so.
             expired = DeadLetter.objects.filter(shelved_until__lte=now)
             expired.filter(state=DeadLetterState.ARCHIVED).update(state=DeadLetterState.GONE, closed_at=now)

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from pydantic.fields import FieldInfo
 
+from pools.forms.cron import EMPTY, EntryFormSet
 from pools.spec import Application, FieldError, PoolSpec, RetryRule, SpecError, parse_spec
 
 APPLICATION = tuple(Application.model_fields)
@@ -100,11 +101,12 @@ class RuleForm(forms.Form):
     permanent = _lines(RetryRule, "permanent", 2)
 
 
+RULE_DEFAULTS = {name: str(RetryRule.model_fields[name].default) for name in ("max", "backoff", "cap", "jitter")}
 RuleFormSet = forms.formset_factory(RuleForm, extra=0, max_num=MAX_RULES, absolute_max=MAX_RULES + 1)
 
 
 class SpecForm(forms.Form):
-    """After validation ``spec`` is the spec, or None. ``rules`` are the retry rules' own forms."""
+    """After validation ``spec`` is the spec, or None. ``rules`` and ``entries``: forms of retry rules, cron entries."""
 
     queues = _lines(PoolSpec, "queues")
     workers = _whole(PoolSpec, "workers")
@@ -125,11 +127,14 @@ class SpecForm(forms.Form):
     secrets = _lines(PoolSpec, "secrets")
     policies = _lines(PoolSpec, "policies", field=PoliciesField)
 
-    def __init__(self, data: Any = None, *, add_rule: bool = False, **options: Any) -> None:
+    def __init__(self, data: Any = None, *, add_rule: bool = False, add_entry: bool = False, **options: Any) -> None:
         self.spec: PoolSpec | None = None
-        rules = (options.get("initial") or {}).get("retry", [])
+        initial = options.get("initial") or {}
         super().__init__(data, **options)
-        self.rules = RuleFormSet(_one_more(data) if add_rule else data, prefix="retry", initial=rules)
+        more = _one_more(data, "retry", RULE_DEFAULTS) if add_rule else data
+        self.rules = RuleFormSet(more, prefix="retry", initial=initial.get("retry", []))
+        more = _one_more(data, "cron", EMPTY) if add_entry else data
+        self.entries = EntryFormSet(more, prefix="cron", initial=initial.get("cron", []))
 
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
@@ -146,32 +151,42 @@ class SpecForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         super().clean()
         data: dict[str, Any] = self.cleaned_data
-        rules_hold = self.rules.is_valid()
-        if rules_hold and not self.errors:
+        faulty = [prefix for prefix, (forms_, _, _) in self._parts.items() if not forms_.is_valid()]
+        for prefix in faulty:
+            self._say_beside(prefix)
+        if not faulty and not self.errors:
             try:
                 self.spec = parse_spec(self._values(data))
             except SpecError as error:
                 for fault in error.errors:
                     self._place(fault)
-        elif not rules_hold:
-            self.add_error(None, "A retry rule has an error, shown beside its field.")
         return data
 
-    def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", "retry")}
-        application = {name: data[name] for name in APPLICATION}
-        return plain | {"application": application, "retry": [rule.cleaned_data for rule in self._filled()]}
+    @property
+    def _parts(self) -> dict[str, tuple[Any, str, str]]:
+        """The spec's lists of parts: their forms, the field without which a form is none, and what one is called."""
+        return {"retry": (self.rules, "task", "retry rule"), "cron": (self.entries, "name", "cron entry")}
 
-    def _filled(self) -> list[forms.Form]:
-        return [rule for rule in self.rules.forms if rule.cleaned_data.get("task")]
+    def _say_beside(self, prefix: str) -> None:
+        self.add_error(None, f"A {self._parts[prefix][2]} has an error, shown beside its field.")
+
+    def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", *self._parts)}
+        application = {name: data[name] for name in APPLICATION}
+        parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in self._parts}
+        return plain | parts | {"application": application}
+
+    def _filled(self, prefix: str) -> list[forms.Form]:
+        forms_, key, _ = self._parts[prefix]
+        return [form for form in forms_.forms if form.cleaned_data.get(key)]
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
         head, *rest = fault.path.removeprefix("application.").split(".")
-        if head == "retry" and len(rest) >= 2:
-            rule, name, *rest = rest
-            self._filled()[int(rule)].add_error(name, _sentence(rest, fault.message))
-            self.add_error(None, "A retry rule has an error, shown beside its field.")
+        if head in self._parts and len(rest) >= 2:
+            place, name, *rest = rest
+            self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))
+            self._say_beside(head)
         else:
             self.add_error(head if head in self.fields else None, _sentence(rest, fault.message))
 
@@ -183,11 +198,11 @@ def _sentence(place: list[str], message: str) -> str:
     return f"{f'Line {int(place[0]) + 1}' if place[0].isdecimal() else '.'.join(place)}: {message}."
 
 
-def _one_more(data: Any) -> Any:
-    """The submitted data with one more, empty rule."""
+def _one_more(data: Any, prefix: str, defaults: Mapping[str, str]) -> Any:
+    """The submitted data with one more, empty part."""
     more = data.copy()
-    total = int(more.get("retry-TOTAL_FORMS") or 0)
-    more["retry-TOTAL_FORMS"] = str(min(total + 1, MAX_RULES))
-    for name in ("max", "backoff", "cap", "jitter"):
-        more.setdefault(f"retry-{total}-{name}", str(RetryRule.model_fields[name].default))
+    total = int(more.get(f"{prefix}-TOTAL_FORMS") or 0)
+    more[f"{prefix}-TOTAL_FORMS"] = str(min(total + 1, MAX_RULES))
+    for name, value in defaults.items():
+        more.setdefault(f"{prefix}-{total}-{name}", value)
     return more

@@ -5,6 +5,7 @@ from pools.models.agent import Agent, AgentPool
 from pools.models.approval import Approval, Decision
 from pools.models.config_version import ConfigState, ConfigVersion
 from pools.models.control import BrokerState, ControllerLease, IdempotencyKey, OutboxMessage
+from pools.models.cron import CronSlot, SlotEnd, SlotOutcome
 from pools.models.edit import PayloadEdit, SealedPayload
 from pools.models.failure import (
     SHELVED,
@@ -45,6 +46,7 @@ __all__ = [
     "ConfigVersion",
     "ControllerLease",
     "Criticality",
+    "CronSlot",
     "DeadLetter",
     "DeadLetterDetail",
     "DeadLetterState",
@@ -85,6 +87,8 @@ __all__ = [
     "SealedPayload",
     "SearchableArgument",
     "SecretReference",
+    "SlotEnd",
+    "SlotOutcome",
     "Team",
     "Worker",
     "is_poison",

@@ -116,6 +116,7 @@ class Agent:
             unsettled=frozenset(pool.uid for pool in self._intake.pools.values() if not pool.settled),
             served=frozenset(pool.uid for pool in served),
             queues=sorted({queue for pool in served if pool.config for queue in pool.config.spec.queues}),
+            cron=[pool.config for pool in served if pool.config and pool.config.spec.cron and pool.state == "running"],
         )
 
     def _refused(self, news: list[dict[str, object]]) -> None:

@@ -14,6 +14,8 @@ class Keys:
     | agents | HASH agent → heartbeat | agents | swept by the controller after 24 h |
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
+    | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
+    | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | reaper | STRING, a lease | agents | expires after three seconds |
     | unsettled(queue) | SET of job ids | agents | emptied by upkeep |
@@ -56,6 +58,12 @@ class Keys:
 
     def run(self, pool_uid: str) -> str:
         return f"{self.prefix}:run:{pool_uid}"
+
+    def cron(self, pool_uid: str) -> str:
+        return f"{self.prefix}:cron:{pool_uid}"
+
+    def promoting(self, queue: str) -> str:
+        return f"{self.prefix}:promoting:{queue}"
 
     def upkeep(self, pool_uid: str) -> str:
         return f"{self.prefix}:upkeep:{pool_uid}"

@@ -15,9 +15,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from pools.runtime import connection, events
 from pools.runtime.connection import UNAVAILABLE
+from pools.runtime.cron import Config, Cron
 from pools.runtime.intake import Offer
 from pools.runtime.keys import Keys
-from pools.runtime.promoter import promote
+from pools.runtime.promoter import Promoter
 from pools.runtime.reaper import Order, reap
 from pools.runtime.store import POOL_UID
 from pools.runtime.watch import Silent, Watch
@@ -25,7 +26,7 @@ from pools.runtime.watch import Silent, Watch
 log = logging.getLogger("poolwarden.agent")
 
 CYCLE_SECONDS = 0.5
-SLOW_CYCLE_SECONDS = 1.0  # heartbeat (sooner when something changed), promotion
+SLOW_CYCLE_SECONDS = 1.0  # heartbeat (sooner when something changed), promotion, cron
 AUDIT_SECONDS = 2.0  # every envelope is read again, whatever the hint says
 UPKEEP_SECONDS = 60
 LONGEST_BACKOFF = 5.0
@@ -44,6 +45,7 @@ class Outgoing:
     unsettled: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
     queues: Sequence[str] = ()
+    cron: Sequence[Config] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class News:
 
 
 class Link(threading.Thread):
-    """Reads what is wanted twice a second; sends heartbeats, events and promotions. Never ends by an error.
+    """Reads what is wanted twice a second; sends heartbeats, events, promotions and cron jobs. No error ends it.
 
     ``signature`` is what every event of this agent begins with.
     """
@@ -69,6 +71,8 @@ class Link(threading.Thread):
         self._signature = signature
         self._watch = Watch(keys, agent)
         self._orders: deque[Order] = deque()
+        self._cron = Cron(keys, signature)
+        self._promoter = Promoter(keys, agent)
         self._client = connection.impatient(url)
         self._news: SimpleQueue[News] = SimpleQueue()
         self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
@@ -139,9 +143,6 @@ class Link(threading.Thread):
                 events.append(pipeline, self._keys.events, kind, body)
             if outgoing.heartbeat and (slow or outgoing.picture != self._picture):
                 pipeline.hset(self._keys.agents, self._agent, outgoing.heartbeat)
-            if slow:
-                for queue in outgoing.queues:
-                    promote(pipeline, self._keys.rq_prefix, queue)
             desired = pipeline.execute()[0]
         self._picture = outgoing.picture
         for _ in sent:
@@ -157,6 +158,9 @@ class Link(threading.Thread):
         silent = self._watch.look(self._client, now) if slow else []
         if offers or tidy or silent:
             self._news.put(News(offers, tidy, silent))
+        if slow:
+            self._promoter.tick(self._client, outgoing.queues)
+            self._cron.tick(self._client, outgoing.cron)
 
     def _carry_out(self) -> None:
         while self._orders:

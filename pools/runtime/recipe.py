@@ -25,7 +25,7 @@ OWN_PREFIX = "POOLWARDEN_"
 def build(config: VerifiedConfig[PoolSpec]) -> str:
     """Names all that a worker is told at its start: two versions with one build need no restart between them."""
     told = config.spec.as_dict()
-    for by_agent in ("workers", "stop_grace", "placement"):
+    for by_agent in ("workers", "stop_grace", "placement", "cron"):
         del told[by_agent]
     told["references"] = config.payload.secrets
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """The pool spec: schema, canonical form, YAML text and diff. No Django, no I/O."""
 
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
+from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
 from pools.spec.schema import Application, DeliveryPolicy, PoolSpec, RetryRule, canonical, json_schema, parse_spec
 from pools.spec.yaml_text import parse_yaml, to_yaml
@@ -8,6 +9,7 @@ from pools.spec.yaml_text import parse_yaml, to_yaml
 __all__ = [
     "Application",
     "Change",
+    "CronEntry",
     "DeliveryPolicy",
     "DiffLine",
     "FieldError",

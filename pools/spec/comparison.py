@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pools.spec.schema import PoolSpec
 from pools.spec.yaml_text import to_yaml
 
+LISTS_OF_PARTS = ("retry", "policies", "cron")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -51,9 +53,9 @@ def line_diff(before: list[str], after: list[str]) -> list[DiffLine]:
 
 def _flat(path: str, value: Any) -> dict[str, str]:
     """Dotted path → text for every leaf; a list of plain values is one leaf, as its order matters as a whole."""
-    if path in ("retry", "policies"):
+    if path in LISTS_OF_PARTS:
         value = dict(enumerate(value))
     if isinstance(value, dict):
         prefix = f"{path}." if path else ""
         return {p: t for key, inner in value.items() for p, t in _flat(f"{prefix}{key}", inner).items()}
-    return {path: ", ".join(value) if isinstance(value, list) else str(value)}
+    return {path: ", ".join(map(str, value)) if isinstance(value, list) else str(value)}

@@ -97,3 +97,12 @@ ExceptionName = Annotated[
     Matching(DOTTED, "must be an exception's dotted name, such as requests.exceptions.Timeout"),
     Field(max_length=200),
 ]
+CronName = Annotated[
+    str,
+    Matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "must be 1 to 63 letters, digits or any of _ - (a cron entry's name)"),
+]
+TaskName = Annotated[
+    str,
+    Matching(rf"{IDENTIFIER}(\.{IDENTIFIER})+", "must be a task's dotted name, such as shop.tasks.report"),
+    Field(max_length=200),
+]

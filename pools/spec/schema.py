@@ -6,8 +6,9 @@ Titles and descriptions are the form's labels and help texts; times are whole se
 from typing import Annotated, Any, Literal
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from pools.spec.cron import CronEntry, cron_faults
 from pools.spec.errors import SpecError
 from pools.spec.fields import (
     AbsolutePath,
@@ -21,16 +22,13 @@ from pools.spec.fields import (
     Unique,
     VariableName,
 )
+from pools.spec.part import Part
 
 DAY = 86_400
 YEAR = 365 * DAY
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class RetryRule(_Part):
+class RetryRule(Part):
     """What happens when a task fails. The first rule whose pattern matches the task's name applies, and no other."""
 
     task: TaskPattern = Field(
@@ -81,7 +79,7 @@ class RetryRule(_Part):
         return permanent
 
 
-class DeliveryPolicy(_Part):
+class DeliveryPolicy(Part):
     """What becomes of a job whose worker is lost while it runs. The first policy whose pattern matches applies."""
 
     task: TaskPattern = Field(
@@ -102,7 +100,7 @@ class DeliveryPolicy(_Part):
     )
 
 
-class Application(_Part):
+class Application(Part):
     """Where the user's application lives on the worker host."""
 
     interpreter: AbsolutePath = Field(
@@ -119,7 +117,7 @@ class Application(_Part):
     )
 
 
-class PoolSpec(_Part):
+class PoolSpec(Part):
     """The wanted state of one pool of workers."""
 
     queues: Annotated[list[QueueName], Unique()] = Field(
@@ -173,6 +171,12 @@ class PoolSpec(_Part):
         title="Retry rules",
         description="The first rule that matches a task applies. None: no retry.",
     )
+    cron: list[CronEntry] = Field(
+        [],
+        max_length=64,
+        title="Cron entries",
+        description="Jobs that the agents enqueue by the clock, each once.",
+    )
 
     policies: list[DeliveryPolicy] = Field(
         [],
@@ -199,9 +203,12 @@ class PoolSpec(_Part):
 def parse_spec(data: Any) -> PoolSpec:
     """Check JSON-like ``data`` and return the spec. Raises SpecError with one entry for each faulty field."""
     try:
-        return PoolSpec.model_validate(data)
+        spec = PoolSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
+    if faults := cron_faults(spec.cron, spec.queues):
+        raise SpecError(faults)
+    return spec
 
 
 def canonical(spec: PoolSpec) -> bytes:

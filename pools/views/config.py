@@ -35,7 +35,7 @@ EDITORS: dict[str, type[ConfigForm] | type[YamlForm]] = {"form": ConfigForm, "ya
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def config(request: HttpRequest, slug: str) -> HttpResponse:
-    """The editor. ``do`` in a POST: ``publish`` writes; ``compare``, ``add_rule``, ``form`` and ``yaml`` only show."""
+    """The editor. ``do`` in a POST: ``publish`` writes; others (``compare``, ``add_rule``, ``form`` …) only show."""
     actor = actor_of(request)
     pool = pool_of(actor, slug)
     if request.method != "POST":
@@ -69,7 +69,7 @@ def _typed(request: HttpRequest) -> Editor:
     if request.POST.get("as") == "yaml":
         form = YamlForm(request.POST)
     else:
-        form = ConfigForm(request.POST, add_rule=do == "add_rule")
+        form = ConfigForm(request.POST, add_rule=do == "add_rule", add_entry=do == "add_entry")
     form.fields["message"].required = do == "publish"  # not asked for while somebody still compares
     return form
 

@@ -16,6 +16,7 @@ from pools.models import Pool
 from pools.operations import pool_change, pool_create
 from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
 from pools.selectors.config import running_spec, version_lines
+from pools.selectors.cron import cron_of
 from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
@@ -59,7 +60,7 @@ def pool(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> dict[str, Any]:
-    row = row_of(found)
+    row, spec = row_of(found), running_spec(found)
     rights = pool_rights(actor, found, CONTROL, SCALE, CONFIG)
     queues, queue_count = queues_of(found)
     verbs = offered(found, verbs_of(row.presence, rights))
@@ -82,7 +83,8 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
             (queue, address(DeadLetterFilter(pool=found.slug).narrowed("queue", queue.name))) for queue in queues
         ],
         "queue_count": queue_count,
-        "spec": running_spec(found),
+        "spec": spec,
+        "cron": cron_of(found, spec),
     }
 
 
@@ -90,11 +92,11 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
 def pool_new(request: HttpRequest) -> HttpResponse:
     """Make a pool with its first config. The operation decides who may."""
     actor = actor_of(request)
-    adding = "add_rule" in request.POST
-    form = PoolForm(request.POST or None, teams=teams_of(actor), add_rule=adding)
+    adding = {name: name in request.POST for name in ("add_rule", "add_entry")}
+    form = PoolForm(request.POST or None, teams=teams_of(actor), **adding)
     page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
     show = partial(render, request, "pools/new.html", page)
-    if request.method != "POST" or adding:
+    if request.method != "POST" or any(adding.values()):
         return show()
     return act(
         request,

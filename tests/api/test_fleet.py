@@ -39,6 +39,24 @@ def test_queues(alice: Caller, charlie: Caller) -> None:
     assert [queue["name"] for queue in charlie.items("queues")] == ["refunds"]
 
 
+def test_cron_slots(alice: Caller, charlie: Caller, payments: Pool, refunds: Pool) -> None:
+    make.cron_slot(payments, "report", end="failed", job_id="cron-report-1", queue="payments", config_number=2)
+    make.cron_slot(refunds, "sweep", outcome="skipped")
+    (slot,) = alice.items("cron-slots")
+    assert slot.pop("slot_at").endswith("Z") and slot.pop("reported_at").endswith("Z")
+    assert slot == {
+        "pool": "payments",
+        "name": "report",
+        "outcome": "enqueued",
+        "end": "failed",
+        "job_id": "cron-report-1",
+        "queue": "payments",
+        "agent": "",
+        "config_version": 2,
+    }
+    assert [slot["name"] for slot in charlie.items("cron-slots")] == ["sweep"]
+
+
 @pytest.mark.usefixtures("fleet")
 def test_workers(alice: Caller, charlie: Caller) -> None:
     (worker,) = alice.items("workers")

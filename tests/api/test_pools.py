@@ -115,6 +115,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("environment", ["A B"]),
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
+    ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),
     ("colour", "blue"),
 ]
 

@@ -10,8 +10,11 @@ from tests.support import factories as make
 
 URL = "/pools/payments/config/"
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
-RULES = {"retry-TOTAL_FORMS": "0", "retry-INITIAL_FORMS": "0"}
+RULES = {"retry-TOTAL_FORMS": "0", "retry-INITIAL_FORMS": "0", "cron-TOTAL_FORMS": "0", "cron-INITIAL_FORMS": "0"}
 RULE = {"task": "shop.*", "max": "3", "backoff": "10", "cap": "600", "jitter": "20", "transient": "", "permanent": ""}
+
+ENTRY = {"name": "report", "task": "shop.report", "schedule": "30 2 * * 1-5", "timezone": "Europe/Berlin"}
+ENTRY |= {"args": '["eu", 7]', "queue": "payments.high", "overlap": "skip", "catch_up": "last"}
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -30,6 +33,10 @@ def text(spec: PoolSpec | str, **changes: Any) -> dict[str, Any]:
 
 def rule(**changes: str) -> dict[str, str]:
     return RULES | {"retry-TOTAL_FORMS": "1"} | {f"retry-0-{name}": value for name, value in (RULE | changes).items()}
+
+
+def entry(**changes: str) -> dict[str, str]:
+    return RULES | {"cron-TOTAL_FORMS": "1"} | {f"cron-0-{name}": value for name, value in (ENTRY | changes).items()}
 
 
 def unchanged() -> bool:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from audit.models import Event
+from pools.forms.cron import EMPTY
 from pools.models import ConfigVersion, Pool, SecretReference
 from pools.operations import config_publish
 from pools.spec import parse_spec
-from tests.pages.posting import HOSTILE, URL, fields, rule, text, unchanged
+from tests.pages.posting import ENTRY, HOSTILE, URL, entry, fields, rule, text, unchanged
 from tests.support import factories as make
 from tests.support.cast import Cast, actor, signed_in
 
@@ -52,14 +53,20 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
             "environment": ["TZ", "LANG"],
             "secrets": ["gateway-key"],
             "retry": [{"task": "shop.*", "max": 1, "transient": ["OSError"], "permanent": ["ValueError"]}],
+            "cron": [
+                {"name": "a", "task": "shop.a", "schedule": "@daily", "args": {"region": "eu"}, "overlap": "allow"},
+                {"name": "b", "task": "shop.b", "schedule": "* * * * *", "queue": "payments", "timezone": "Asia/Tokyo"},
+            ],
         }
     )
     alice = signed_in(cast.alice)
     response = alice.post(URL, text(wanted, do="form"))
     form = response.context["form"]
     posted = {name: form[name].field.prepare_value(form[name].initial) for name in form.fields}
-    one = {f"retry-0-{f.name}": f.field.prepare_value(f.initial) for f in form.rules.forms[0]}
-    posted |= one | {"retry-TOTAL_FORMS": "1", "retry-INITIAL_FORMS": "0", "as": "form", "do": "publish"}
+    parts = [*form.rules.forms, *form.entries.forms]
+    posted |= {f"{part.prefix}-{f.name}": f.field.prepare_value(f.initial) for part in parts for f in part}
+    posted |= {"retry-TOTAL_FORMS": "1", "retry-INITIAL_FORMS": "0", "as": "form", "do": "publish"}
+    posted |= {"cron-TOTAL_FORMS": "2", "cron-INITIAL_FORMS": "0"}
     posted |= {"message": "All of it", "expected_version": "2"}
     assert alice.post(URL, {name: value for name, value in posted.items() if value is not None}).status_code == 302
     assert parse_spec(stored(ConfigVersion.objects.get(number=3))) == wanted
@@ -101,6 +108,17 @@ def stored(version: ConfigVersion) -> Any:
         (rule(task="shop pay"), "id_retry-0-task", "Must be a task"),
         (rule(transient="OSError\nnot a name"), "id_retry-0-transient", "Line 2: must be an exception"),
         (rule(transient="OSError", permanent="OSError"), "id_retry-0-permanent", "Must not name OSError"),
+        (entry(name="a b"), "id_cron-0-name", "Must be 1 to 63 letters"),
+        (entry(task="report"), "id_cron-0-task", "Must be a task's dotted name"),
+        (entry(schedule="30 2"), "id_cron-0-schedule", "Must be five cron fields"),
+        (entry(schedule=""), "id_cron-0-schedule", "This field is required"),
+        (entry(timezone="Berlin"), "id_cron-0-timezone", "Must be a time zone of the IANA list"),
+        (entry(args="eu, 7"), "id_cron-0-args", "Must be JSON of text and whole numbers"),
+        (entry(args="[1.5]"), "id_cron-0-args", "Must be JSON of text and whole numbers"),
+        (entry(args='"eu"'), "id_cron-0-args", "Must be a list"),
+        (entry(queue="emails"), "id_cron-0-queue", "Must be one of the pool's queues"),
+        (entry(overlap="both"), "id_cron-0-overlap", "Select a valid choice"),
+        (entry(catch_up="all"), "id_cron-0-catch_up", "Must not be all while overlaps are skipped"),
         ({"message": " "}, "id_message", "Say why"),
         ({"message": "x" * 2001}, "id_message", "at most 2,000 fit"),
         ({"queues": "console"}, "id_queues", "the queue of the console"),
@@ -153,6 +171,21 @@ def test_another_rule_is_added_without_losing_anything(cast: Cast, payments: Poo
     assert response.status_code == 200 and unchanged()
     assert "retry-1-task" in content and "shop.pay" in content and 'value="8"' in content
     assert "Say why" not in content
+
+
+def test_a_cron_entry_is_published_as_typed(cast: Cast, payments: Pool) -> None:
+    assert signed_in(cast.alice).post(URL, fields(workers="6") | entry()).status_code == 302
+    (made,) = parse_spec(json.loads(bytes(ConfigVersion.objects.get(number=3).spec))).cron
+    assert (made.name, made.schedule, made.timezone) == ("report", "30 2 * * 1-5", "Europe/Berlin")
+    assert (made.args, made.queue, made.catch_up) == (["eu", 7], "payments.high", "last")
+    content = signed_in(cast.alice).get(URL).content.decode()
+    assert "[&quot;eu&quot;, 7]" in content, "and shown so again"
+
+
+@pytest.mark.parametrize("typed", [entry(name=""), entry(**dict.fromkeys(ENTRY, "") | EMPTY)])
+def test_an_entry_without_a_name_is_left_out(cast: Cast, payments: Pool, typed: dict[str, str]) -> None:
+    assert signed_in(cast.alice).post(URL, fields(workers="6") | typed).status_code == 302
+    assert b'"cron":[]' in bytes(ConfigVersion.objects.get(number=3).spec)
 
 
 def test_a_rule_without_a_task_is_left_out(cast: Cast, payments: Pool) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from pools.models import Pool, PoolNow, RunState, SecretReference
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
 from tests.acceptance.look import findings_of, inspect
+from tests.pages.test_cron import ENTRIES
 from tests.support import factories as make
 from tests.support.cast import Cast, make_cast
 from tests.support.flush import allow_flush
@@ -62,6 +63,10 @@ def busy_fleet(cast: Cast) -> None:
     make.serves(agent, pool, generation=0, boot_failure="ModuleNotFoundError: shop", boot_failed_at=make.ago(seconds=3))
     make.serves(make.agent("gone", gone_at=make.ago(minutes=6)), pool)
     make.serves(make.agent("no"), pool, verified=2, running=2, refused_code="expired", refused_at=make.ago(minutes=1))
+    make.config_version(pool, 4, make.spec(cron=ENTRIES))
+    Pool.objects.filter(pk=pool.pk).update(config_number=4, published_number=4)
+    make.cron_slot(pool, "report", minutes=3, end="failed", job_id="cron-report-20261123T013000Z-0a1b2c3d")
+    make.cron_slot(pool, "ping", minutes=1, outcome="skipped")
     make.worker(
         pool, "a", state="busy", current_job_id="j1", current_func="shop.refund", current_since=make.ago(seconds=9)
     )

@@ -7,6 +7,7 @@ import pytest
 
 from audit.models import Event
 from pools.models import ConfigVersion, OutboxMessage, Pool
+from tests.pages.posting import entry
 from tests.support import factories as make
 from tests.support.cast import Cast, signed_in
 
@@ -25,6 +26,8 @@ NEW = {
     "stop_grace": "60",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
+    "cron-TOTAL_FORMS": "0",
+    "cron-INITIAL_FORMS": "0",
 }
 EDIT = {
     "name": "Card payments",
@@ -34,6 +37,16 @@ EDIT = {
     "expected_version": "1",
 }
 EDIT_URL = "/pools/payments/edit/"
+
+
+def test_a_new_pool_gets_cron_entries(cast: Cast) -> None:
+    """Adding an empty one loses nothing that was typed, and makes no pool."""
+    response = signed_in(cast.alice).post("/pools/new/", NEW | {"add_entry": "add_entry"})
+    content = response.content.decode()
+    assert response.status_code == 200 and "cron-0-schedule" in content and "E-mails" in content
+    assert not Pool.objects.exists()
+    assert signed_in(cast.alice).post("/pools/new/", NEW | entry(queue="emails")).status_code == 302
+    assert b'"schedule":"30 2 * * 1-5"' in bytes(ConfigVersion.objects.get().spec)
 
 
 def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:

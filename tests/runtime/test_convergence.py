@@ -54,6 +54,15 @@ def test_worker_count_follows_config_without_restarting_the_others(host: AgentHo
     assert time.monotonic() - started < 15
 
 
+def test_changed_cron_entries_restart_no_worker(host: AgentHost) -> None:
+    uid = new_uid()
+    host.configure(uid, spec())
+    host.start()
+    before = {worker["pid"] for worker in host.wait_for_workers(uid, 1, config=1)}
+    host.configure(uid, spec(cron=[{"name": "report", "task": "tasks.add", "schedule": "@yearly"}]))
+    assert {worker["pid"] for worker in host.wait_for_workers(uid, 1, config=2)} == before
+
+
 def test_changed_build_replaces_every_worker(host: AgentHost, tmp_path: Path) -> None:
     uid, marker = new_uid(), tmp_path / "held"
     host.configure(uid, spec(workers=2))

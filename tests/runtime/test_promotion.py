@@ -12,8 +12,10 @@ from rq.scheduler import RQScheduler
 from rq.serializers import JSONSerializer
 from rq.utils import now
 
-from pools.runtime.promoter import promote
+from pools.runtime.keys import Keys
+from pools.runtime.promoter import MOST_AT_ONCE, Promoter
 from tests.support.valkey import ValkeyServer
+from tests.support.waiting import wait_for
 
 PAST = timedelta(seconds=-5)
 Kind = Callable[[Queue], Job]
@@ -76,7 +78,7 @@ def test_promotion_leaves_what_rqs_scheduler_leaves(valkey: ValkeyServer, kind: 
     client.flushall()
     for key, value in before.items():
         client.restore(key, max(0, ttls[key]), value)
-    promote(client, "rq", "mail")
+    promote(client)
     assert snapshot(client) == theirs
 
 
@@ -86,11 +88,47 @@ def test_promotion_stands_back_while_a_stock_scheduler_holds_the_queue(valkey: V
     job = queue.enqueue_in(PAST, "tasks.add", job_id="j")
     scheduler = RQScheduler([queue], connection=client)
     scheduler.acquire_locks()
-    assert promote(client, "rq", "mail") == 0
+    assert promote(client) == 0
     scheduler.release_locks()
-    assert promote(client, "rq", "mail") == 1
-    assert promote(client, "rq", "mail") == 0
+    assert promote(client) == 1
+    assert promote(client) == 0
     assert queue.job_ids == [job.id]
+
+
+def test_a_backlog_is_worked_off_at_once(valkey: ValkeyServer) -> None:
+    _schedule(valkey.client, "mail", 3 * MOST_AT_ONCE + 7)
+    assert promote(valkey.client) == 3 * MOST_AT_ONCE + 7
+    assert len(set(valkey.client.lrange("rq:queue:mail", 0, -1))) == 3 * MOST_AT_ONCE + 7
+
+
+def test_one_agent_works_off_a_backlog_and_when_it_dies_another_does(valkey: ValkeyServer) -> None:
+    client = valkey.client
+    _schedule(client, "mail", 1000)
+    client.set(Keys().promoting("mail"), "another", px=300)
+    assert promote(client) == 0
+    wait_for(lambda: promote(client) == 1000, message="its second is over")
+    assert 0 < client.pttl(Keys().promoting("mail")) <= 1000
+    _schedule(client, "mail", 5)
+    assert promote(client) == 5, "the queue is its own"
+
+
+def test_queues_take_turns(valkey: ValkeyServer) -> None:
+    client = valkey.client
+    for queue in ("mail", "bulk"):
+        _schedule(client, queue, 1200)
+    assert Promoter(Keys(), "a").tick(client, ["mail", "bulk", "empty"]) == 2400
+
+
+def promote(client: Any) -> int:
+    return Promoter(Keys(), "a").tick(client, ["mail"])
+
+
+def _schedule(client: Any, queue: str, count: int) -> None:
+    with client.pipeline(transaction=False) as pipeline:
+        for number in range(count):
+            pipeline.hset(f"rq:job:{queue}-{number}", mapping={"status": "scheduled", "data": "x"})
+            pipeline.zadd(f"rq:scheduled:{queue}", {f"{queue}-{number}": 1})
+        pipeline.execute()
 
 
 def snapshot(client: Any) -> dict[str, Any]:

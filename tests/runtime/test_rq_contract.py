@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from rq import Queue, Retry, Worker, suspension
+from rq.cron import CronJob, CronScheduler
 from rq.executions import Execution, ExecutionRegistry
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.results import Result
+from rq.utils import now
 from rq.worker import BaseWorker
 from rq.worker.worker_classes import SpawnWorker
 
@@ -241,3 +243,23 @@ class TestWorker:
         queue.enqueue_in(timedelta(seconds=-5), "tasks.add")
         assert queue.scheduled_job_registry.get_jobs_to_enqueue() == queue.scheduled_job_registry.get_job_ids()
         assert client.zcard("rq:scheduled:mail") == 1
+
+
+class TestCron:
+    def test_two_stock_cron_schedulers_enqueue_every_job_twice(self, client: Any) -> None:
+        """Why a slot of ours has one id and one script sees to it: any number of agents may look at the clock."""
+        for name in ("one", "two"):
+            scheduler = CronScheduler(connection=client, name=name)
+            job = scheduler.register(time.sleep, "mail", args=(0,), cron="* * * * *")
+            job.next_enqueue_time = now() - timedelta(seconds=1)
+            scheduler.enqueue_jobs()
+        assert len(Queue("mail", connection=client).job_ids) == 2
+
+    def test_a_stock_cron_scheduler_leaves_a_repeated_hour_out(self) -> None:
+        assert "Repeated local times convert to their first occurrence" in inspect.getsource(
+            CronJob.get_next_enqueue_time
+        )
+
+    def test_a_job_is_what_to_dict_says(self) -> None:
+        """Our script writes these fields itself."""
+        assert "mapping = self.to_dict(" in inspect.getsource(Job.save)

@@ -14,6 +14,7 @@ from pools.models import (
     ConfigState,
     ConfigVersion,
     ControllerLease,
+    CronSlot,
     DeadLetter,
     DeadLetterState,
     FailureGroup,
@@ -130,6 +131,12 @@ def worker(pool: Pool, name: str = "pay-01/1", **more: Any) -> Worker:
         "queues": pool.queues,
     }
     return Worker.objects.create(pool=pool, name=name, **(values | more))
+
+
+def cron_slot(pool: Pool, name: str, *, minutes: float = 1, **more: Any) -> CronSlot:
+    """A slot of ``minutes`` ago, enqueued as it should be."""
+    values = {"slot_at": ago(minutes=minutes), "reported_at": ago(minutes=minutes), "outcome": "enqueued", **more}
+    return CronSlot.objects.create(pool=pool, name=name, **values)
 
 
 def queue(pool: Pool, name: str, **more: Any) -> QueueState:

@@ -1,11 +1,16 @@
 -- Move the due jobs of one queue from rq's scheduled registry to where rq's scheduler would put them, in one step.
 -- Field by field what RQScheduler.enqueue_scheduled_jobs of rq 3.0 writes; tests/runtime/test_promotion.py compares.
--- KEYS[1] scheduled registry, KEYS[2] queue list, KEYS[3] lock of rq's scheduler for this queue, KEYS[4] rate limit keys.
+-- KEYS[1] scheduled registry, KEYS[2] queue list, KEYS[3] lock of rq's scheduler for this queue, KEYS[4] rate limit keys,
+-- KEYS[5] who works off a backlog of this queue.
 -- ARGV[1] rq's prefix, ARGV[2] queue name, ARGV[3] Unix time, ARGV[4] the same as rq writes times, ARGV[5] most jobs,
--- ARGV[6] timeout for jobs without one, in seconds.
+-- ARGV[6] timeout for jobs without one, in seconds, ARGV[7] agent, ARGV[8] for how long it has a backlog, in ms.
 -- Returns how many entries left the registry.
 if redis.call('EXISTS', KEYS[3]) == 1 then
     return 0  -- a stock scheduler is at work: it reads, then writes, and would enqueue a second time
+end
+local holder = redis.call('GET', KEYS[5])
+if holder and holder ~= ARGV[7] then
+    return 0
 end
 local prefix, queue, now, written = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -59,5 +64,8 @@ for _, id in ipairs(due) do
             redis.call(front and 'LPUSH' or 'RPUSH', KEYS[2], id)
         end
     end
+end
+if #due == tonumber(ARGV[5]) then
+    redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[8])
 end
 return #due

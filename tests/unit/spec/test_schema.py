@@ -30,6 +30,7 @@ def test_defaults() -> None:
         "secrets": [],
         "retry": [],
         "policies": [],
+        "cron": [],
     }
 
 
