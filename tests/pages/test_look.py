@@ -55,7 +55,7 @@ def busy_fleet(cast: Cast) -> None:
     make.broker()
     make.lease()
     now = {"waiting": 7912, "workers": 2, "busy": 1, "wanted": 4, "oldest_enqueued_at": make.ago(minutes=12)}
-    pool = make.pool(cast.payments, versions=3, now=now | {"failed_last_hour": 900}, signed_at=make.ago(minutes=5))
+    pool = make.pool(cast.payments, versions=2, now=now | {"failed_last_hour": 900}, signed_at=make.ago(minutes=5))
     make.samples(pool, waiting=[n * n for n in range(60)], failed=3)
     make.run_command(pool, RunState.PAUSED)
     make.run_command(pool, RunState.RUNNING)
@@ -63,8 +63,8 @@ def busy_fleet(cast: Cast) -> None:
     make.serves(agent, pool, generation=0, boot_failure="ModuleNotFoundError: shop", boot_failed_at=make.ago(seconds=3))
     make.serves(make.agent("gone", gone_at=make.ago(minutes=6)), pool)
     make.serves(make.agent("no"), pool, verified=2, running=2, refused_code="expired", refused_at=make.ago(minutes=1))
-    make.config_version(pool, 4, make.spec(cron=ENTRIES))
-    Pool.objects.filter(pk=pool.pk).update(config_number=4, published_number=4)
+    make.config_version(pool, 3, make.spec(workers=6, cron=ENTRIES), signed_at=make.ago(minutes=5))
+    Pool.objects.filter(pk=pool.pk).update(config_number=3, published_number=3)
     make.cron_slot(pool, "report", minutes=3, end="failed", job_id="cron-report-20261123T013000Z-0a1b2c3d")
     make.cron_slot(pool, "ping", minutes=1, outcome="skipped")
     make.worker(
