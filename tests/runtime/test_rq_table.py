@@ -185,7 +185,8 @@ def test_idle_worker_killed(host: AgentHost) -> None:
     signal_worker(worker, signal.SIGKILL)
     job = Queue("mail", connection=host.valkey.client).enqueue("tasks.add", 1, 1)
     wait_for(lambda: job.get_status() == "finished", timeout=20, message=host.log)
-    assert [found["name"] for found in host.wait_for_workers(uid, 1)] != [worker["name"]]
+    wait_for(lambda: worker["name"] not in {found["name"] for found in host.workers(uid)}, message=host.log)
+    host.wait_for_workers(uid, 1)
 
 
 def test_redis_away_heartbeat_due(lone_host: AgentHost, tmp_path: Path) -> None:
