@@ -41,8 +41,31 @@ class LabelsField(LinesField):
         return "\n".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, Mapping) else value
 
 
+class PoliciesField(LinesField):
+    """Delivery policies, ``task delivery`` or ``task delivery losses`` one a line."""
+
+    def clean(self, value: Any) -> Any:
+        return [self._policy(line) for line in super().clean(value)]
+
+    @staticmethod
+    def _policy(line: str) -> dict[str, Any]:
+        words = line.split()
+        if len(words) not in (2, 3) or not all(word.isdecimal() for word in words[2:]):
+            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses.")
+        losses = [int(word) for word in words[2:]]
+        return dict(zip(("task", "delivery", "losses"), [*words[:2], *losses], strict=False))
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, str) or value is None:
+            return value
+        return "\n".join("{task} {delivery} {losses}".format(**policy) for policy in value)
+
+
 def _described(info: FieldInfo, **more: Any) -> dict[str, Any]:
     return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
+
+
+SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "task, delivery and losses "}
 
 
 def _whole(model: Any, name: str) -> forms.IntegerField:
@@ -57,7 +80,7 @@ def _whole(model: Any, name: str) -> forms.IntegerField:
 def _lines(model: Any, name: str, rows: int = 3, field: type[LinesField] = LinesField) -> LinesField:
     attrs = {"rows": rows, "spellcheck": "false"}
     info: FieldInfo = model.model_fields[name]
-    said = f"{info.description} One {'name=value ' if field is LabelsField else ''}a line."
+    said = f"{info.description} One {SHAPES.get(field, '')}a line."
     return field(**_described(info, help_text=said, widget=forms.Textarea(attrs)))
 
 
@@ -100,6 +123,7 @@ class SpecForm(forms.Form):
     preload = _lines(Application, "preload")
     environment = _lines(PoolSpec, "environment")
     secrets = _lines(PoolSpec, "secrets")
+    policies = _lines(PoolSpec, "policies", field=PoliciesField)
 
     def __init__(self, data: Any = None, *, add_rule: bool = False, **options: Any) -> None:
         self.spec: PoolSpec | None = None

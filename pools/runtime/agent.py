@@ -19,8 +19,11 @@ from pools.runtime.keeper import PoolKeeper
 from pools.runtime.keys import Keys
 from pools.runtime.link import Link, Outgoing
 from pools.runtime.options import Options, parse
+from pools.runtime.reaper import Order
 from pools.runtime.store import Store
 from pools.runtime.supervisor import Supervisor
+from pools.runtime.watch import Silent
+from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("poolwarden.agent")
 
@@ -35,7 +38,7 @@ class Agent:
     def __init__(self, options: Options) -> None:
         self._options = options
         keys = Keys(os.environ.get("RQ_KEY_PREFIX", "rq"))
-        self._link = Link(options.redis_url, keys, options.name)
+        self._link = Link(options.redis_url, keys, options.name, options.signature)
         self._intake = Intake(options.root, options.env, Store(options.state / "pools"))
         self._supervisor = Supervisor(options)
         self._heartbeat = heartbeat.Heartbeat(options)
@@ -68,6 +71,8 @@ class Agent:
         news = self._link.take()
         for uid in news.tidy:
             self._keeper(uid).chores.tidy()
+        for silent in news.silent:
+            self._link.reap(self._last_will(silent))
         try:
             for offer in news.offers:
                 self._refused(self._intake.take(offer, int(time.time())))
@@ -80,12 +85,24 @@ class Agent:
             self._due_slow = now + SLOW_TICK_SECONDS
         self._speak()
 
+    def _last_will(self, silent: Silent) -> Order:
+        """What to do about a worker of another host that nobody hears of any more."""
+        why = f"Worker {silent.worker} was lost while it ran this job: its host fell silent (agent {silent.agent})."
+        return Order(
+            Lost(silent.worker, why),
+            silent.pool_uid,
+            silent.config,
+            self._intake.failure_ttl(silent.pool_uid),
+            silent.seen,
+        )
+
     def _watch(self, now: float) -> None:
         """See what became of the workers since the last look."""
         for handle in self._supervisor.notice_ready():
             self._keeper(handle.pool_uid).ready(handle)
         for ended in self._supervisor.reap():
-            self._keeper(ended.handle.pool_uid).ended(ended, now)
+            uid = ended.handle.pool_uid
+            self._keeper(uid).ended(ended, self._intake.failure_ttl(uid), now)
         self._supervisor.kill_overdue(now)
 
     def _speak(self) -> None:

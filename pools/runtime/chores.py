@@ -38,15 +38,14 @@ class Chores:
 
     options: Options
     output: Path
-    _lost: dict[str, tuple[Handle, str]] = field(default_factory=dict)
+    _lost: dict[str, tuple[Handle, Lost]] = field(default_factory=dict)
     _tidy: bool = False
     _round: _Round | None = None
     _not_before: float = 0.0
     _wait: float = FIRST_RETRY_SECONDS
 
-    def recover(self, handle: Handle, why: str) -> None:
-        """``why`` is what the failure of the worker's running job will say."""
-        self._lost[handle.name] = (handle, why)
+    def recover(self, handle: Handle, lost: Lost) -> None:
+        self._lost[handle.name] = (handle, lost)
         self._not_before = 0.0
 
     def tidy(self) -> None:
@@ -70,7 +69,7 @@ class Chores:
             self._round.child.wait()
 
     def _begin(self, config: VerifiedConfig[PoolSpec], now: float) -> None:
-        lost = [Lost(name, why) for name, (_, why) in self._lost.items()]
+        lost = [lost for _, lost in self._lost.values()]
         name = f"upkeep-{self.options.name}-{uuid.uuid4().hex[:8]}"
         told = recipe.upkeep(self.options, config, name, self.output.parent, lost=lost, tidy=self._tidy)
         self.output.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -24,6 +24,10 @@ class Identity:
     def of(cls, config: WorkerConfig) -> "Identity":
         return cls(config.agent, config.host, config.pool_uid, config.pool, config.worker, config.config)
 
+    @property
+    def signature(self) -> dict[str, object]:
+        return {"agent": self.agent, "host": self.host}
+
     def failure(self, job_id: str, queue: str) -> dict[str, Any]:
         """Body of a job.failed event: what is not in rq's own keys."""
         return self._base() | {

@@ -7,6 +7,8 @@ from pools.runtime.store import Store
 from pools.signing import SigningError, Trusted, TrustRoot, VerifiedConfig, VerifiedRun, verify_config, verify_run
 from pools.spec import PoolSpec, parse_spec
 
+RQ_FAILURE_TTL = 31_536_000
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -90,6 +92,11 @@ class Intake:
             pool.run_refused = _lasting(run_before, self._take_run(pool, offer.run, now))
         changes = ((config_before, pool.config_refused), (run_before, pool.run_refused))
         return [_event(pool, new) for old, new in changes if new is not None and new is not old]
+
+    def failure_ttl(self, uid: str) -> int:
+        """Seconds that a dead letter of the pool is kept; RQ's own year for a pool of which nothing is trusted here."""
+        pool = self.pools.get(uid)
+        return pool.config.spec.failure_ttl if pool and pool.config else RQ_FAILURE_TTL
 
     def _take_config(self, pool: Pool, raw: bytes, now: int) -> Refusal | None:
         if pool.config is not None and raw == pool.config.raw:

@@ -17,7 +17,7 @@ from rq.registry import FailedJobRegistry
 from rq.results import Result
 from rq.utils import now
 
-from pools.runtime import events, retry
+from pools.runtime import delivery, events, retry
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
@@ -30,6 +30,7 @@ class Policy:
     job_timeout: int
     failure_ttl: int
     rules: Sequence[retry.RetryRule]
+    deliveries: Sequence[delivery.DeliveryRule] = ()
 
 
 @dataclass
@@ -66,6 +67,7 @@ class PoolJob(Job):
         super().__init__(id, connection, serializer)
         self.failure = Failure()
         self.claimed_from: Queue | None = None
+        self._redeliver = 0
 
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
@@ -74,13 +76,22 @@ class PoolJob(Job):
 
     def restore(self, raw_data: Any) -> None:
         super().restore(raw_data)
+        self._redeliver = int(raw_data.get(delivery.FIELD.encode(), 0))
         if self.timeout is None:
             self.timeout = self.policy.job_timeout
 
     def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
         """The job enters the started state and leaves the intermediate list in one transaction."""
         super().prepare_for_execution(worker_name, pipeline)
+        self._note_delivery(pipeline)
         self.acknowledge(pipeline)
+
+    def _note_delivery(self, pipeline: Any) -> None:
+        """Write into the job what is to become of this run should it be lost; nothing when that is there already."""
+        told = delivery.redeliver(self.policy.deliveries, self._task())
+        if told != self._redeliver:
+            self._redeliver = told
+            pipeline.hset(self.key, delivery.FIELD, told)
 
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
@@ -142,8 +153,11 @@ class PoolJob(Job):
 
     def _policy_delay(self) -> int | None:
         attempt = (self.number_of_retries or 0) + 1
+        return retry.delay(self.policy.rules, self._task(), self.failure.names, attempt, self.id)
+
+    def _task(self) -> str:
+        """The task's dotted name; empty when the payload cannot be read, which no rule matches."""
         try:
-            task = self.func_name or ""
+            return self.func_name or ""
         except DeserializationError:
-            return None
-        return retry.delay(self.policy.rules, task, self.failure.names, attempt, self.id)
+            return ""

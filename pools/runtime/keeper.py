@@ -12,9 +12,11 @@ from pools.runtime.handle import Handle
 from pools.runtime.intake import Pool
 from pools.runtime.link import Link
 from pools.runtime.options import Options
+from pools.runtime.reaper import Order
 from pools.runtime.reconciler import ACTIVE, Drain, Start, Wanted, WorkerState, plan
 from pools.runtime.respawn import BootFailure, Respawn
 from pools.runtime.supervisor import CANNOT_RUN, Exit, StartError, Supervisor, forget, tail
+from pools.runtime.worker_config import Lost
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
 
@@ -55,8 +57,8 @@ class PoolKeeper:
         if handle.build == self._respawn.build:
             self._respawn.ready()
 
-    def ended(self, exit_: Exit, now: float) -> None:
-        """A worker is gone: count it, report it, and see to what it held."""
+    def ended(self, exit_: Exit, failure_ttl: int, now: float) -> None:
+        """A worker is gone: count it, report it, and see to what it held. ``failure_ttl``: of its dead letters."""
         handle, ended = exit_.handle, exit_.ended
         was_wanted = handle.state in ACTIVE
         if handle.left_in_good_order(ended):
@@ -68,10 +70,10 @@ class PoolKeeper:
             return
         status = handle.channel.status()
         if status is not None and status.state == "unheard":
-            self.chores.recover(handle, f"Worker {handle.name} stopped.")
+            self._settle(handle, f"Worker {handle.name} stopped.", failure_ttl)
             return
         log.warning("Worker %s was lost (%s): %s", handle.name, ended.exit, tail(handle.channel.output))
-        self._lost(handle, ended.exit)
+        self._lost(handle, ended.exit, failure_ttl)
         if was_wanted:
             self._respawn.crashed(handle.name, time.time() - handle.started_at, now)
 
@@ -126,7 +128,7 @@ class PoolKeeper:
             body |= {"exit_code": exit_code, "message": message}
             self._link.event("worker.boot_failed", self._options.signature | body)
 
-    def _lost(self, handle: Handle, how: str) -> None:
+    def _lost(self, handle: Handle, how: str, failure_ttl: int) -> None:
         status = handle.channel.status()
         body = {
             "worker": handle.name,
@@ -137,4 +139,10 @@ class PoolKeeper:
         }
         self._link.event("worker.lost", self._options.signature | body)
         reason = "it did not end within its grace" if handle.state is WorkerState.STOPPING else "it was lost"
-        self.chores.recover(handle, f"Worker {handle.name} ended ({how}) while it ran this job: {reason}.")
+        self._settle(handle, f"Worker {handle.name} ended ({how}) while it ran this job: {reason}.", failure_ttl)
+
+    def _settle(self, handle: Handle, why: str, failure_ttl: int) -> None:
+        """Its jobs at once; then what needs the pool's interpreter, and takes as long as that needs to start."""
+        lost = Lost(handle.name, why)
+        self._link.reap(Order(lost, self.uid, handle.config, failure_ttl))
+        self.chores.recover(handle, lost)

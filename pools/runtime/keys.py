@@ -15,6 +15,8 @@ class Keys:
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
+    | reaper | STRING, a lease | agents | expires after three seconds |
+    | unsettled(queue) | SET of job ids | agents | emptied by upkeep |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
     | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
     """
@@ -45,6 +47,10 @@ class Keys:
     def shelf(self) -> str:
         return f"{self.prefix}:shelf"
 
+    @property
+    def reaper(self) -> str:
+        return f"{self.prefix}:reaper"
+
     def config(self, pool_uid: str) -> str:
         return f"{self.prefix}:config:{pool_uid}"
 
@@ -53,6 +59,15 @@ class Keys:
 
     def upkeep(self, pool_uid: str) -> str:
         return f"{self.prefix}:upkeep:{pool_uid}"
+
+    def unsettled(self, queue: str) -> str:
+        return f"{self.prefix}:unsettled:{queue}"
+
+    def rq_worker(self, worker: str) -> str:
+        return f"{self.rq_prefix}:worker:{worker}"
+
+    def rq_executions(self, worker: str) -> str:
+        return f"{self.rq_prefix}:worker:{worker}:executions"
 
     def moved(self, chunk: str) -> str:
         return f"{self.prefix}:moved:{chunk}"

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -10,13 +11,16 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from pools.runtime import connection, events
+from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.intake import Offer
 from pools.runtime.keys import Keys
 from pools.runtime.promoter import promote
+from pools.runtime.reaper import Order, reap
 from pools.runtime.store import POOL_UID
+from pools.runtime.watch import Silent, Watch
 
 log = logging.getLogger("poolwarden.agent")
 
@@ -30,12 +34,12 @@ MOST_EVENTS = 1000
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What the agent has to say at this moment; the newest one counts.
+    """What the agent has to say at this moment; the newest one counts. Nothing is said until there is something.
 
     ``picture`` differs when something but the time did: then the heartbeat does not wait for its second.
     """
 
-    heartbeat: str = "{}"
+    heartbeat: str = ""
     picture: str = ""
     unsettled: frozenset[str] = frozenset()
     served: frozenset[str] = frozenset()
@@ -44,24 +48,32 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class News:
-    """``tidy``: pools whose upkeep lease this agent has just got."""
+    """``tidy``: pools whose upkeep lease this agent has just got. ``silent``: workers of hosts that fell silent."""
 
     offers: list[Offer] = field(default_factory=list)
     tidy: list[str] = field(default_factory=list)
+    silent: list[Silent] = field(default_factory=list)
 
 
 class Link(threading.Thread):
-    """Reads what is wanted twice a second; sends heartbeats, events and promotions. Never ends by an error."""
+    """Reads what is wanted twice a second; sends heartbeats, events and promotions. Never ends by an error.
 
-    def __init__(self, url: str, keys: Keys, agent: str) -> None:
+    ``signature`` is what every event of this agent begins with.
+    """
+
+    def __init__(self, url: str, keys: Keys, agent: str, signature: dict[str, object]) -> None:
         super().__init__(name="link", daemon=True)
         self.outgoing = Outgoing()
         self._keys = keys
         self._agent = agent
+        self._signature = signature
+        self._watch = Watch(keys, agent)
+        self._orders: deque[Order] = deque()
         self._client = connection.impatient(url)
         self._news: SimpleQueue[News] = SimpleQueue()
         self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_EVENTS)
-        self._ending = threading.Event()
+        self._awake = threading.Event()
+        self._ending = False
         self._hints: dict[str, bytes] = {}
         self._due_slow = self._due_audit = 0.0
         self._picture = ""
@@ -70,26 +82,34 @@ class Link(threading.Thread):
         """Queue an event, dated now. While Redis is away the oldest of more than 1,000 are lost."""
         self._events.append((kind, {"at": time.time()} | body))
 
+    def reap(self, order: Order) -> None:
+        """Have the jobs of a dead worker decided: at once, or as soon as Redis is back."""
+        self._orders.append(order)
+        self._awake.set()
+
     def take(self) -> News:
         """All news since the last call; never waits."""
-        offers: list[Offer] = []
-        tidy: list[str] = []
+        found = News()
         while True:
             try:
                 news = self._news.get_nowait()
             except Empty:
-                return News(offers, tidy)
-            offers += news.offers
-            tidy += news.tidy
+                return found
+            found.offers.extend(news.offers)
+            found.tidy.extend(news.tidy)
+            found.silent.extend(news.silent)
 
     def close(self, timeout: float) -> None:
         """Send the last heartbeat and events if Redis answers within ``timeout`` seconds."""
-        self._ending.set()
+        self._ending = True
+        self._awake.set()
         self.join(timeout)
 
     def run(self) -> None:
         wait = CYCLE_SECONDS
-        while not self._ending.wait(wait):
+        while not self._ending:
+            self._awake.wait(wait * random.uniform(0.5, 1) if wait > CYCLE_SECONDS else wait)  # noqa: S311
+            self._awake.clear()
             wait = self._attempt(wait)
         self._due_slow = 0.0
         self._attempt(wait)
@@ -99,6 +119,7 @@ class Link(threading.Thread):
         try:
             self._cycle(time.monotonic())
         except (RedisError, OSError) as error:
+            self._watch.forget()
             if wait == CYCLE_SECONDS:
                 log.warning("Redis is away, workers go on: %s", error)
             return min(wait * 2, LONGEST_BACKOFF)
@@ -116,7 +137,7 @@ class Link(threading.Thread):
             pipeline.hgetall(self._keys.desired)
             for kind, body in sent:
                 events.append(pipeline, self._keys.events, kind, body)
-            if slow or outgoing.picture != self._picture:
+            if outgoing.heartbeat and (slow or outgoing.picture != self._picture):
                 pipeline.hset(self._keys.agents, self._agent, outgoing.heartbeat)
             if slow:
                 for queue in outgoing.queues:
@@ -128,12 +149,35 @@ class Link(threading.Thread):
         if slow:
             self._due_slow = now + SLOW_CYCLE_SECONDS
         audit = now >= self._due_audit
+        self._carry_out()
         offers = self._fetch(desired, outgoing.unsettled, audit)
         tidy = self._lease(outgoing.served) if audit else []
         if audit:
             self._due_audit = now + AUDIT_SECONDS
-        if offers or tidy:
-            self._news.put(News(offers, tidy))
+        silent = self._watch.look(self._client, now) if slow else []
+        if offers or tidy or silent:
+            self._news.put(News(offers, tidy, silent))
+
+    def _carry_out(self) -> None:
+        while self._orders:
+            order = self._orders[0]
+            try:
+                decided = reap(self._client, self._keys, order, self._signature)
+            except UNAVAILABLE:
+                raise
+            except ResponseError:  # it must not stand in the way of all that follows; upkeep tries again
+                log.exception("The jobs of worker %s cannot be decided", order.lost.worker)
+                decided = {}
+            self._orders.popleft()
+            for job_id, outcome in (decided or {}).items():
+                log.warning("Job %s was lost with worker %s: %s", job_id, order.lost.worker, outcome)
+            if decided and order.seen is not None:
+                self._tell_of_silence(order, next(iter(decided)))
+
+    def _tell_of_silence(self, order: Order, job_id: str) -> None:
+        body: dict[str, Any] = {"worker": order.lost.worker, "pool_uid": order.pool_uid, "pid": 0}
+        body |= {"exit": "its host fell silent", "job_id": job_id}
+        self.event("worker.lost", self._signature | body)
 
     def _fetch(self, desired: dict[bytes, bytes], unsettled: frozenset[str], audit: bool) -> list[Offer]:
         """The envelopes of pools that changed, are not settled, or (in an audit) of all."""

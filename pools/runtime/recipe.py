@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
 from pools.runtime.retry import RetryRule
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
@@ -78,6 +79,7 @@ def _told(
         failure_ttl=spec.failure_ttl,
         serializer=spec.serializer,
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
+        policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
         secrets=_secrets(options, config),
         lost=lost,
         tidy=tidy,

@@ -20,7 +20,7 @@ from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId, die_with_parent
-from pools.runtime.worker import PoolWorker
+from pools.runtime.worker import LEASE_RENEWAL_SECONDS, PoolWorker
 from pools.runtime.worker_config import WorkerConfig
 
 SERIALIZERS = {"json": "rq.serializers.JSONSerializer", "pickle": "rq.serializers.DefaultSerializer"}
@@ -83,13 +83,14 @@ def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
 
 
 def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
-    policy = Policy(config.job_timeout, config.failure_ttl, config.retry)
+    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies)
     return PoolWorker(
         config.queues,
         job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy),
         connection=client,
         channel=Channel(Path(config.channel)),
         default_result_ttl=config.result_ttl,
+        job_monitoring_interval=LEASE_RENEWAL_SECONDS,
         serializer=SERIALIZERS[config.serializer],
         **options,
     )
@@ -107,6 +108,7 @@ def keep_up(config: WorkerConfig) -> int:
 
     for lost in config.lost:
         upkeep.recover(named(lost.worker), lost)
+    upkeep.settle(named(config.worker))
     if config.tidy:
         upkeep.tidy(named(config.worker))
     return 0

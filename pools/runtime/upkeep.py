@@ -5,24 +5,26 @@ calls failure callbacks of the application.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from rq import worker_registration
 from rq.exceptions import NoSuchJobError
-from rq.executions import Execution
 from rq.group import Group
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import JobStatus
 from rq.queue import Queue
+from rq.rate_limit import release_slot
 from rq.registry import clean_registries
-from rq.utils import now
 from rq.worker import Worker
 
+from pools.runtime import delivery
 from pools.runtime.claims import Claims
-from pools.runtime.job import PoolJob
+from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.keys import Keys
+from pools.runtime.reaper import reap, reap_expired
 from pools.runtime.worker import PoolWorker
 from pools.runtime.worker_config import Lost
 
@@ -30,32 +32,33 @@ log = logging.getLogger("rq.worker")
 
 
 def recover(worker: PoolWorker, lost: Lost) -> None:
-    """Settle what a dead worker held: a claimed job goes back to its queue, a running one ends as rq ends failures.
+    """Decide what a dead worker held, unless its agent has done so already, and have rq forget the worker.
 
     ``worker`` carries the dead worker's name. May be repeated. Raises redis errors.
     """
-    released = worker.claims.release(worker.connection)
-    if released:
-        log.warning("Job %s goes back to its queue: worker %s was lost before it started it", released, lost.worker)
-    for execution in worker.get_current_executions(refresh=True):
-        _end(worker, execution, lost.why)
+    reap(worker.connection, worker.claims.keys, worker.order(lost), worker.identity.signature)
     worker.refresh()  # type: ignore[no-untyped-call]  # its queues, so that it leaves their sets of workers too
     worker.register_death()  # type: ignore[no-untyped-call]
 
 
-def _end(worker: PoolWorker, execution: Execution, why: str) -> None:
+def settle(worker: PoolWorker) -> None:
+    """What rq does after a failure has committed, for jobs that a reaper failed: their dependents, their rate limit."""
+    connection: Any = worker.connection
+    for queue in worker.queues:
+        key = worker.claims.keys.unsettled(queue.name)
+        for job_id in (member.decode() for member in connection.smembers(key)):
+            _attempt(f"job {job_id}", partial(_settle_job, worker, queue, job_id))
+            connection.srem(key, job_id)
+
+
+def _settle_job(worker: PoolWorker, queue: Queue, job_id: str) -> None:
     try:
-        job = cast(PoolJob, worker.job_class.fetch(execution.job_id, worker.connection, worker.serializer))
+        job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
     except NoSuchJobError:
-        job = worker.job_class(execution.job_id, worker.connection, worker.serializer)
-    queue = worker.queue_class(job.origin, connection=worker.connection, job_class=worker.job_class)
-    if job.get_status(refresh=False) == JobStatus.STARTED:
-        job.ended_at = now()
-        worker.handle_job_failure(job, queue, exc_string=why, execution=execution)
         return
-    with worker.connection.pipeline() as pipeline:  # it ended, or never began: only the traces of the run remain
-        worker.cleanup_execution(job, pipeline, execution)
-        pipeline.execute()
+    if job.get_status(refresh=False) == JobStatus.FAILED:
+        queue.enqueue_dependents(job)
+        release_slot(job)
 
 
 def tidy(worker: PoolWorker) -> None:
@@ -71,11 +74,24 @@ def _tidy_queue(worker: PoolWorker, queue: Queue) -> None:
     if not queue.acquire_maintenance_lock():
         return
     try:
+        _redeliver_expired(worker, queue)
         clean_registries(queue)
         worker_registration.clean_worker_registry(queue)
         _UnclaimedJobs(queue.key, queue.connection, worker.claims.keys).cleanup(worker, queue)
     finally:
         queue.release_maintenance_lock()  # type: ignore[no-untyped-call]  # rq keeps it for 15 minutes when a clean-up raises
+
+
+def _redeliver_expired(worker: PoolWorker, queue: Queue) -> None:
+    """Runs whose lease has ended, and that may be repeated. rq's clean-up, which comes next, would fail them."""
+    keys = worker.claims.keys
+    connection: Any = worker.connection
+    for execution in connection.zrange(queue.started_job_registry.key, "-inf", time.time(), byscore=True):
+        job_key = worker.job_class.key_for(execution.partition(b":")[0].decode(errors="surrogateescape"))
+        told, name = connection.hmget(job_key, delivery.FIELD, "worker_name")
+        if int(told or 0):
+            lost = Lost((name or b"").decode(), f"Worker {(name or b'').decode()} fell silent while it ran this job.")
+            reap_expired(connection, keys, worker.order(lost), execution, worker.identity.signature)
 
 
 def _release_forgotten(connection: Any, keys: Keys) -> None:
@@ -88,6 +104,8 @@ def _release_forgotten(connection: Any, keys: Keys) -> None:
 def _attempt(what: str, action: Callable[[], object]) -> None:
     try:
         action()
+    except UNAVAILABLE:
+        raise  # the whole round is tried again
     except Exception:  # a damaged record raises anything
         log.exception("Clean-up of %s failed", what)
 

@@ -20,19 +20,23 @@ from rq.results import Result
 from rq.utils import now, utcformat
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import events, secrets
+from pools.runtime import delivery, events, secrets
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
+from pools.runtime.reaper import Order, reap
 from pools.runtime.retry import exception_names
+from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("rq.worker")
 
 # How often an idle worker looks for work: soon after a job, then less often. One script call, about 10 µs in Redis.
 FIRST_WAIT, LONGEST_WAIT = 0.01, 0.2
 HEARTBEAT_SECONDS = 10.0
+# How often a running job's lease is renewed (it lasts a minute longer); a dead host is told by two missing renewals.
+LEASE_RENEWAL_SECONDS = 5
 # Seconds after which rq and its dashboards believe a silent idle worker dead (rq adds 60).
 WORKER_TTL = 60
 
@@ -230,9 +234,22 @@ class PoolWorker(Worker):
         execution: Execution | None = None,
     ) -> None:
         exc_string = secrets.redact(exc_string)
+        if not self.is_horse and execution is not None and self._put_back(job, exc_string):
+            return
         failure = cast(PoolJob, job).failure
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+
+    def _put_back(self, job: Job, why: str) -> bool:
+        """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
+        if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
+            return False
+        reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
+        return True
+
+    def order(self, lost: Lost) -> Order:
+        """To decide the jobs of a worker of this pool."""
+        return Order(lost, self.identity.pool_uid, self.identity.config, self.job_class.policy.failure_ttl)
 
     def cleanup_execution(self, job: Job, pipeline: Any, execution: Execution | None = None) -> None:
         super().cleanup_execution(job, pipeline, execution)

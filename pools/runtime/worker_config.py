@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pools.runtime.delivery import DeliveryRule
 from pools.runtime.retry import RetryRule
 
 
@@ -55,6 +56,7 @@ class WorkerConfig:
     failure_ttl: int
     serializer: str
     retry: list[RetryRule]
+    policies: list[DeliveryRule]
     secrets: SecretAccess
     lost: list[Lost]
     tidy: bool
@@ -70,6 +72,7 @@ class WorkerConfig:
             **data
             | {
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
+                "policies": [DeliveryRule(**rule) for rule in data["policies"]],
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],
             }

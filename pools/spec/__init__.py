@@ -2,12 +2,13 @@
 
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.errors import FieldError, SpecError
-from pools.spec.schema import Application, PoolSpec, RetryRule, canonical, json_schema, parse_spec
+from pools.spec.schema import Application, DeliveryPolicy, PoolSpec, RetryRule, canonical, json_schema, parse_spec
 from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
     "Application",
     "Change",
+    "DeliveryPolicy",
     "DiffLine",
     "FieldError",
     "PoolSpec",

@@ -51,7 +51,7 @@ def line_diff(before: list[str], after: list[str]) -> list[DiffLine]:
 
 def _flat(path: str, value: Any) -> dict[str, str]:
     """Dotted path → text for every leaf; a list of plain values is one leaf, as its order matters as a whole."""
-    if path == "retry":
+    if path in ("retry", "policies"):
         value = dict(enumerate(value))
     if isinstance(value, dict):
         prefix = f"{path}." if path else ""

@@ -81,6 +81,27 @@ class RetryRule(_Part):
         return permanent
 
 
+class DeliveryPolicy(_Part):
+    """What becomes of a job whose worker is lost while it runs. The first policy whose pattern matches applies."""
+
+    task: TaskPattern = Field(
+        title="Task", description="The task's dotted name. * stands for any text: billing.* or *.send_mail."
+    )
+    delivery: Literal["at_most_once", "at_least_once"] = Field(
+        "at_most_once",
+        title="Delivery",
+        description="at_most_once: a dead letter whose outcome is unknown. at_least_once: it runs again, first of its "
+        "queue; the task must bear to run twice.",
+    )
+    losses: int = Field(
+        3,
+        ge=1,
+        le=100,
+        title="Losses",
+        description="At the lost run of this number an at_least_once job is a dead letter: it may be what kills.",
+    )
+
+
 class Application(_Part):
     """Where the user's application lives on the worker host."""
 
@@ -153,9 +174,16 @@ class PoolSpec(_Part):
         description="The first rule that matches a task applies. None: no retry.",
     )
 
-    @field_validator("retry")
+    policies: list[DeliveryPolicy] = Field(
+        [],
+        max_length=64,
+        title="Delivery policies",
+        description="The first policy that matches a task applies. None: at_most_once.",
+    )
+
+    @field_validator("retry", "policies")
     @classmethod
-    def _every_rule_can_match(cls, rules: list[RetryRule]) -> list[RetryRule]:
+    def _every_rule_can_match[Rule: (RetryRule, DeliveryPolicy)](cls, rules: list[Rule]) -> list[Rule]:
         tasks: list[str] = []
         for rule in rules:
             if rule.task in tasks:

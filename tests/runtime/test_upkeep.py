@@ -38,6 +38,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         failure_ttl=3600,
         serializer="pickle",
         retry=[],
+        policies=[],
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=True,

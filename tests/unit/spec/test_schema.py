@@ -29,6 +29,7 @@ def test_defaults() -> None:
         "environment": [],
         "secrets": [],
         "retry": [],
+        "policies": [],
     }
 
 

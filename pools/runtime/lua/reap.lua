@@ -1,0 +1,107 @@
+-- Decide what becomes of the jobs that a dead worker was running: complete or not at all, and each run only once.
+-- A run is decided while its execution is in the started registry, which it leaves here: whoever comes later, the run
+-- itself included (it may only commit from there), finds nothing left to decide. What it writes for a dead letter is
+-- what rq 3.0 writes for a failure; tests/runtime/test_reaping.py compares.
+-- KEYS[1] set of executions (rq's index of the worker's), KEYS[2] event stream.
+-- ARGV[1] a JSON object: prefix (of rq), unsettled (prefix of our sets of jobs whose dependents wait), worker, now (Unix
+-- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), and the
+-- texts, as rq encodes them: again, unknown, too_often.
+-- Returns job ids and outcomes in turn: again, unknown, too_often.
+local order = cjson.decode(ARGV[1])
+local prefix, now = order.prefix, order.now
+
+local function runs_elsewhere(id, registry)
+    for _, run in ipairs(redis.call('ZRANGE', prefix .. ':executions:' .. id, 0, -1)) do
+        if redis.call('ZSCORE', registry, id .. ':' .. run) then
+            return true
+        end
+    end
+    return false
+end
+
+local function record(id, kind, text, run, began, ttl)
+    local key = prefix .. ':results:' .. id
+    redis.call('XADD', key, 'MAXLEN', '=', 10, '*', 'type', kind, 'worker_name', order.worker, 'exc_string', order[text],
+        'execution_id', run, 'execution_started_at', began or order.now, 'execution_ended_at', order.now)
+    if ttl < 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, ttl) end
+end
+
+local function enqueue(id, job, origin, push)
+    local ttl = tonumber(redis.call('HGET', job, 'ttl') or '')
+    if ttl and ttl > 0 then
+        for _, part in ipairs({'', ':dependents', ':dependencies'}) do
+            redis.call('EXPIRE', job .. part, ttl)
+        end
+    end
+    redis.call('HSET', job, 'status', 'queued', 'enqueued_at', order.written)
+    redis.call('SADD', prefix .. ':queues', prefix .. ':queue:' .. origin)
+    redis.call(push, prefix .. ':queue:' .. origin, id)
+end
+
+-- A job's own Retry, as Job.retry has it: again at once, or after the next of its intervals.
+local function retry(id, job, origin)
+    local left = redis.call('HINCRBY', job, 'retries_left', -1) + 1
+    local f = redis.call('HMGET', job, 'retry_intervals', 'enqueue_at_front_on_retry')
+    local intervals = f[1] and cjson.decode(f[1])
+    local wait = type(intervals) == 'table' and tonumber(intervals[math.max(#intervals - left, 0) + 1]) or 0
+    if wait > 0 then
+        redis.call('HSET', job, 'status', 'scheduled')
+        redis.call('ZADD', prefix .. ':scheduled:' .. origin, math.floor(now + wait), id)
+    else
+        enqueue(id, job, origin, f[2] == '1' and 'LPUSH' or 'RPUSH')
+    end
+end
+
+local function bury(id, job, origin, ttl)
+    redis.call('HSET', job, 'status', 'failed')
+    for _, part in ipairs({'', ':dependents', ':dependencies'}) do
+        if ttl < 0 then redis.call('PERSIST', job .. part) else redis.call('EXPIRE', job .. part, ttl) end
+    end
+    redis.call('ZADD', prefix .. ':failed:' .. origin, ttl < 0 and ttl or math.floor(now) + ttl, id)
+    order.event.job_id, order.event.queue = id, origin
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, '*', 'type', 'job.failed', 'body', cjson.encode(order.event))
+    if redis.call('EXISTS', job .. ':dependents') == 1 or redis.call('HEXISTS', job, 'rate_limit_key') == 1 then
+        redis.call('SADD', order.unsettled .. origin, id)
+    end
+end
+
+local function decide(id, job, origin, run, began)
+    local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl')
+    local redeliver, retries, ttl = tonumber(f[1] or '') or 0, tonumber(f[2] or '') or 0, tonumber(f[3] or '')
+    ttl = ttl or order.failure_ttl
+    redis.call('HSET', job, 'ended_at', order.written)
+    if redeliver > 0 then
+        if redis.call('HINCRBY', job, 'pw_lost', 1) < redeliver then
+            redis.call('HINCRBY', job, 'number_of_retries', 1)
+            record(id, 4, 'again', run, began, ttl)
+            enqueue(id, job, origin, 'LPUSH')
+            return 'again'
+        end
+    elseif retries > 0 then
+        record(id, 4, 'again', run, began, ttl)
+        retry(id, job, origin)
+        return 'again'
+    end
+    local outcome = redeliver > 0 and 'too_often' or 'unknown'
+    bury(id, job, origin, ttl)
+    record(id, 2, outcome, run, began, ttl)
+    return outcome
+end
+
+local decided = {}
+for _, execution in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+    local cut = string.find(execution, ':', 1, true)
+    local id, run = string.sub(execution, 1, cut - 1), string.sub(execution, cut + 1)
+    local job, key = prefix .. ':job:' .. id, prefix .. ':execution:' .. execution
+    local f, began = redis.call('HMGET', job, 'origin', 'status'), redis.call('HGET', key, 'created_at')
+    local registry = prefix .. ':wip:' .. (f[1] or '')
+    local undecided = redis.call('ZREM', registry, execution) == 1
+    redis.call('ZREM', prefix .. ':executions:' .. id, run)
+    redis.call('DEL', key)
+    if undecided and f[2] == 'started' and not runs_elsewhere(id, registry) then
+        table.insert(decided, id)
+        table.insert(decided, decide(id, job, f[1], run, began))
+    end
+end
+redis.call('DEL', KEYS[1])
+return decided
