@@ -48,8 +48,8 @@ class Handle:
     deadline: float | None = None
     leaving_since: float = 0.0
 
-    def seen(self) -> Seen:
-        return Seen(self.name, self.build, self.state)
+    def seen(self, *, busy: bool = False) -> Seen:
+        return Seen(self.name, self.build, self.state, busy)
 
     @classmethod
     def adopt(cls, directory: Path) -> "Handle | None":
@@ -119,9 +119,9 @@ class Handle:
             return now >= self.deadline
         if self.state is WorkerState.STARTING:
             return time.time() >= self.started_at + BOOT_SECONDS
-        return self.state is WorkerState.DRAINING and now >= self.leaving_since + self.grace and not self._has_job()
+        return self.state is WorkerState.DRAINING and now >= self.leaving_since + self.grace and not self.has_job()
 
-    def _has_job(self) -> bool:
+    def has_job(self) -> bool:
         status = self.channel.status()
         return status is not None and status.horse is not None and status.horse.alive
 

@@ -45,7 +45,8 @@ class PoolKeeper:
         self._instruct(handles, build, config, paused=paused)
         wanted = Wanted(build, self._count(pool, config), self._respawn.may_start(build, now))
         by_name = {handle.name: handle for handle in handles}
-        for action in plan(wanted, [handle.seen() for handle in handles]):
+        surplus = len(handles) > wanted.count  # only then does it matter who is at work
+        for action in plan(wanted, [handle.seen(busy=surplus and handle.has_job()) for handle in handles]):
             match action:
                 case Drain(name):
                     by_name[name].drain(now)
@@ -130,15 +131,16 @@ class PoolKeeper:
 
     def _lost(self, handle: Handle, how: str, failure_ttl: int) -> None:
         status = handle.channel.status()
+        late = handle.state is WorkerState.STOPPING
         body = {
             "worker": handle.name,
             "pool_uid": self.uid,
             "pid": handle.process.pid if handle.process else 0,
-            "exit": how,
+            "exit": f"{how}, cut after its grace" if late else how,
             "job_id": status.job_id if status and status.state == "busy" else None,
         }
         self._link.event("worker.lost", self._options.signature | body)
-        reason = "it did not end within its grace" if handle.state is WorkerState.STOPPING else "it was lost"
+        reason = "it did not end within its grace" if late else "it was lost"
         self._settle(handle, f"Worker {handle.name} ended ({how}) while it ran this job: {reason}.", failure_ttl)
 
     def _settle(self, handle: Handle, why: str, failure_ttl: int) -> None:

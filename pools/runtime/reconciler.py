@@ -49,6 +49,7 @@ class Seen:
     name: str
     build: str
     state: WorkerState
+    busy: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,6 @@ def _prove(wanted: Wanted, current: Sequence[Seen]) -> list[Action]:
 
 
 def _surplus(current: Sequence[Seen], count: int) -> list[Seen]:
-    """Which to let go when there are too many: those still starting, then the youngest."""
-    by_rank = sorted(current, key=lambda worker: worker.state is WorkerState.STARTING)
+    """Which to let go when there are too many: those still starting, then the idle ones; of equals the youngest."""
+    by_rank = sorted(current, key=lambda worker: (worker.state is WorkerState.STARTING, not worker.busy))
     return by_rank[count:]

@@ -25,16 +25,18 @@ from pools.runtime.worker_config import WorkerConfig
 
 SERIALIZERS = {"json": "rq.serializers.JSONSerializer", "pickle": "rq.serializers.DefaultSerializer"}
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
 log = logging.getLogger("rq.worker")
 
 
 class _Stop:
-    """Set by SIGTERM and SIGINT, any number of them. The agent decides when patience ends, and sends SIGKILL."""
+    """Set by any signal that asks a process to end, however often. The agent decides when patience ends: SIGKILL."""
 
     requested = False
 
     def install(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
@@ -77,6 +79,8 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
 
 def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
     """In good order; ``heard``: Redis knows, nothing is left to repair."""
+    for number in STOP_SIGNALS:  # one more, while the interpreter ends, must not look like a loss
+        signal.signal(number, signal.SIG_IGN)
     if channel.directory.exists():
         channel.report(Status("stopped" if heard else "unheard", process))
     return 0

@@ -11,6 +11,7 @@ from rq.job import Job
 
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId
+from tests.runtime.holding import hold
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -22,7 +23,7 @@ def test_killed_worker_leaves_a_dead_letter_and_no_orphan(host: AgentHost, tmp_p
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, horse = _hold(host, marker)
+    job, horse = hold(host, marker)
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: job.get_status() == "failed", timeout=10, message=f"failed: {host.log()}")
     assert ProcessId.of(horse) is None
@@ -46,7 +47,7 @@ def test_killed_worker_honours_the_jobs_own_retry(host: AgentHost, tmp_path: Pat
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, _ = _hold(host, marker, retry=Retry(max=1))
+    job, _ = hold(host, marker, retry=Retry(max=1))
     Path(f"{marker}.release").touch()
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: job.get_status() == "finished", timeout=15, message=f"ran again: {host.log()}")
@@ -77,7 +78,7 @@ def test_killed_horse_is_a_failure_with_an_event(host: AgentHost, tmp_path: Path
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, horse = _hold(host, marker)
+    job, horse = hold(host, marker)
     os.kill(horse, signal.SIGKILL)
     wait_for(lambda: job.get_status() == "failed", message="failed")
     assert places(host.valkey.client, "mail", job.id) == ["failed"]
@@ -111,7 +112,7 @@ def test_second_sigterm_does_not_touch_the_running_job(host: AgentHost, tmp_path
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, horse = _hold(host, marker)
+    job, horse = hold(host, marker)
     first = time.monotonic()
     signal_worker(worker, signal.SIGTERM)
     wait_for(lambda: time.monotonic() - first > 1.2, message="rq's own one second of forgiveness is over")
@@ -129,7 +130,7 @@ def test_agent_that_stops_kills_after_its_timeout(host: AgentHost, tmp_path: Pat
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, horse = _hold(host, marker)
+    job, horse = hold(host, marker)
     started = time.monotonic()
     assert host.stop() == 0
     assert time.monotonic() - started < 5
@@ -161,14 +162,6 @@ def test_prefix_of_rq_separates_environments(host: AgentHost) -> None:
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: host.events("worker.lost"), message="told under the prefix, too")
     assert [key for key in client.keys("*") if not key.startswith(b"{eu}:")] == []
-
-
-def _hold(host: AgentHost, marker: Path, **options: Any) -> tuple[Job, int]:
-    """A job that runs until it is released; returns its horse's pid, too."""
-    job = Queue("mail", connection=host.valkey.client).enqueue("tasks.hold", str(marker), **options)
-    wait_for(lambda: marker.exists() and marker.read_text().endswith("\n"), message=f"the job runs: {host.log()}")
-    wait_for(lambda: any(s and s.horse for s in (c.status() for c in host.channels())), message="the horse is noted")
-    return job, int(marker.read_text().splitlines()[0])
 
 
 def _result(job: Job) -> Any:

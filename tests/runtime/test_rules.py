@@ -44,6 +44,11 @@ class TestPlan:
     def test_surplus_lets_go_of_those_that_are_not_ready_first(self) -> None:
         assert plan(wanted(2), seen(STARTING, RUNNING, RUNNING)) == [Drain("new-starting-0")]
 
+    def test_surplus_lets_go_of_idle_workers_before_busy_ones(self) -> None:
+        at_work = [Seen("young", "new", RUNNING, busy=True)]
+        assert plan(wanted(1), [*seen(RUNNING, RUNNING), *at_work]) == [Drain("new-running-0"), Drain("new-running-1")]
+        assert plan(wanted(2), [*seen(RUNNING, RUNNING), *at_work]) == [Drain("new-running-1")]
+
     def test_draining_workers_are_replaced_up_to_twice_the_count(self) -> None:
         assert plan(wanted(2), seen(RUNNING, DRAINING, DRAINING)) == [Start(1)]
         assert plan(wanted(2), seen(RUNNING, DRAINING, DRAINING, DRAINING)) == []

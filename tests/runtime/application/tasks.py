@@ -54,3 +54,10 @@ def environment():
         for file in ("environ", "cmdline"):
             shown[f"{who} {file}"] = Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
     return shown
+
+
+def kill_worker(path):
+    """A job that is what kills its worker."""
+    mark(path)
+    os.kill(os.getppid(), 9)
+    time.sleep(60)
