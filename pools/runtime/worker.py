@@ -156,7 +156,9 @@ class PoolWorker(Worker):
         name, job_id = found
         queue = next(queue for queue in self.queues if queue.name == name)
         raw = self.idle_connection.hgetall(encoded(self.job_class.key_for(job_id)))
-        if b"data" not in raw:  # expired or deleted while it waited; rq passes over such ids silently, too
+        # Expired or deleted while it waited (rq passes over such ids silently, too), or the second entry of a job that
+        # was pushed twice: its producer's client never heard that the first push was done.
+        if b"data" not in raw or raw.get(b"status", b"queued") != b"queued":
             self.claims.acknowledge(self.idle_connection, queue, job_id)
             return None
         try:

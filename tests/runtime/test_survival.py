@@ -1,7 +1,6 @@
 """Agent, worker and Redis die in turn; the others go on, and all comes together again without a hand."""
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,27 +63,6 @@ def test_worker_and_agent_killed_together_leave_one_dead_letter(host: AgentHost,
     wait_for(lambda: job.get_status() == "failed", timeout=15, message=host.log)
     assert places(host.valkey.client, "mail", job.id) == ["failed"]
     host.wait_for_workers(uid, 1)
-
-
-def test_outage_over_the_end_of_a_job_costs_nothing(lone_host: AgentHost, tmp_path: Path) -> None:
-    host, uid, marker = lone_host, new_uid(), tmp_path / "held"
-    host.configure(uid, spec(workers=2))
-    host.start()
-    workers = host.wait_for_workers(uid, 2)
-    job = Queue("mail", connection=host.valkey.client).enqueue("tasks.hold", str(marker))
-    wait_for(marker.exists, message="a job runs")
-    host.valkey.kill()
-    Path(f"{marker}.release").touch()
-    wait_for(Path(f"{marker}.done").exists, message="the job ends while Redis is away")
-    began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > 3, message="an outage of some seconds")
-    host.valkey.start()
-    wait_for(lambda: job.get_status() == "finished", message=f"the result arrives: {host.log()}")
-    assert places(host.valkey.client, "mail", job.id) == ["finished"]
-    again = Queue("mail", connection=host.valkey.client).enqueue("tasks.add", 1, 1)
-    wait_for(lambda: again.get_status() == "finished", message="work goes on")
-    assert len(marker.read_text().splitlines()) == 1
-    wait_for(lambda: host.workers(uid) == workers, message="the same workers, by the same agent")
 
 
 def test_agent_starts_workers_from_disk_while_redis_is_away(lone_host: AgentHost) -> None:
