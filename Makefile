@@ -46,6 +46,7 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 	$(BIN)/python -m bench.sampler
 	$(BIN)/python -m bench.overview
 	$(BIN)/python -m bench.commands
+	$(BIN)/python -m bench.recovery
 	$(BIN)/python -m bench.dead_letters
 	$(BIN)/python -m bench.requeue
 	$(BIN)/python -m tests.support.postgres --durable $(BIN)/python -m bench.requeue
@@ -54,7 +55,8 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 
 chaos: $(STAMP) ## The failure suite: processes killed at bad moments, brokers lost, configs tampered with
 	$(PYTEST) tests/operations/test_crash.py tests/audit/test_tamper.py tests/audit/test_protection.py \
-		tests/controller/test_processes.py tests/broker/test_moves.py tests/runtime/test_losses.py tests/runtime/test_survival.py tests/acceptance/test_kill.py
+		tests/controller/test_processes.py tests/broker/test_moves.py tests/runtime/test_losses.py tests/runtime/test_survival.py \
+		$(addprefix tests/runtime/test_,rq_table.py recovery.py outages.py) tests/acceptance/test_kill.py
 	$(BIN)/python -m tests.operations.chaos
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.chaos
 	$(BIN)/python -m tests.operations.whole

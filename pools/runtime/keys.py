@@ -63,11 +63,5 @@ class Keys:
     def unsettled(self, queue: str) -> str:
         return f"{self.prefix}:unsettled:{queue}"
 
-    def rq_worker(self, worker: str) -> str:
-        return f"{self.rq_prefix}:worker:{worker}"
-
-    def rq_executions(self, worker: str) -> str:
-        return f"{self.rq_prefix}:worker:{worker}:executions"
-
     def moved(self, chunk: str) -> str:
         return f"{self.prefix}:moved:{chunk}"

@@ -38,10 +38,18 @@ class Order:
     seen: str | None = None
 
 
+def _rq_worker(keys: Keys, worker: str) -> str:
+    return f"{keys.rq_prefix}:worker:{worker}"
+
+
+def _rq_executions(keys: Keys, worker: str) -> str:
+    return f"{_rq_worker(keys, worker)}:executions"
+
+
 def sign(connection: Any, keys: Keys, worker: str) -> None:
     """Queue, on a pipeline, the three reads that ``sign_of`` makes a sign of life from."""
-    connection.hget(keys.rq_worker(worker), "last_heartbeat")
-    connection.smembers(keys.rq_executions(worker))
+    connection.hget(_rq_worker(keys, worker), "last_heartbeat")
+    connection.smembers(_rq_executions(keys, worker))
     connection.hget(keys.claims, worker)
 
 
@@ -58,12 +66,12 @@ def reap(client: Any, keys: Keys, order: Order, signature: Mapping[str, object])
     """
     worker = order.lost.worker
     with client.pipeline() as pipeline:
-        pipeline.watch(keys.rq_worker(worker), keys.rq_executions(worker))
+        pipeline.watch(_rq_worker(keys, worker), _rq_executions(keys, worker))
         if order.seen is not None and order.seen != _sign_now(pipeline, keys, worker):
             return None
         pipeline.multi()
         pipeline.eval(RELEASE, 1, keys.claims, worker, f"{keys.rq_prefix}:job:")
-        pipeline.eval(REAP, 2, keys.rq_executions(worker), keys.events, _told(keys, order, signature))
+        pipeline.eval(REAP, 2, _rq_executions(keys, worker), keys.events, _told(keys, order, signature))
         try:
             return _outcomes(pipeline.execute()[1])
         except WatchError:
@@ -88,8 +96,8 @@ def _outcomes(answer: list[bytes]) -> dict[str, str]:
 
 def _sign_now(pipeline: Any, keys: Keys, worker: str) -> str:
     return sign_of(
-        pipeline.hget(keys.rq_worker(worker), "last_heartbeat"),
-        pipeline.smembers(keys.rq_executions(worker)),
+        pipeline.hget(_rq_worker(keys, worker), "last_heartbeat"),
+        pipeline.smembers(_rq_executions(keys, worker)),
         pipeline.hget(keys.claims, worker),
     )
 

@@ -1,5 +1,6 @@
 """Making a pool, and changing what describes it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -44,6 +45,32 @@ def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
     assert set(Event.objects.values_list("action", flat=True)) == {"pool.created", "config.published"}
     assert signed_in(cast.vera).get("/pools/emails/").status_code == 200
     assert signed_in(cast.charlie).get("/pools/emails/").status_code == 404
+
+
+def test_delivery_policies_are_lines_of_the_form(cast: Cast) -> None:
+    client = signed_in(cast.alice)
+    policies = "billing.* at_least_once 5\nmail.send at_most_once"
+    client.post("/pools/new/", NEW | {"policies": policies})
+    assert json.loads(bytes(ConfigVersion.objects.get().spec))["policies"] == [
+        {"task": "billing.*", "delivery": "at_least_once", "losses": 5},
+        {"task": "mail.send", "delivery": "at_most_once", "losses": 3},
+    ]
+    assert "billing.* at_least_once 5\nmail.send at_most_once 3" in client.get("/pools/emails/config/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("billing.*", "“billing.*” needs the form: task delivery losses."),
+        ("a.* at_least_once many", "needs the form: task delivery losses."),
+        ("a.* exactly_once", "Line 1: must be"),
+        ("a.* at_least_once 0", "Line 1: must be"),
+    ],
+)
+def test_a_broken_delivery_policy_is_named_and_changes_nothing(cast: Cast, line: str, said: str) -> None:
+    page = signed_in(cast.alice).post("/pools/new/", NEW | {"policies": line}).content.decode()
+    assert said in page and line in page
+    assert not Pool.objects.exists()
 
 
 @pytest.mark.parametrize("person", ["vera", "bob", "otto"])

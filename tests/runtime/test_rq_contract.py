@@ -122,6 +122,24 @@ class TestExecution:
         score = client.zscore("rq:wip:mail", f"{job.id}:{execution.id}")
         assert score == pytest.approx(time.time() + 90, abs=5)
 
+    def test_heartbeat_of_a_running_job_is_a_sign_of_its_workers_life(self, client: Any, queue: Queue) -> None:
+        """And the monitoring interval is the lease's: 60 s longer than it."""
+        owner, job, execution = claimed(client, queue)
+        owner.job_monitoring_interval = 5
+        before = client.hget(owner.key, "last_heartbeat")
+        owner.maintain_heartbeats(job, execution)
+        assert client.hget(owner.key, "last_heartbeat") != before
+        assert client.zscore("rq:wip:mail", execution.composite_key) == pytest.approx(time.time() + 65, abs=5)
+
+    def test_fields_that_are_not_rqs_stay_in_a_job(self, client: Any, queue: Queue) -> None:
+        """Where we note what is to become of a lost run."""
+        owner, job, execution = claimed(client, queue)
+        client.hset(job.key, "pw_redeliver", 3)
+        found = Job.fetch(job.id, connection=client)
+        found.save()
+        owner.handle_job_failure(found, queue, exc_string="x", execution=execution)
+        assert client.hget(job.key, "pw_redeliver") == b"3"
+
     def test_job_ids_cannot_hold_the_separator(self, client: Any) -> None:
         with pytest.raises(ValueError, match="must only contain letters, numbers"):
             Job.create("tasks.add", id="a:b", connection=client)

@@ -135,6 +135,20 @@ def test_lost_worker_frees_dependents_that_allow_failure(config: WorkerConfig, q
     assert places(client, "mail", child.id) == ["queue"]
 
 
+def test_expired_lease_of_a_job_that_may_run_again_goes_back_to_its_queue(config: WorkerConfig, queue: Queue) -> None:
+    """Everything was away, and rq's index of the worker's executions has expired with the worker."""
+    client: Any = queue.connection
+    job = started(client, queue, "gone")
+    client.hset(job.key, "pw_redeliver", 3)
+    client.zadd("rq:wip:mail", dict.fromkeys(client.zrange("rq:wip:mail", 0, -1), time.time() - 1))
+    client.delete("rq:worker:gone", "rq:worker:gone:executions")
+    run(config)
+    assert places(client, "mail", job.id) == ["queue"]
+    result = job.latest_result()
+    assert result is not None and (result.worker_name, result.type.name) == ("gone", "RETRIED")
+    assert client.keys(f"{Keys().reaper}*") == []
+
+
 def test_damaged_job_does_not_keep_the_maintenance_lock(config: WorkerConfig, queue: Queue) -> None:
     client: Any = queue.connection
     client.hset("rq:job:damaged", mapping={"data": "x", "status": "started", "timeout": "soon"})

@@ -107,6 +107,10 @@ def test_every_field_at_its_limits() -> None:
         ("retry", [RULE | {"transient": ["OSError"], "permanent": ["OSError"]}], "retry.0.permanent"),
         ("retry", [RULE | {"extra": 1}], "retry.0.extra"),
         ("retry", [RULE, RULE], "retry"),
+        ("policies", [{"task": "a b"}], "policies.0.task"),
+        ("policies", [{"task": "a.*", "delivery": "exactly_once"}], "policies.0.delivery"),
+        ("policies", [{"task": "a.*", "losses": 0}], "policies.0.losses"),
+        ("policies", [{"task": "a.*"}, {"task": "a.*", "losses": 5}], "policies"),
         ("unknown", 1, "unknown"),
     ],
 )
