@@ -20,6 +20,7 @@ WORKER_SECONDS = 12.0
 LEASE_SECONDS = 3
 # After a longer pause between two looks nothing is known of the time between.
 LONGEST_GAP = 4.0
+NO_SIGN = sign_of(None, set(), None)
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class Watch:
         self._agent = agent
         self._agents: dict[str, tuple[bytes, float]] = {}
         self._workers: dict[str, tuple[str, float]] = {}
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
+        self._gone: set[str] = set()
         self._looked = 0.0
 
     def forget(self) -> None:
-        self._agents, self._workers, self._told = {}, {}, set()
+        self._agents, self._workers, self._told, self._gone = {}, {}, {}, set()
 
     def look(self, client: Any, now: float) -> list[Silent]:
-        """The workers whose silence has just become too long; each once. Raises redis errors."""
+        """The workers whose silence has just become too long; each once, unless it spoke since. Raises redis errors."""
         if now - self._looked > LONGEST_GAP:
             self.forget()
         self._looked = now
@@ -57,11 +59,14 @@ class Watch:
         beats = {name.decode(errors="replace"): raw for name, raw in client.hgetall(self._keys.agents).items()}
         self._agents = {name: _since(self._agents.get(name), raw, now) for name, raw in beats.items()}
         quiet = {name: raw for name, raw in beats.items() if self._agents[name][1] < now and name != self._agent}
-        reported = {said.worker: said for name, raw in quiet.items() for said in _workers(name, raw)}
+        said_to_run = {said.worker: said for name, raw in quiet.items() for said in _workers(name, raw)}
+        reported = {name: said for name, said in said_to_run.items() if name not in self._gone}
         signs = self._signs(client, reported)
         self._workers = {name: _since(self._workers.get(name), seen, now) for name, seen in signs.items()}
-        self._told &= signs.keys()
-        return list(self._overdue(reported.values(), now))
+        overdue = list(self._overdue(reported.values(), now))
+        # Their hosts stay listed for a day: what has left no trace is not asked for each second.
+        self._gone = (self._gone & said_to_run.keys()) | {name for name in self._told if signs.get(name) == NO_SIGN}
+        return overdue
 
     def _leads(self, client: Any) -> bool:
         """Two leaders at once do no harm: what they find is re-checked before it is touched."""
@@ -86,8 +91,8 @@ class Watch:
         for said in reported:
             seen, since = self._workers[said.worker]
             agent_silent = now - self._agents[said.agent][1] >= AGENT_SECONDS
-            if agent_silent and now - since >= WORKER_SECONDS and said.worker not in self._told:
-                self._told.add(said.worker)
+            if agent_silent and now - since >= WORKER_SECONDS and self._told.get(said.worker) != seen:
+                self._told[said.worker] = seen
                 yield Silent(said.agent, said.worker, said.pool_uid, said.config, seen)
 
 

@@ -45,6 +45,22 @@ def test_worker_silent_with_its_agent_is_found_once(client: Any, watch: Watch) -
     assert over(watch, client, 116, 140) == []
 
 
+def test_worker_that_speaks_again_and_then_dies_is_found_again(client: Any, watch: Watch) -> None:
+    beat(client, "host-1")
+    client.hset("rq:worker:w", "last_heartbeat", "then")
+    assert over(watch, client, 100, 116) == ["w"]
+    client.hset("rq:worker:w", "last_heartbeat", "later")
+    assert over(watch, client, 117, 135) == ["w"]
+
+
+def test_worker_without_a_trace_is_not_asked_for_again(client: Any, watch: Watch) -> None:
+    beat(client, "host-1")
+    assert over(watch, client, 100, 120) == ["w"]
+    client.config_resetstat()
+    assert over(watch, client, 121, 123) == []
+    assert "cmdstat_smembers" not in client.info("commandstats")
+
+
 def test_worker_that_beats_without_its_agent_is_left_alone(client: Any, watch: Watch) -> None:
     beat(client, "host-1")
     for begin in range(100, 160, 10):
