@@ -37,6 +37,11 @@ def test_trouble_first_and_in_words(cast: Cast, payments: Pool) -> None:
     assert len(signed_in(cast.vera).get("/agents/?show=' OR 1=1").context["rows"]) == 4
 
 
+def test_each_agent_leads_to_the_workers_that_it_lost(cast: Cast, payments: Pool) -> None:
+    content = signed_in(cast.vera).get("/agents/").content.decode()
+    assert '/audit/?action=worker.lost&amp;actor=pay-01"' in content
+
+
 def test_an_unknown_refusal_is_shown_as_it_is(cast: Cast, payments: Pool) -> None:
     make.serves(make.agent("new"), payments, refused_version=2, refused_code="solar_flare", refused_at=make.ago())
     assert "because of solar_flare" in signed_in(cast.vera).get("/agents/").content.decode()
