@@ -65,7 +65,7 @@ def _described(info: FieldInfo, **more: Any) -> dict[str, Any]:
     return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
 
 
-SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "task, delivery and losses "}
+SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "“task delivery losses” "}
 
 
 def _whole(model: Any, name: str) -> forms.IntegerField:
