@@ -83,15 +83,17 @@ class PoolJob(Job):
     def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
         """The job enters the started state and leaves the intermediate list in one transaction."""
         super().prepare_for_execution(worker_name, pipeline)
-        self._note_delivery(pipeline)
         self.acknowledge(pipeline)
 
-    def _note_delivery(self, pipeline: Any) -> None:
-        """Write into the job what is to become of this run should it be lost; nothing when that is there already."""
+    def note_delivery(self) -> None:
+        """Write into the job what is to become of this run should it be lost; nothing when that is there already.
+
+        In the horse: only there may a payload be read, which alone names the task.
+        """
         told = delivery.redeliver(self.policy.deliveries, self._task())
         if told != self._redeliver:
             self._redeliver = told
-            pipeline.hset(self.key, delivery.FIELD, told)
+            self.connection.hset(self.key, delivery.FIELD, told)
 
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""

@@ -210,6 +210,7 @@ class PoolWorker(Worker):
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """rq clears the intermediate list only with one queue, and by origin; PoolJob does it by claim."""
+        cast(PoolJob, job).note_delivery()
         super().prepare_job_execution(job, remove_from_intermediate_queue=False)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
