@@ -66,6 +66,7 @@ class PoolJob(Job):
         super().__init__(id, connection, serializer)
         self.failure = Failure()
         self.claimed_from: Queue | None = None
+        self.raw: dict[bytes, bytes] = {}
 
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
@@ -76,11 +77,6 @@ class PoolJob(Job):
         super().restore(raw_data)
         if self.timeout is None:
             self.timeout = self.policy.job_timeout
-
-    def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
-        """The job enters the started state and leaves the intermediate list in one transaction."""
-        super().prepare_for_execution(worker_name, pipeline)
-        self.acknowledge(pipeline)
 
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""

@@ -77,6 +77,7 @@ def _told(
         result_ttl=spec.result_ttl,
         failure_ttl=spec.failure_ttl,
         serializer=spec.serializer,
+        horse_jobs=spec.horse.jobs,
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         secrets=_secrets(options, config),
         lost=lost,

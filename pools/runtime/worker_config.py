@@ -54,6 +54,7 @@ class WorkerConfig:
     result_ttl: int
     failure_ttl: int
     serializer: str
+    horse_jobs: int
     retry: list[RetryRule]
     secrets: SecretAccess
     lost: list[Lost]
