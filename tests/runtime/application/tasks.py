@@ -54,3 +54,20 @@ def environment():
         for file in ("environ", "cmdline"):
             shown[f"{who} {file}"] = Path(f"/proc/{pid}/{file}").read_bytes().decode(errors="replace")
     return shown
+
+
+def note():
+    """Save something in the job's meta while it runs."""
+    from rq import get_current_job
+
+    job = get_current_job()
+    job.meta["during"] = 2
+    job.save_meta()
+
+
+def succeeded(job, connection, result):
+    connection.set("rq:seen:success", f"{job.id} {result}")
+
+
+def failed(job, connection, kind, value, traceback):
+    connection.set("rq:seen:failure", f"{job.id} {kind.__name__}")
