@@ -52,9 +52,7 @@ def main() -> None:
         profiled(port, Path(home), client, jobs)
 
 
-def measure(
-    client: redis.Redis, name: str, jobs: int, start: Callable[[], Any], stock: float | None = None
-) -> float:
+def measure(client: redis.Redis, name: str, jobs: int, start: Callable[[], Any], stock: float | None = None) -> float:
     client.flushall()
     queue = Queue("mail", connection=client)
     queue.enqueue_many([Queue.prepare_data(TASK, job_id=f"job-{n}") for n in range(jobs)])

@@ -198,9 +198,7 @@ class JobLife(Worker):
             "failure", super().handle_job_failure, job, execution, queue, started_job_registry, exc_string, execution
         )
 
-    def _commit(
-        self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any
-    ) -> None:
+    def _commit(self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any) -> None:
         """Let rq write a job's end, through steps that are fenced. Upkeep's are not: it ends what others had begun."""
         if execution is None or execution is not self.lease:
             write(job, *args)

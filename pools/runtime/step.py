@@ -20,7 +20,7 @@ WIDEST = 4000
 DONE, REFUSED, PRESENT = 1, 0, 2
 
 
-class LeaseLost(BaseException):  # noqa: N818  # an outcome, not a fault; rq's code catches Exception and goes on
+class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Exception and goes on
     """The job is another's by now: nothing was written."""
 
 

@@ -2,7 +2,7 @@
 
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.errors import FieldError, SpecError
-from pools.spec.schema import Application, PoolSpec, RetryRule, canonical, json_schema, parse_spec
+from pools.spec.schema import Application, Horse, PoolSpec, RetryRule, canonical, json_schema, parse_spec
 from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Change",
     "DiffLine",
     "FieldError",
+    "Horse",
     "PoolSpec",
     "RetryRule",
     "SpecError",
