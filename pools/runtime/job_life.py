@@ -125,7 +125,7 @@ class JobLife(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         random.seed()
-        self.setup_work_horse_signals()
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         self._is_horse = True
         os.environ["RQ_WORKER_ID"] = self.name
         try:
@@ -206,7 +206,7 @@ class JobLife(Worker):
         keys = [job.started_job_registry.key, self.key]
         guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)])
         client = self.connection
-        self.connection = step.Leased(client, guard)
+        self.connection = cast(Any, step.Leased(client, guard))
         try:
             write(job, *args)
             return

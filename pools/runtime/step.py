@@ -36,8 +36,9 @@ class Guard:
 class Step(Pipeline):
     """rq's pipeline for one step. ``execute`` raises LeaseLost when the guard refuses.
 
-    The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent, which
-    saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched in truth.
+    The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent,
+    which saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched
+    in truth.
     """
 
     def __init__(self, client: Any, guard: Guard) -> None:
@@ -67,9 +68,9 @@ class Step(Pipeline):
         parts = [part for write in writes for narrow in _narrow(write) for part in (len(narrow), *narrow)]
         call = ("EVAL", self._guard.script, len(keys), *keys, *self._guard.args, *parts)
         self.command_stack = [(call, {}), *nested]
-        self.transaction = self.explicit_transaction = bool(nested) or self._absent is None
+        self.explicit_transaction = bool(nested) or self._absent is None
         self.watching = self.watching and self._absent is None
-        answers: list[Any] = super().execute(raise_on_error)  # type: ignore[no-untyped-call]
+        answers: list[Any] = super().execute(raise_on_error)
         if answers[0] == REFUSED:
             raise LeaseLost
         if answers[0] == PRESENT:

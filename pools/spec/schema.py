@@ -106,8 +106,8 @@ class Horse(_Part):
         ge=1,
         le=1000,
         title="Jobs per process",
-        description="Jobs that one process runs before it is replaced. 1: each job has its own. More is faster, but what "
-        "a job leaves in memory is there for the next: only for code that trusts itself.",
+        description="Jobs that one process runs before it is replaced. 1: each job has its own. More is faster, but "
+        "what a job leaves in memory is there for the next: only for code that trusts itself.",
     )
 
 

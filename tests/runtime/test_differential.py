@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rq import Queue, Repeat, Retry
+from rq import Callback, Queue, Repeat, Retry
 from rq.group import Group
 from rq.rate_limit import RateLimit
 
@@ -119,8 +119,8 @@ def rate_limited(queue: Queue) -> None:
 
 
 def with_callback(queue: Queue) -> None:
-    queue.enqueue("tasks.add", 1, 2, job_id="a", on_success="tasks.succeeded")
-    queue.enqueue("tasks.fail", job_id="b", on_failure="tasks.failed")
+    queue.enqueue("tasks.add", 1, 2, job_id="a", on_success=Callback("tasks.succeeded"))
+    queue.enqueue("tasks.fail", job_id="b", on_failure=Callback("tasks.failed"))
 
 
 KINDS: list[Callable[[Queue], None]] = [

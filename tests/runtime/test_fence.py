@@ -1,4 +1,4 @@
-"""A start counts only while the claim is held, an end only while the execution holds its lease; each is all or nothing."""
+"""A start counts only while the claim is held, an end only while the execution holds its lease."""
 
 import json
 from pathlib import Path
