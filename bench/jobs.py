@@ -3,13 +3,15 @@
     python -m bench.jobs [--jobs 2000]
 
 One worker process each, jobs enqueued beforehand; a rate is from the first job's start to the last one's end, as their
-own records say. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its reads.
+own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
+machine that is not idle. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its reads.
 The bare loop claims and acknowledges the same jobs, and does nothing else: the limit of this client on this machine.
 """
 
 import argparse
 import os
 import pstats
+import resource
 import shutil
 import statistics
 import subprocess
@@ -42,7 +44,7 @@ def main() -> None:
     jobs = parser.parse_args().jobs
     with running_server() as port, tempfile.TemporaryDirectory(prefix="poolwarden-bench-") as home:
         client = redis.Redis(port=port)
-        print(f"{'':34}{'jobs/s':>10}{'of stock':>10}{'commands':>10}{'round trips':>13}")
+        print(f"{'':34}{'jobs/s':>10}{'of stock':>10}{'CPU ms':>10}{'commands':>10}{'round trips':>13}")
         stock = measure(client, "rq worker", jobs // 2, lambda: rq_worker(port))
         measure(client, "rq worker, SimpleWorker", jobs, lambda: rq_worker(port, "rq.SimpleWorker"), stock)
         measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
@@ -57,7 +59,7 @@ def measure(client: redis.Redis, name: str, jobs: int, start: Callable[[], Any],
     queue = Queue("mail", connection=client)
     queue.enqueue_many([Queue.prepare_data(TASK, job_id=f"job-{n}") for n in range(jobs)])
     before = counts(client)
-    began = time.perf_counter()
+    began, used = time.perf_counter(), cpu()
     with start():
         while client.llen("rq:queue:mail") or client.hlen(Keys().claims) or client.zcard("rq:wip:mail"):
             time.sleep(0.2)
@@ -70,8 +72,17 @@ def measure(client: redis.Redis, name: str, jobs: int, start: Callable[[], Any],
     rate = jobs / took
     ratio = f"{rate / stock:.1f} x" if stock else ""
     commands, reads = ((now - then) / jobs for now, then in zip(after, before, strict=True))
-    print(f"{name:34}{rate:>10,.0f}{ratio:>10}{commands:>10.1f}{reads:>13.1f}", flush=True)
+    print(
+        f"{name:34}{rate:>10,.0f}{ratio:>10}{(cpu() - used) / jobs * 1000:>10.2f}{commands:>10.1f}{reads:>13.1f}",
+        flush=True,
+    )
     return rate
+
+
+def cpu() -> float:
+    """Seconds that processes used which this one started and has seen end, and theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def counts(client: redis.Redis) -> tuple[int, int]:
