@@ -4,7 +4,8 @@
 
 One worker process each, jobs enqueued beforehand; a rate is from the first job's start to the last one's end, as their
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
-machine that is not idle. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its reads.
+machine that is not idle. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its
+reads.
 The bare loop claims and acknowledges the same jobs, and does nothing else: the limit of this client on this machine.
 """
 
