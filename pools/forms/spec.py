@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from pydantic.fields import FieldInfo
 
-from pools.spec import Application, FieldError, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
 
 APPLICATION = tuple(Application.model_fields)
 MAX_RULES = 64
@@ -117,6 +117,7 @@ class SpecForm(forms.Form):
         **_described(PoolSpec.model_fields["serializer"], required=True),
     )
     stop_grace = _whole(PoolSpec, "stop_grace")
+    horse_jobs = _whole(Horse, "jobs")
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")
@@ -135,7 +136,7 @@ class SpecForm(forms.Form):
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
         application: dict[str, Any] = values.pop("application")
-        return values | application
+        return values | application | {"horse_jobs": values.pop("horse")["jobs"]}
 
     @property
     def chosen(self) -> PoolSpec:
@@ -158,16 +159,17 @@ class SpecForm(forms.Form):
         return data
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", "retry")}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", "horse", "retry")}
         application = {name: data[name] for name in APPLICATION}
-        return plain | {"application": application, "retry": [rule.cleaned_data for rule in self._filled()]}
+        nested = {"application": application, "horse": {"jobs": data["horse_jobs"]}}
+        return plain | nested | {"retry": [rule.cleaned_data for rule in self._filled()]}
 
     def _filled(self) -> list[forms.Form]:
         return [rule for rule in self.rules.forms if rule.cleaned_data.get("task")]
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.removeprefix("application.").split(".")
+        head, *rest = fault.path.removeprefix("application.").replace("horse.jobs", "horse_jobs").split(".")
         if head == "retry" and len(rest) >= 2:
             rule, name, *rest = rest
             self._filled()[int(rule)].add_error(name, _sentence(rest, fault.message))
