@@ -47,6 +47,7 @@ class JobLife(Worker):
     claims: Claims
     process: ProcessId | None
     horse_jobs: int
+    job_class: type[PoolJob]
     report: Callable[..., None]
     lease: Execution | None = None
     _horse: Horse | None = None
