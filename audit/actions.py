@@ -231,6 +231,8 @@ ACTIONS = registry(
     Action("agent.lost", "server-off", "lost agent {target}", "lose agent {target}", "warning"),
     Action("agent.returned", "server-2", "saw agent {target} again", "see agent {target} again"),
     Action("worker.lost", "heart-broken", "lost worker {target}{in_pool}: {exit}", "lose worker {target}", "warning"),
+    Action("job.fenced", "lock", "refused the {end} of job {target}{in_pool}, which was another's by then",
+           "refuse the end of job {target}", "warning"),
     Action("worker.boot_failed", "alert-triangle", "could not start a worker{in_pool}: exit code {exit_code}",
            "start a worker{in_pool}", "warning"),
     Action("controller.took_over", "heartbeat", "took over as controller", "take over as controller"),

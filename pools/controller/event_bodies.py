@@ -85,7 +85,19 @@ class WorkerBootFailed(WorkerEvent):
     message: Long = ""
 
 
+class JobFenced(Reported):
+    job_id: Text
+    execution: Text = ""
+    end: Text
+    worker: Text = ""
+    config: Number | None = None
+
+    def target(self, pool: Pool | None) -> Target:
+        return Target(kind="job", id=self.job_id, name=self.job_id, pool=pool.slug if pool else "")
+
+
 REPORTS: dict[str, type[Reported]] = {
+    "job.fenced": JobFenced,
     "secret.resolved": SecretRead,
     "secret.refused": SecretRefused,
     "config.refused": ConfigRefused,

@@ -7,7 +7,7 @@ from django import forms
 from pydantic.fields import FieldInfo
 
 from pools.forms.cron import EMPTY, EntryFormSet
-from pools.spec import Application, FieldError, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
 
 APPLICATION = tuple(Application.model_fields)
 MAX_RULES = 64
@@ -119,6 +119,7 @@ class SpecForm(forms.Form):
         **_described(PoolSpec.model_fields["serializer"], required=True),
     )
     stop_grace = _whole(PoolSpec, "stop_grace")
+    horse_jobs = _whole(Horse, "jobs")
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")
@@ -140,7 +141,7 @@ class SpecForm(forms.Form):
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
         application: dict[str, Any] = values.pop("application")
-        return values | application
+        return values | application | {"horse_jobs": values.pop("horse")["jobs"]}
 
     @property
     def chosen(self) -> PoolSpec:
@@ -171,10 +172,12 @@ class SpecForm(forms.Form):
         self.add_error(None, f"A {self._parts[prefix][2]} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", *self._parts)}
+        plain = {
+            name: data[name] for name in PoolSpec.model_fields if name not in ("application", "horse", *self._parts)
+        }
         application = {name: data[name] for name in APPLICATION}
         parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in self._parts}
-        return plain | parts | {"application": application}
+        return plain | parts | {"application": application, "horse": {"jobs": data["horse_jobs"]}}
 
     def _filled(self, prefix: str) -> list[forms.Form]:
         forms_, key, _ = self._parts[prefix]
@@ -182,7 +185,7 @@ class SpecForm(forms.Form):
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.removeprefix("application.").split(".")
+        head, *rest = fault.path.removeprefix("application.").replace("horse.jobs", "horse_jobs").split(".")
         if head in self._parts and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))

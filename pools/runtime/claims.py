@@ -61,6 +61,16 @@ class Claims:
             encoded(job_id),
         )
 
+    def guard(self, queue: Queue, job_id: str) -> list[Any]:
+        """What the script that starts a job asks for: whose claim, and on what."""
+        return [self.worker, encoded(f"{queue.key}\n{job_id}")]
+
+    def let_go(self, pipeline: Any, queue: Queue, job_id: str) -> None:
+        """``acknowledge`` as plain writes, for a script that has looked whether the claim is held."""
+        pipeline.hdel(self.keys.claims, self.worker)
+        pipeline.delete(encoded(queue.intermediate_queue.get_first_seen_key(job_id)))
+        pipeline.lrem(queue.intermediate_queue_key, 1, encoded(job_id))
+
     def release(self, connection: Any) -> str | None:
         """For a dead worker: put its claimed job back at the head of its queue. Returns the job's id, if any."""
         prefix = Job.redis_job_namespace_prefix

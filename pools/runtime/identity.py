@@ -37,6 +37,10 @@ class Identity:
             "rq": VERSION,
         }
 
+    def fenced(self, job_id: str, execution: str, end: str) -> dict[str, Any]:
+        """Body of a job.fenced event: a start or an end that did not count, as the job was another's by then."""
+        return self._base() | {"job_id": job_id, "execution": execution, "end": end}
+
     def secret(self, name: str, job_id: str) -> dict[str, Any]:
         """Body of a secret.* event: never the value, never where it is kept."""
         return self._base() | {"name": name, "pool": self.pool, "job_id": job_id}

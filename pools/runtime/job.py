@@ -68,6 +68,7 @@ class PoolJob(Job):
         self.failure = Failure()
         self.claimed_from: Queue | None = None
         self._redeliver = 0
+        self.raw: dict[bytes, bytes] = {}
 
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
@@ -80,10 +81,15 @@ class PoolJob(Job):
         if self.timeout is None:
             self.timeout = self.policy.job_timeout
 
-    def prepare_for_execution(self, worker_name: str, pipeline: Any) -> None:
-        """The job enters the started state and leaves the intermediate list in one transaction."""
-        super().prepare_for_execution(worker_name, pipeline)
-        self.acknowledge(pipeline)
+    def note_delivery(self) -> None:
+        """Write into the job what is to become of this run should it be lost; nothing when that is there already.
+
+        In the horse: only there may a payload be read, which alone names the task.
+        """
+        told = delivery.redeliver(self.policy.deliveries, self._task())
+        if told != self._redeliver:
+            self._redeliver = told
+            self.connection.hset(self.key, delivery.FIELD, told)
 
     def note_delivery(self) -> None:
         """Write into the job what is to become of this run should it be lost; nothing when that is there already.

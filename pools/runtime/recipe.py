@@ -78,6 +78,7 @@ def _told(
         result_ttl=spec.result_ttl,
         failure_ttl=spec.failure_ttl,
         serializer=spec.serializer,
+        horse_jobs=spec.horse.jobs,
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
         secrets=_secrets(options, config),

@@ -1,5 +1,6 @@
 """A worker process from its config to its last job; see launch.py for how it comes to run."""
 
+import gc
 import importlib
 import logging
 import os
@@ -70,7 +71,9 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     identity = Identity.of(config)
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
-    worker = _worker(config, identity, client, idle_connection=idle, stop_requested=lambda: stop.requested)
+    options = {"idle_connection": idle, "stop_requested": lambda: stop.requested, "horse_jobs": config.horse_jobs}
+    worker = _worker(config, identity, client, **options)
+    gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
     worker.work(logging_level="INFO")
     if not worker.ended_as_asked:
         return 1  # rq's loop ends on errors it does not know, and has logged them

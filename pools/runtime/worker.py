@@ -8,27 +8,23 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, cast
 
 from rq import worker_registration
 from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.job_lifecycle import call_exception_handlers, format_exc_info
 from rq.queue import Queue
 from rq.results import Result
 from rq.utils import now, utcformat
-from rq.worker import Worker, WorkerStatus
+from rq.worker import WorkerStatus
 
-from pools.runtime import delivery, events, secrets
+from pools.runtime import events
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
-from pools.runtime.job import Failure, PoolJob
-from pools.runtime.processes import ProcessId, die_with_parent
-from pools.runtime.reaper import Order, reap
-from pools.runtime.retry import exception_names
-from pools.runtime.worker_config import Lost
+from pools.runtime.job import PoolJob
+from pools.runtime.job_life import JobLife
+from pools.runtime.processes import ProcessId
 
 log = logging.getLogger("rq.worker")
 
@@ -40,10 +36,8 @@ LEASE_RENEWAL_SECONDS = 5
 # Seconds after which rq and its dashboards believe a silent idle worker dead (rq adds 60).
 WORKER_TTL = 60
 
-ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-
-class PoolWorker(Worker):
+class PoolWorker(JobLife):
     """``connection`` is patient (a job's life), ``idle_connection`` impatient (waiting for work, saying goodbye).
 
     ``stop_requested`` tells whether the agent asked the worker to end once its job is done.
@@ -58,6 +52,7 @@ class PoolWorker(Worker):
         idle_connection: Any,
         channel: Channel,
         stop_requested: Callable[[], bool],
+        horse_jobs: int = 1,
         **options: Any,
     ) -> None:
         self.channel = channel
@@ -65,11 +60,12 @@ class PoolWorker(Worker):
         self.stop_requested = stop_requested
         self.identity = job_class.identity
         self.claims = job_class.claims
-        self._process = ProcessId.of(os.getpid())
+        self.process = ProcessId.of(os.getpid())
         self._next_heartbeat = 0.0
         self._reported = ""
         self._paused = False
         self.ended_as_asked = self.said_goodbye = False
+        self.horse_jobs = horse_jobs
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
@@ -110,8 +106,9 @@ class PoolWorker(Worker):
         while self._may_go_on():
             paused = self._paused
             try:
-                self._say_idle("paused" if paused else "idle")
                 found = None if paused else self._claim()
+                if not found:
+                    self._say_idle("paused" if paused else "idle")
             except UNAVAILABLE as error:
                 log.warning("Worker %s: Redis is away: %s", self.name, error)
                 found, wait = None, 1.0
@@ -135,7 +132,7 @@ class PoolWorker(Worker):
 
     def _say_idle(self, state: str) -> None:
         if state != self._reported:
-            self._report(state)
+            self.report(state)
             self._next_heartbeat = 0.0
         if time.monotonic() < self._next_heartbeat:
             return
@@ -168,7 +165,7 @@ class PoolWorker(Worker):
             log.exception("Worker %s: job %s cannot be read", self.name, job_id)
             self._bury(queue, job_id, f"This job's record cannot be read: {error!r}")
             return None
-        job.claimed_from = queue
+        job.claimed_from, job.raw = queue, raw
         return job, queue
 
     def _bury(self, queue: Queue, job_id: str, text: str) -> None:
@@ -192,56 +189,7 @@ class PoolWorker(Worker):
             self.claims.acknowledge(pipeline, queue, job_id)
             pipeline.execute()
 
-    # A job's life.
-
-    def execute_job(self, job: Job, queue: Queue) -> None:
-        super().execute_job(job, queue)
-        self._next_heartbeat = 0.0
-
-    def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        super().fork_work_horse(job, queue)
-        self._report("busy", job.id, ProcessId.of(self.horse_pid))
-
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """In the child. A horse never outlives its worker: it would run beside the next attempt."""
-        if self._process is None or not die_with_parent(self._process.pid):
-            os._exit(1)
-        super().main_work_horse(job, queue)
-
-    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
-        """rq clears the intermediate list only with one queue, and by origin; PoolJob does it by claim."""
-        cast(PoolJob, job).note_delivery()
-        super().prepare_job_execution(job, remove_from_intermediate_queue=False)
-
-    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        try:
-            super().maintain_heartbeats(job, execution)
-        except UNAVAILABLE as error:
-            log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)
-
-    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
-        super()._finalize_failure(job, queue, execution, exc_info)
-
-    def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """As rq's, but what it logs is redacted."""
-        log.error("Worker %s: job %s failed\n%s", self.name, job.id, secrets.redact(format_exc_info(exc_info)))
-        call_exception_handlers(self._exc_handlers, job, *exc_info)
-
-    def handle_job_failure(
-        self,
-        job: Job,
-        queue: Queue,
-        started_job_registry: Any = None,
-        exc_string: str = "",
-        execution: Execution | None = None,
-    ) -> None:
-        exc_string = secrets.redact(exc_string)
-        if not self.is_horse and execution is not None and self._put_back(job, exc_string):
-            return
-        failure = cast(PoolJob, job).failure
-        failure.text, failure.execution, failure.worker = exc_string, execution, self.name
-        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
+    # A job's life: see job_life.py.
 
     def _put_back(self, job: Job, why: str) -> bool:
         """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
@@ -256,7 +204,7 @@ class PoolWorker(Worker):
 
     def cleanup_execution(self, job: Job, pipeline: Any, execution: Execution | None = None) -> None:
         super().cleanup_execution(job, pipeline, execution)
-        if not self.is_horse:  # the horse may have died before it acknowledged the claim
+        if not self.is_horse and execution is not self.lease:  # a job that upkeep ends may never have been started
             cast(PoolJob, job).acknowledge(pipeline)
 
     # The end.
@@ -266,15 +214,16 @@ class PoolWorker(Worker):
         self.connection = self.idle_connection
         try:
             if not self.is_horse:
+                self.dismiss_horse()
                 self.claims.release(self.connection)
             super().teardown()  # type: ignore[no-untyped-call]
             self.said_goodbye = True
         except UNAVAILABLE as error:
             log.warning("Worker %s: stopped while Redis is away: %s", self.name, error)
 
-    def _report(self, state: str, job_id: str | None = None, horse: ProcessId | None = None) -> None:
+    def report(self, state: str, job_id: str | None = None, horse: ProcessId | None = None) -> None:
         """A full disk, or a folder that the agent took away, is no reason to end a job."""
         self._reported = state
-        if self._process is not None:
+        if self.process is not None:
             with contextlib.suppress(OSError):
-                self.channel.report(Status(state, self._process, job_id, horse))
+                self.channel.report(Status(state, self.process, job_id, horse))

@@ -55,6 +55,7 @@ class WorkerConfig:
     result_ttl: int
     failure_ttl: int
     serializer: str
+    horse_jobs: int
     retry: list[RetryRule]
     policies: list[DeliveryRule]
     secrets: SecretAccess

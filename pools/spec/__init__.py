@@ -3,7 +3,16 @@
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
-from pools.spec.schema import Application, DeliveryPolicy, PoolSpec, RetryRule, canonical, json_schema, parse_spec
+from pools.spec.schema import (
+    Application,
+    DeliveryPolicy,
+    Horse,
+    PoolSpec,
+    RetryRule,
+    canonical,
+    json_schema,
+    parse_spec,
+)
 from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
@@ -13,6 +22,7 @@ __all__ = [
     "DeliveryPolicy",
     "DiffLine",
     "FieldError",
+    "Horse",
     "PoolSpec",
     "RetryRule",
     "SpecError",

@@ -117,6 +117,19 @@ class Application(Part):
     )
 
 
+class Horse(Part):
+    """The process that a worker starts to run jobs in."""
+
+    jobs: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        title="Jobs per process",
+        description="Jobs that one process runs before it is replaced. 1: each job has its own. More is faster, but "
+        "what a job leaves in memory is there for the next: only for code that trusts itself.",
+    )
+
+
 class PoolSpec(Part):
     """The wanted state of one pool of workers."""
 
@@ -147,6 +160,7 @@ class PoolSpec(Part):
         title="Stop grace",
         description="Seconds a stopping worker's job may go on before it is killed.",
     )
+    horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
     placement: dict[LabelName, LabelValue] = Field(
         {},
         max_length=32,

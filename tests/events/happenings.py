@@ -375,6 +375,7 @@ OWN: dict[str, Happening] = {
     "agent.lost": agent_falls_silent,
     "agent.returned": agent_returns,
     "worker.lost": reported("worker.lost", worker="w", pid=7, exit="signal 9"),
+    "job.fenced": reported("job.fenced", job_id="j", end="success"),
     "worker.boot_failed": reported("worker.boot_failed", worker="w", exit_code=1),
     "controller.took_over": take_over,
     "key.created": new_key,
@@ -390,5 +391,7 @@ REQUESTS: dict[str, Happening] = {
 }
 HAPPENINGS = REQUESTS | OWN
 
-READ_ON = frozenset({"config.refused", "secret.resolved", "secret.refused", "worker.lost", "worker.boot_failed"})
+READ_ON = frozenset(
+    {"config.refused", "secret.resolved", "secret.refused", "worker.lost", "job.fenced", "worker.boot_failed"}
+)
 """What agents report: their stream has a reader afterwards, who did not acknowledge anything."""

@@ -263,3 +263,44 @@ class TestCron:
     def test_a_job_is_what_to_dict_says(self) -> None:
         """Our script writes these fields itself."""
         assert "mapping = self.to_dict(" in inspect.getsource(Job.save)
+
+
+class TestSteps:
+    """What lets rq's own code write a job's start and end through one script each (pools/runtime/step.py)."""
+
+    @pytest.mark.parametrize("end", ["handle_job_success", "handle_job_retry", "handle_job_failure"])
+    def test_an_end_is_written_through_pipelines_of_the_workers_connection_alone(self, end: str) -> None:
+        source = inspect.getsource(getattr(BaseWorker, end))
+        assert source.count("self.connection.pipeline() as pipeline") == source.count("pipeline.execute()")
+        others = source.replace("self.connection.pipeline()", "").replace("job.origin, self.connection,", "")
+        assert "self.connection" not in others
+
+    def test_success_reads_only_the_dependents_and_tries_again_when_they_changed(self) -> None:
+        source = inspect.getsource(BaseWorker.handle_job_success)
+        assert "pipeline.watch(job.dependents_key)" in source
+        assert "except redis.exceptions.WatchError:" in source
+        moving = inspect.getsource(Queue.move_dependents_to_ready)
+        assert "if not dependent_job_ids:\n                    break" in moving
+        assert moving.index("pipe.smembers(dependents_key)") < moving.index("if not dependent_job_ids")
+
+    def test_heartbeats_outside_the_steps_are_the_ones_we_leave_out(self) -> None:
+        """After each job, and before each end: both are written with the next start, or with the end."""
+        assert "self.execute_job(job, queue)\n                    self.heartbeat()" in inspect.getsource(
+            BaseWorker.work
+        )
+        ended = inspect.getsource(BaseWorker.handle_execution_ended)
+        assert ended.count("job.") == 2
+        assert "job.ended_at = now()" in ended
+        assert "job.heartbeat(now(), heartbeat_ttl)" in ended
+
+    def test_a_horse_is_waited_for_in_one_place_and_its_exit_code_is_all_that_counts(self) -> None:
+        source = inspect.getsource(Worker.monitor_work_horse)
+        assert "retpid, ret_val, rusage = self.wait_for_horse()" in source
+        assert "if ret_val == os.EX_OK:" in source
+        assert "self._horse_pid" in inspect.getsource(Worker.horse_pid.fget)  # type: ignore[attr-defined]
+
+    def test_a_job_writes_its_start_through_these(self) -> None:
+        source = inspect.getsource(BaseWorker.prepare_job_execution)
+        for written in ("self.heartbeat(", "job.heartbeat(", "job.prepare_for_execution(", "pipeline.persist(job.key)"):
+            assert written in source
+        assert source.count("pipeline=pipeline)") == 3

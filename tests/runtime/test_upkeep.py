@@ -37,6 +37,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         result_ttl=500,
         failure_ttl=3600,
         serializer="pickle",
+        horse_jobs=1,
         retry=[],
         policies=[],
         secrets=SecretAccess({}, [], {}),

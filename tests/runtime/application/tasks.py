@@ -61,3 +61,20 @@ def kill_worker(path):
     mark(path)
     os.kill(os.getppid(), 9)
     time.sleep(60)
+
+
+def note():
+    """Save something in the job's meta while it runs."""
+    from rq import get_current_job
+
+    job = get_current_job()
+    job.meta["during"] = 2
+    job.save_meta()
+
+
+def succeeded(job, connection, result):
+    connection.set("rq:seen:success", f"{job.id} {result}")
+
+
+def failed(job, connection, kind, value, traceback):
+    connection.set("rq:seen:failure", f"{job.id} {kind.__name__}")

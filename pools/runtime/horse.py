@@ -1,0 +1,110 @@
+"""The process that runs a worker's jobs, and how the two speak: down go jobs, up comes one byte for each that is over.
+
+What a horse sends is never read as more than that byte: jobs are the application's code.
+"""
+
+import marshal
+import os
+import select
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+LENGTH_BYTES = 4
+# What a pipe takes at once, so that a horse that does not read cannot stop its worker.
+LARGEST = 32 * 1024
+OVER = b"."
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a horse ended: its wait status and what it used."""
+
+    status: int
+    usage: Any
+
+
+class Horse:
+    """The worker's side of one horse, which serves up to ``jobs`` jobs, the one it was forked with among them."""
+
+    def __init__(self, jobs: int, serve: Callable[["Line"], None]) -> None:
+        """Fork. ``serve`` is called in the child, and must not return."""
+        down_read, down_write = os.pipe()
+        up_read, up_write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(down_write)
+            os.close(up_read)
+            serve(Line(down_read, up_write, jobs))
+            os._exit(1)
+        os.close(down_read)
+        os.close(up_write)
+        self._down, self._up = down_write, up_read
+        # Not the pipe's end: what a job started may hold it open longer than the horse lives.
+        self._death = os.pidfd_open(self.pid)
+        self._left = jobs - 1
+        self._ended = False
+
+    def takes_another(self) -> bool:
+        return self._left > 0 and not self._ended and not select.select([self._death], [], [], 0)[0]
+
+    def send(self, job: Any) -> None:
+        """Give it its next job, at most ``LARGEST`` bytes. Should it have died, ``wait`` says so."""
+        self._left -= 1
+        body = marshal.dumps(job)
+        data = len(body).to_bytes(LENGTH_BYTES) + body
+        try:
+            while data:
+                data = data[os.write(self._down, data) :]
+        except BrokenPipeError:
+            pass
+
+    def wait(self, seconds: float | None = None) -> Ended | None:
+        """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError."""
+        signs = [self._up, self._death] if self._left > 0 else [self._death]
+        ready = select.select(signs, [], [], seconds)[0]
+        if not ready:
+            raise TimeoutError
+        if self._up in ready and os.read(self._up, 1) == OVER:
+            return None
+        return self._reap()
+
+    def dismiss(self) -> None:
+        """Let a horse go that waits for a job."""
+        if not self._ended:
+            os.close(self._down)
+            self._down = -1
+            self._reap()
+
+    def _reap(self) -> Ended:
+        _, status, usage = os.wait4(self.pid, 0)
+        self._ended = True
+        for fd in (self._down, self._up, self._death):
+            if fd >= 0:
+                os.close(fd)
+        return Ended(status, usage)
+
+
+class Line:
+    """The horse's side."""
+
+    def __init__(self, down: int, up: int, jobs: int) -> None:
+        self._down, self._up, self._left = down, up, jobs
+
+    def next(self) -> Any:
+        """Say that a job is over, and wait for the next; None when there will be none."""
+        self._left -= 1
+        if not self._left:
+            return None
+        os.write(self._up, OVER)
+        head = self._read(LENGTH_BYTES)
+        return marshal.loads(self._read(int.from_bytes(head))) if head else None  # noqa: S302  # from the worker itself
+
+    def _read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = os.read(self._down, size - len(data))
+            if not part:
+                return b""
+            data += part
+        return data

@@ -1,0 +1,95 @@
+"""One step of a job's life as one script: rq's own code says what to write, and a guard whether it still may.
+
+rq writes a job's start and end through pipelines. A ``Step`` is such a pipeline; what was written through it is sent
+as one script that first looks whether the job is still this worker's. All of it happens, or nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from redis.client import Pipeline
+from redis.exceptions import WatchError
+
+_LUA = files("pools.runtime").joinpath("lua")
+_WRITES = _LUA.joinpath("writes.lua").read_text()
+START, FINISH = (_LUA.joinpath(f"{name}.lua").read_text() + _WRITES for name in ("start", "finish"))
+
+WIDEST = 4000
+DONE, REFUSED, PRESENT = 1, 0, 2
+
+
+class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Exception and goes on
+    """The job is another's by now: nothing was written."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """``script`` (START or FINISH) with the keys and arguments that its first lines name."""
+
+    script: str
+    keys: list[Any]
+    args: list[Any]
+
+
+class Step(Pipeline):
+    """rq's pipeline for one step. ``execute`` raises LeaseLost when the guard refuses.
+
+    The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent,
+    which saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched
+    in truth.
+    """
+
+    def __init__(self, client: Any, guard: Guard) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, False, None)
+        self._guard = guard
+        self._absent: list[Any] | None = []
+
+    def watch(self, *names: Any) -> Any:
+        if self._absent is None:
+            return super().watch(*names)  # type: ignore[no-untyped-call]
+        self._absent += names
+        self.watching = True
+        return True
+
+    def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        if self._absent is None:
+            return super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        assert args[0] == "SMEMBERS"
+        assert args[1] in self._absent
+        return set()
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        # A script cannot run another: rq's (rate limits) follow the guarded one in the same transaction.
+        nested = [command for command in self.command_stack if command[0][0] in ("EVAL", "EVALSHA")]
+        writes = [command[0] for command in self.command_stack if command not in nested]
+        keys = [*self._guard.keys, *(self._absent or [])]
+        parts = [part for write in writes for narrow in _narrow(write) for part in (len(narrow), *narrow)]
+        call = ("EVAL", self._guard.script, len(keys), *keys, *self._guard.args, *parts)
+        self.command_stack = [(call, {}), *nested]
+        self.explicit_transaction = bool(nested) or self._absent is None
+        self.watching = self.watching and self._absent is None
+        answers: list[Any] = super().execute(raise_on_error)
+        if answers[0] == REFUSED:
+            raise LeaseLost
+        if answers[0] == PRESENT:
+            self._absent = None
+            raise WatchError("a key exists that was taken to be absent")
+        return answers
+
+
+def _narrow(write: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Lua passes at most 8,000 parts to a command. Only the removal of dependents from their set can have more."""
+    if write[0] != "SREM" or len(write) <= WIDEST:
+        yield write
+        return
+    for start in range(2, len(write), WIDEST):
+        yield (*write[:2], *write[start : start + WIDEST])
+
+
+class Leased:
+    """What rq's code takes for its connection while it writes the end of a job: every pipeline of it is a Step."""
+
+    def __init__(self, client: Any, guard: Guard) -> None:
+        self.pipeline: Callable[[], Step] = lambda: Step(client, guard)

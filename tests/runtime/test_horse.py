@@ -1,0 +1,115 @@
+"""``horse.jobs``: one process for several jobs. All that holds with a process for each job holds here, too."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from rq import Queue
+from rq.job import Job
+
+from tests.runtime.places import places
+from tests.runtime.specs import spec
+from tests.support.agents import AgentHost, new_uid, signal_worker
+from tests.support.waiting import wait_for
+
+
+def serving(host: AgentHost, jobs: int) -> tuple[Queue, dict[str, Any]]:
+    """A pool of one worker whose horses serve ``jobs`` jobs."""
+    uid = new_uid()
+    host.configure(uid, spec(horse={"jobs": jobs}))
+    host.start()
+    (worker,) = host.wait_for_workers(uid, 1)
+    return Queue("mail", connection=host.valkey.client), worker
+
+
+def finished(host: AgentHost, jobs: list[Job]) -> None:
+    wait_for(lambda: all(job.get_status() == "finished" for job in jobs), timeout=40, message=host.log)
+
+
+def test_a_horse_serves_its_number_of_jobs_and_is_replaced(host: AgentHost, tmp_path: Path) -> None:
+    queue, _ = serving(host, 3)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(7)])
+    pids = (tmp_path / "runs").read_text().split()
+    assert pids == [pids[0]] * 3 + [pids[3]] * 3 + [pids[6]]
+    assert len(set(pids)) == 3
+
+
+def test_one_job_a_horse_is_the_default(host: AgentHost, tmp_path: Path) -> None:
+    uid = new_uid()
+    host.configure(uid, spec())
+    host.start()
+    queue = Queue("mail", connection=host.valkey.client)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(3)])
+    assert len(set((tmp_path / "runs").read_text().split())) == 3
+
+
+def test_a_failed_job_is_its_own_matter(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 5)
+    first = queue.enqueue("tasks.mark", str(tmp_path / "runs"))
+    failing = queue.enqueue("tasks.fail", "KeyError")
+    last = queue.enqueue("tasks.mark", str(tmp_path / "runs"))
+    finished(host, [first, last])
+    assert failing.get_status() == "failed"
+    assert "KeyError" in str(failing.latest_result().exc_string)  # type: ignore[union-attr]
+    assert len(set((tmp_path / "runs").read_text().split())) == 1
+    assert [(event["job_id"], event["worker"]) for event in host.events("job.failed")] == [(failing.id, worker["name"])]
+
+
+def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 50)
+    before = [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(3)]
+    finished(host, before)
+    held = queue.enqueue("tasks.hold", str(tmp_path / "held"))
+    after = [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(3)]
+    wait_for(lambda: (tmp_path / "held").exists(), message=host.log)
+    horse = int((tmp_path / "runs").read_text().split()[0])
+    assert int((tmp_path / "held").read_text()) == horse
+    wait_for(
+        lambda: any(s and s.job_id == held.id and s.horse and s.horse.pid == horse for s in _statuses(host)),
+        message="who runs what is told",
+    )
+    os.kill(horse, signal.SIGKILL)
+    finished(host, after)
+    assert held.get_status() == "failed"
+    assert places(host.valkey.client, "mail", held.id) == ["failed"]
+    assert len(set((tmp_path / "runs").read_text().split())) == 2
+    assert [w["pid"] for w in host.workers(worker["pool_uid"])] == [worker["pid"]]
+
+
+def test_a_horse_that_dies_idle_takes_no_job(host: AgentHost, tmp_path: Path) -> None:
+    queue, _ = serving(host, 50)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    os.kill(int((tmp_path / "runs").read_text()), signal.SIGKILL)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    assert host.events("job.failed") == []
+
+
+def test_a_timeout_ends_one_job(host: AgentHost, tmp_path: Path) -> None:
+    queue, _ = serving(host, 50)
+    slow = queue.enqueue("tasks.hold", str(tmp_path / "held"), job_timeout=1)
+    quick = queue.enqueue("tasks.add", 1, 2)
+    finished(host, [quick])
+    assert slow.get_status() == "failed"
+    assert "JobTimeoutException" in str(slow.latest_result().exc_string)  # type: ignore[union-attr]
+
+
+def test_a_large_job_does_not_stop_its_worker(host: AgentHost) -> None:
+    """More than a pipe holds: the horse reads the job itself."""
+    queue, _ = serving(host, 50)
+    text = "x" * 300_000 + os.urandom(100_000).hex()
+    jobs = [queue.enqueue("builtins.len", text) for _ in range(3)]
+    finished(host, jobs)
+    assert {job.return_value() for job in jobs} == {len(text)}
+
+
+def test_an_idle_horse_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 50)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    horse = int((tmp_path / "runs").read_text())
+    signal_worker(worker, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{horse}").exists(), message="the horse died with its worker")
+
+
+def _statuses(host: AgentHost) -> list[Any]:
+    return [channel.status() for channel in host.channels()]
