@@ -91,16 +91,6 @@ class PoolJob(Job):
             self._redeliver = told
             self.connection.hset(self.key, delivery.FIELD, told)
 
-    def note_delivery(self) -> None:
-        """Write into the job what is to become of this run should it be lost; nothing when that is there already.
-
-        In the horse: only there may a payload be read, which alone names the task.
-        """
-        told = delivery.redeliver(self.policy.deliveries, self._task())
-        if told != self._redeliver:
-            self._redeliver = told
-            self.connection.hset(self.key, delivery.FIELD, told)
-
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
         if self.claimed_from is not None:

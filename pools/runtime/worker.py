@@ -191,17 +191,6 @@ class PoolWorker(JobLife):
 
     # A job's life: see job_life.py.
 
-    def _put_back(self, job: Job, why: str) -> bool:
-        """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
-        if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
-            return False
-        reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
-        return True
-
-    def order(self, lost: Lost) -> Order:
-        """To decide the jobs of a worker of this pool."""
-        return Order(lost, self.identity.pool_uid, self.identity.config, self.job_class.policy.failure_ttl)
-
     def cleanup_execution(self, job: Job, pipeline: Any, execution: Execution | None = None) -> None:
         super().cleanup_execution(job, pipeline, execution)
         if not self.is_horse and execution is not self.lease:  # a job that upkeep ends may never have been started
