@@ -195,6 +195,7 @@ def test_reports_become_audit_events_of_their_agent(
     report(client, "config.refused", pool_uid=uid, pool="mail", version=4, code="expired", detail="It expired.")
     report(client, "worker.lost", worker="w", pool_uid=uid, pid=7, exit="signal 9", job_id=None)
     report(client, "worker.boot_failed", worker="w", pool_uid=uid, config=3, exit_code=1, message="No module")
+    report(client, "job.fenced", pool_uid=uid, job_id="j2", execution="e", end="success", worker="w", config=3)
     tick(ingester)
     seen = {event.action: event for event in Event.objects.exclude(action="controller.took_over")}
     assert {event.actor_kind for event in seen.values()} == {"agent"}
@@ -205,6 +206,7 @@ def test_reports_become_audit_events_of_their_agent(
         "config.refused": "mail",
         "worker.lost": "w",
         "worker.boot_failed": "w",
+        "job.fenced": "j2",
     }
     assert seen["secret.refused"].detail["why"] == "not_listed"
     assert (seen["config.refused"].detail["code"], seen["config.refused"].detail["version"]) == ("expired", 4)

@@ -63,6 +63,7 @@ NEW_POOL: Data = {
     "result_ttl": "500",
     "failure_ttl": "31536000",
     "stop_grace": "60",
+    "horse_jobs": "1",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }

@@ -24,6 +24,7 @@ NEW = {
     "result_ttl": "500",
     "failure_ttl": "31536000",
     "stop_grace": "60",
+    "horse_jobs": "1",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
