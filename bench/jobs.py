@@ -135,6 +135,7 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         serializer="pickle",
         horse_jobs=horse_jobs,
         retry=[],
+        policies=[],
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

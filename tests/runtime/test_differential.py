@@ -212,6 +212,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         serializer="pickle",
         horse_jobs=horse_jobs,
         retry=[],
+        policies=[],
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,
