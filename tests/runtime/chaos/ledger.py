@@ -1,0 +1,50 @@
+"""What was asked for, and what really happened: jobs by queue, runs by job."""
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rq import Queue, Retry
+
+# Of a hundred jobs: so many raise, so many may be retried as their producer says.
+BROKEN, RETRIED = 5, 10
+LONGEST_JOB = 0.1
+
+
+@dataclass
+class Ledger:
+    """``queues``: job id → queue. ``path`` is the file that runs write to."""
+
+    path: Path
+    chance: random.Random
+    queues: dict[str, str] = field(default_factory=dict)
+
+    def enqueue(self, client: Any, queue: str, count: int) -> None:
+        """``count`` more jobs, by rq's own means, as any producer does."""
+        target = Queue(queue, connection=client)
+        jobs = [self._job(queue) for _ in range(count)]
+        target.enqueue_many(jobs)
+
+    def _job(self, queue: str) -> Any:
+        job_id = f"{queue}-{len(self.queues)}"
+        self.queues[job_id] = queue
+        lot = self.chance.randrange(100)
+        return Queue.prepare_data(
+            "work.broken" if lot < BROKEN else "work.effect",
+            args=(str(self.path), job_id, round(self.chance.uniform(0, LONGEST_JOB), 3)),
+            job_id=job_id,
+            retry=Retry(max=2) if lot >= 100 - RETRIED else None,
+            result_ttl=-1,
+            failure_ttl=86_400,
+        )
+
+    def starts(self) -> dict[str, list[str]]:
+        """Job id → its runs, in the order in which they began."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            what, job_id, run = line.split()
+            if what == "start":
+                found[job_id].append(run)
+        return found
