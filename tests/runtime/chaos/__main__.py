@@ -1,4 +1,4 @@
-"""``python -m tests.runtime.chaos [--jobs 20000] [--seeds 20] [--first 1] [--longest 30] [--stock]``: the full form.
+"""``python -m tests.runtime.chaos [--jobs 20000] [--seeds 20] [--longest 30] [--stock]``: the full form.
 
 One line a seed. Ends with code 1, and keeps the folders of the rounds that were wrong, when managed workers break a
 rule; ``--stock`` runs ``rq worker`` instead, prints what becomes of its jobs, and judges nobody.
@@ -21,10 +21,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--workers", type=int, default=3, help="of each of two pools on each of two hosts")
     parser.add_argument("--longest", type=float, default=30.0, help="longest pause, in seconds")
+    parser.add_argument("--storm", type=float, default=3600.0, help="seconds after which no job and no fault is added")
     parser.add_argument("--stock", action="store_true", help="rq worker in place of managed workers")
     given = parser.parse_args()
     plans = [
-        Plan(seed, given.jobs, given.workers, given.longest, stock=given.stock)
+        Plan(seed, given.jobs, given.workers, given.longest, given.storm, stock=given.stock)
         for seed in range(given.first, given.first + given.seeds)
     ]
     green = [_round(plan) for plan in plans]

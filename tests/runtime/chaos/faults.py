@@ -2,12 +2,13 @@
 
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 
 from pools.runtime.processes import ProcessId
-from tests.runtime.chaos.fleet import Fleet, Managed
+from tests.runtime.chaos.fleet import Fleet, Managed, horses
+from tests.support.agents import AgentHost
 from tests.support.proxy import Proxy
 from tests.support.valkey import ValkeyServer
 
@@ -43,7 +44,7 @@ class Fault:
 
     strike: Callable[[Scene], Undo]
     target: str = ""
-    managed_only: bool = field(default=False)
+    managed_only: bool = False
 
     @property
     def name(self) -> str:
@@ -71,7 +72,7 @@ def kill_worker(scene: Scene) -> Undo:
 
 
 def kill_horse(scene: Scene) -> Undo:
-    for horse in scene.one(scene.fleet.horses()):
+    for horse in scene.one(horses(scene.fleet)):
         horse.signal(signal.SIGKILL)
     return None
 
@@ -84,7 +85,7 @@ def stop_worker(scene: Scene) -> Undo:
 
 
 def stop_horse(scene: Scene) -> Undo:
-    for horse in scene.one(scene.fleet.horses()):
+    for horse in scene.one(horses(scene.fleet)):
         horse.signal(signal.SIGSTOP)
         return scene.pause(), partial(horse.signal, signal.SIGCONT)
     return None
@@ -113,8 +114,13 @@ def kill_controller(scene: Scene) -> Undo:
     hint = host.valkey.client.hget(host.keys.desired, uid)
     scene.managed.scale(uid, scene.managed.count)
     newest = host.valkey.client.hget(host.keys.desired, uid)
-    host.valkey.client.hset(host.keys.desired, uid, hint or b"{}")
-    return scene.pause(), lambda: host.valkey.client.hset(host.keys.desired, uid, newest or b"{}") and None
+    _write_hint(host, uid, hint)
+    return scene.pause(), partial(_write_hint, host, uid, newest)
+
+
+def _write_hint(host: AgentHost, uid: str, hint: bytes | None) -> None:
+    assert hint is not None
+    host.valkey.client.hset(host.keys.desired, uid, hint)
 
 
 def pause_pool(scene: Scene) -> Undo:

@@ -27,7 +27,6 @@ class Fleet(Protocol):
         """What a host's own supervisor does: start again what ended."""
 
     def workers(self) -> list[ProcessId]: ...
-    def horses(self) -> list[ProcessId]: ...
     def close(self) -> None: ...
 
 
@@ -62,17 +61,12 @@ class Managed:
         self.hosts[0].command(uid, state)
 
     def workers(self) -> list[ProcessId]:
-        return [s.process for s in self._statuses() if s.state != "starting" and s.process.alive]
-
-    def horses(self) -> list[ProcessId]:
-        return [s.horse for s in self._statuses() if s.horse and s.horse.alive]
+        statuses = [status for host in self.hosts for c in host.channels() if (status := c.status())]
+        return [status.process for status in statuses if status.state != "starting" and status.process.alive]
 
     def close(self) -> None:
         for host in self.hosts:
             host.close()
-
-    def _statuses(self):  # type: ignore[no-untyped-def]
-        return [status for host in self.hosts for c in host.channels() if (status := c.status())]
 
 
 class Stock:
@@ -95,24 +89,28 @@ class Stock:
     def workers(self) -> list[ProcessId]:
         return [found for process in self._running if (found := ProcessId.of(process.pid))]
 
-    def horses(self) -> list[ProcessId]:
-        pids = [pid for process in self._running for pid in descendants(process.pid)]
-        return [found for pid in pids if (found := ProcessId.of(pid))]
-
     def restart(self) -> None:
-        """End all as an operator does who has nothing else left; RQ's maintenance runs when a worker starts."""
-        self.close()
+        """All of them, as an operator does who has nothing else left; RQ's maintenance runs when a worker starts."""
+        for process in self._running:
+            process.terminate()
+        wait_for(lambda: not self.workers(), timeout=600, message="warm shutdown")
         self.start()
 
     def close(self) -> None:
         """Workers first: a horse that outlives its worker goes on, as it does in production."""
-        horses = self.horses()
+        of_workers = horses(self)
         for process in self._running:
             process.kill()
             process.wait(timeout=20)
-        for horse in horses:
+        for horse in of_workers:
             horse.kill_group()
 
     def _spawn(self, queues: tuple[str, ...]) -> subprocess.Popen[bytes]:
         command = [str(Path(sys.executable).with_name("rq")), "worker", "--url", self._url, *queues]
         return subprocess.Popen(command, cwd=APPLICATION, stdout=self._log, stderr=self._log)
+
+
+def horses(fleet: Fleet) -> list[ProcessId]:
+    """Those whose worker lives."""
+    pids = [pid for worker in fleet.workers() for pid in descendants(worker.pid)]
+    return [found for pid in pids if (found := ProcessId.of(pid))]

@@ -52,8 +52,13 @@ def places(client: Any) -> dict[str, list[str]]:
     return found
 
 
-def waiting(client: Any) -> int:
-    """How many entries are somewhere on their way."""
+def queued(client: Any) -> int:
+    """How many jobs wait for a worker."""
+    return sum(client.llen(LISTS["queue"].format(queue)) for queue in QUEUES)
+
+
+def on_their_way(client: Any) -> int:
+    """How many entries are in any place that is not an end."""
     with client.pipeline(transaction=False) as pipeline:
         for queue in QUEUES:
             for key in LISTS.values():

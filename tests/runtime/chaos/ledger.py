@@ -8,9 +8,8 @@ from typing import Any
 
 from rq import Queue, Retry
 
-# Of a hundred jobs: so many raise, so many may be retried as their producer says.
-BROKEN, RETRIED = 5, 10
-LONGEST_JOB = 0.1
+# Of a hundred jobs: so many raise, may be retried as their producer says, take up to a second.
+BROKEN, RETRIED, LONG = 5, 10, 10
 
 
 @dataclass
@@ -33,12 +32,16 @@ class Ledger:
         lot = self.chance.randrange(100)
         return Queue.prepare_data(
             "work.broken" if lot < BROKEN else "work.effect",
-            args=(str(self.path), job_id, round(self.chance.uniform(0, LONGEST_JOB), 3)),
+            args=(str(self.path), job_id, self._seconds()),
             job_id=job_id,
             retry=Retry(max=2) if lot >= 100 - RETRIED else None,
             result_ttl=-1,
             failure_ttl=86_400,
         )
+
+    def _seconds(self) -> float:
+        long = self.chance.randrange(100) < LONG
+        return round(self.chance.uniform(0.2, 1.0) if long else self.chance.uniform(0, 0.05), 3)
 
     def starts(self) -> dict[str, list[str]]:
         """Job id → its runs, in the order in which they began."""

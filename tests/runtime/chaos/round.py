@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.runtime.chaos.faults import Scene
 from tests.runtime.chaos.fleet import QUEUES, Fleet, Managed, Stock
-from tests.runtime.chaos.judge import Verdict, judge, places, traces, waiting
+from tests.runtime.chaos.judge import Verdict, judge, on_their_way, places, queued, traces
 from tests.runtime.chaos.ledger import Ledger
 from tests.runtime.chaos.storm import Storm
 from tests.support.proxy import Proxy
@@ -23,12 +24,13 @@ LEASES_ARE_OVER = 160.0
 
 @dataclass(frozen=True)
 class Plan:
-    """``workers`` of each pool on each of two hosts; in seconds: the ``longest`` pause, ``calm`` to settle in."""
+    """``workers`` of each pool on each of two hosts. In seconds: the ``longest`` pause, storm and calm at most."""
 
     seed: int
     jobs: int
     workers: int = 3
     longest: float = 3.0
+    storm: float = 3600.0
     calm: float = 300.0
     stock: bool = False
 
@@ -39,10 +41,11 @@ def run(plan: Plan, folder: Path) -> tuple[Verdict, Storm]:
     with _stage(plan, folder, chance) as scene:
         ledger, storm = Ledger(folder / "ledger", chance), Storm(scene)
         client = scene.valkey.client
-        while len(ledger.queues) < plan.jobs or not storm.broker_answers or waiting(client) > FEW:
+        over = time.monotonic() + plan.storm
+        while time.monotonic() < over and not (len(ledger.queues) == plan.jobs and _done(storm, client)):
             storm.blow()
             scene.fleet.tend()
-            if storm.broker_answers and len(ledger.queues) < plan.jobs and waiting(client) < FEW:
+            if len(ledger.queues) < plan.jobs and _done(storm, client):
                 ledger.enqueue(client, chance.choice(QUEUES), min(WAVE, plan.jobs - len(ledger.queues)))
             time.sleep(0.02)
         storm.end()
@@ -56,19 +59,23 @@ def run(plan: Plan, folder: Path) -> tuple[Verdict, Storm]:
         return verdict, storm
 
 
+def _done(storm: Storm, client: Any) -> bool:
+    return storm.broker_answers and queued(client) < FEW
+
+
 def _settle(plan: Plan, scene: Scene) -> None:
     """Wait until nothing is on its way. What is not settled then, the judge finds."""
     deadline, client = time.monotonic() + plan.calm, scene.valkey.client
     if isinstance(scene.fleet, Stock):
         deadline += LEASES_ARE_OVER
         _wait(scene, deadline - plan.calm)
-        if waiting(client):
+        if on_their_way(client):
             scene.fleet.restart()
     _wait(scene, deadline)
 
 
 def _wait(scene: Scene, deadline: float) -> None:
-    while waiting(scene.valkey.client) and time.monotonic() < deadline:
+    while on_their_way(scene.valkey.client) and time.monotonic() < deadline:
         scene.fleet.tend()
         time.sleep(0.1)
 
