@@ -21,11 +21,12 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--workers", type=int, default=3, help="of each of two pools on each of two hosts")
     parser.add_argument("--longest", type=float, default=30.0, help="longest pause, in seconds")
+    parser.add_argument("--every", type=float, default=2.0, help="seconds from one fault to the next, on average")
     parser.add_argument("--storm", type=float, default=3600.0, help="seconds after which no job and no fault is added")
     parser.add_argument("--stock", action="store_true", help="rq worker in place of managed workers")
     given = parser.parse_args()
     plans = [
-        Plan(seed, given.jobs, given.workers, given.longest, given.storm, stock=given.stock)
+        Plan(seed, given.jobs, given.workers, given.longest, given.every, given.storm, stock=given.stock)
         for seed in range(given.first, given.first + given.seeds)
     ]
     green = [_round(plan) for plan in plans]

@@ -31,7 +31,8 @@ class Scene:
         return self.fleet
 
     def pause(self) -> float:
-        return self.chance.uniform(0.1, self.longest)
+        """Mostly shorter than any patience; one in ten as long as may be."""
+        return self.longest if self.chance.randrange(10) == 0 else self.chance.uniform(0.1, min(2.0, self.longest))
 
     def one(self, processes: Sequence[ProcessId]) -> Sequence[ProcessId]:
         """One of them by chance, or none when there is none."""
@@ -137,7 +138,7 @@ def scale_pool(scene: Scene) -> Undo:
 
 def kill_broker(scene: Scene) -> Undo:
     scene.valkey.kill()
-    return scene.chance.uniform(0.1, scene.longest / 2), scene.valkey.start
+    return scene.pause(), scene.valkey.start
 
 
 def stop_broker(scene: Scene) -> Undo:

@@ -10,7 +10,7 @@ from rq.results import Result
 
 from pools.runtime.keys import Keys
 from tests.runtime.chaos.fleet import QUEUES
-from tests.runtime.chaos.ledger import Ledger
+from tests.runtime.chaos.ledger import Ledger, Runs
 
 # Key patterns of RQ's sorted sets and lists that hold the ids of jobs, by the name of the place.
 SETS = {name: f"rq:{name}:" for name in ("failed", "finished", "scheduled", "deferred", "canceled", "ready")}
@@ -70,11 +70,14 @@ def on_their_way(client: Any) -> int:
 
 def judge(client: Any, ledger: Ledger) -> Verdict:
     """The rules for any workers; ``traces`` adds those for ours."""
-    verdict, starts, found = Verdict(len(ledger.queues)), ledger.starts(), places(client)
-    verdict.runs = sum(map(len, starts.values()))
+    verdict, runs, found = Verdict(len(ledger.queues)), ledger.runs(), places(client)
+    verdict.runs = sum(len(of_job.names) for of_job in runs.values())
     for job_id in ledger.queues:
-        _place(verdict, client, job_id, found.get(job_id, []))
-        _runs(verdict, Job.fetch(job_id, connection=client), starts.get(job_id, []))
+        if client.exists(f"rq:job:{job_id}"):
+            _place(verdict, client, job_id, found.get(job_id, []))
+            _runs(verdict, Job.fetch(job_id, connection=client), runs.get(job_id, Runs()))
+        else:
+            verdict.accuse("without a record", job_id)
     for job_id in found.keys() - ledger.queues.keys():
         verdict.accuse("of nobody", job_id)
     return verdict
@@ -94,7 +97,7 @@ def _place(verdict: Verdict, client: Any, job_id: str, held: list[str]) -> None:
         verdict.ends[held[0]] += 1
 
 
-def _runs(verdict: Verdict, job: Job, starts: list[str]) -> None:
+def _runs(verdict: Verdict, job: Job, runs: Runs) -> None:
     """Each start is told by one attempt of the job's record, and at most one of them was committed."""
     results = job.results()
     committed = [result.return_value for result in results if result.type == Result.Type.SUCCESSFUL]
@@ -104,14 +107,16 @@ def _runs(verdict: Verdict, job: Job, starts: list[str]) -> None:
         verdict.accuse("committed twice", job.id)
     elif len(committed) > 1:
         verdict.accuse("one run committed twice", job.id)
-    if set(committed) - set(starts):
+    if set(committed) - set(runs.names):
         verdict.accuse("committed but never run", job.id)
     if committed and job.get_status(refresh=False) != "finished":
         verdict.accuse("committed but not finished", job.id)
-    if len(starts) > 1:
+    if len(runs.names) > 1:
         verdict.ends["run again"] += 1
-    if len(starts) > len(attempts):
-        verdict.accuse("run unseen", job.id)
+    if runs.at_once:
+        verdict.accuse("run twice at once", job.id)
+    if len(runs.names) > len(attempts):
+        verdict.accuse("run more often than recorded", job.id)
     if any(not result.exc_string for result in others):
         verdict.accuse("ended without a cause", job.id)
     if len(others) > len({result.execution_id or result.id for result in others}):

@@ -43,11 +43,24 @@ class Ledger:
         long = self.chance.randrange(100) < LONG
         return round(self.chance.uniform(0.2, 1.0) if long else self.chance.uniform(0, 0.05), 3)
 
-    def starts(self) -> dict[str, list[str]]:
-        """Job id → its runs, in the order in which they began."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
+    def runs(self) -> dict[str, "Runs"]:
+        """By job id; jobs that never ran are not in it."""
+        found: defaultdict[str, Runs] = defaultdict(Runs)
         for line in self.path.read_text().splitlines() if self.path.exists() else ():
             what, job_id, run = line.split()
-            if what == "start":
-                found[job_id].append(run)
+            found[job_id].note(what, run)
         return found
+
+
+@dataclass
+class Runs:
+    """Of one job: their names as they began. ``at_once``: one ended after a later one had begun."""
+
+    names: list[str] = field(default_factory=list)
+    at_once: bool = False
+
+    def note(self, what: str, run: str) -> None:
+        if what == "start":
+            self.names.append(run)
+        elif run != self.names[-1]:
+            self.at_once = True

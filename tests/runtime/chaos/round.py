@@ -24,12 +24,15 @@ LEASES_ARE_OVER = 160.0
 
 @dataclass(frozen=True)
 class Plan:
-    """``workers`` of each pool on each of two hosts. In seconds: the ``longest`` pause, storm and calm at most."""
+    """``workers`` of each pool on each of two hosts. In seconds: the ``longest`` pause of anything, a fault ``every``
+    so often, ``storm`` and ``calm`` at most.
+    """
 
     seed: int
     jobs: int
     workers: int = 3
     longest: float = 3.0
+    every: float = 0.5
     storm: float = 3600.0
     calm: float = 300.0
     stock: bool = False
@@ -39,7 +42,7 @@ def run(plan: Plan, folder: Path) -> tuple[Verdict, Storm]:
     """Everything is started and ended in here; logs and data stay in ``folder``."""
     chance = random.Random(plan.seed)
     with _stage(plan, folder, chance) as scene:
-        ledger, storm = Ledger(folder / "ledger", chance), Storm(scene)
+        ledger, storm = Ledger(folder / "ledger", chance), Storm(scene, plan.every)
         client = scene.valkey.client
         over = time.monotonic() + plan.storm
         while time.monotonic() < over and not (len(ledger.queues) == plan.jobs and _done(storm, client)):

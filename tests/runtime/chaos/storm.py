@@ -9,15 +9,16 @@ from random import Random
 from tests.runtime.chaos.faults import FAULTS, Fault, Scene
 from tests.runtime.chaos.fleet import Managed
 
-# Seconds from one fault to the next.
-SHORTEST, LONGEST = 0.1, 0.8
-
 
 @dataclass
 class Storm:
-    """Call ``blow`` often, and ``end`` once. ``struck``: how often which fault did."""
+    """Call ``blow`` often, and ``end`` once.
+
+    ``every``: seconds from one fault to the next, on average. ``struck``: how often which one did.
+    """
 
     scene: Scene
+    every: float
     struck: Counter[str] = field(default_factory=Counter)
     _open: list[tuple[float, Fault, Callable[[], None]]] = field(default_factory=list)
     _next: float = 0.0
@@ -36,7 +37,7 @@ class Storm:
         self._undo(now)
         if now < self._next:
             return
-        self._next = now + self._chance.uniform(SHORTEST, LONGEST)
+        self._next = now + self._chance.uniform(0, 2 * self.every)
         fault = self._chance.choice(self._faults)
         if self._may(fault):
             self.struck[fault.name] += 1

@@ -21,6 +21,6 @@ def broken(ledger, job_id, seconds):
 
 def _note(ledger, what, job_id, run):
     """One write of one line, appended: no run can tear the line of another."""
-    file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(file, f"{what} {job_id} {run}\n".encode())
     os.close(file)
