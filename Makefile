@@ -63,6 +63,7 @@ chaos: $(STAMP) ## The failure suite: processes killed at bad moments, brokers l
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.chaos
 	$(BIN)/python -m tests.operations.whole
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.operations.whole
+	$(BIN)/python -m tests.runtime.chaos --jobs 1000 --seeds 3 --longest 5 --every 0.5 --storm 60
 	$(BIN)/python -m tests.audit.chaos rounds 200
 	$(BIN)/python -m tests.audit.chaos hold 60
 	$(BIN)/python -m tests.support.postgres $(BIN)/python -m tests.audit.chaos rounds 200

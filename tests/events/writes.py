@@ -65,6 +65,8 @@ NEW_POOL: Data = {
     "stop_grace": "60",
     "horse_jobs": "1",
     "retry-TOTAL_FORMS": "0",
+    "cron-TOTAL_FORMS": "0",
+    "cron-INITIAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
 EDIT: Data = {

@@ -18,6 +18,7 @@ class Proxy:
         self._target = target
         self._chance = random.Random(seed)
         self._open: set[socket.socket] = set()
+        self._still: set[socket.socket] = set()
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,6 +31,10 @@ class Proxy:
         """End every connection that is open now."""
         for side in list(self._open):
             self._end(side)
+
+    def half_open(self) -> None:
+        """Every connection that is open now stays open, and nothing passes it any more."""
+        self._still |= self._open
 
     def close(self) -> None:
         self._server.close()
@@ -54,6 +59,8 @@ class Proxy:
         threading.Thread(target=self._pass_on, args=(far, near, doomed), daemon=True).start()
         with suppress(OSError):
             while data := near.recv(65536):
+                if near in self._still:
+                    continue
                 if (b"EXEC\r\n" in data or b"EVAL" in data) and self._chance.random() < self.lose:
                     doomed.set()
                 far.sendall(data)
@@ -63,6 +70,8 @@ class Proxy:
     def _pass_on(self, far: socket.socket, near: socket.socket, doomed: threading.Event) -> None:
         with suppress(OSError):
             while data := far.recv(65536):
+                if far in self._still:
+                    continue
                 if doomed.is_set():
                     self.lost += 1
                     break
@@ -72,6 +81,7 @@ class Proxy:
 
     def _end(self, side: socket.socket) -> None:
         self._open.discard(side)
+        self._still.discard(side)
         with suppress(OSError):
             side.shutdown(socket.SHUT_RDWR)
         side.close()
