@@ -115,6 +115,8 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("environment", ["A B"]),
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
+    ("horse", {"jobs": 1001}),
+    ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),
     ("colour", "blue"),
 ]
