@@ -51,7 +51,7 @@ class AdmittedJob(Job):
         self.admission.check_record(raw, self.data, reads)
         if reads == "json":
             self.examine()
-        elif name := shown_task(self.data):
+        elif self.admission.tasks and (name := shown_task(self.data)):
             self.admission.check_task(name)
 
     def examine(self) -> None:

@@ -40,7 +40,7 @@ def make(client: Any, tmp_path: Path) -> Make:
 
     def made(admission: Admission, serializer: str = "json") -> PoolWorker:
         identity = Identity("host-1", "host-1", "uid", "mail", "mail-host-1-a", 1)
-        policy = Policy(60, 600, (), (), admission)
+        policy = Policy(60, 3600, (), (), admission)
         return PoolWorker(
             ["mail"],
             job_class=PoolJob.bind(keys=KEYS, identity=identity, policy=policy),

@@ -80,16 +80,6 @@ def failed(job, connection, kind, value, traceback):
     connection.set("rq:seen:failure", f"{job.id} {kind.__name__}")
 
 
-class Note:
-    """An argument that a pickle can be made of."""
-
-    def __init__(self, text):
-        self.text = text
-
-    def mark(self, path):
-        mark(path)
-
-
 def told(job, connection, *outcome):
     """A callback: leave a line in the file that the job was called with."""
     mark(f"{job.args[0]}.{'failure' if len(outcome) == 3 else 'success'}")
