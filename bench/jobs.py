@@ -32,6 +32,7 @@ from bench.server import running_server
 from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import Admission
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,6 +135,7 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         failure_ttl=500,
         serializer="pickle",
         horse_jobs=horse_jobs,
+        admission=Admission(),
         retry=[],
         policies=[],
         secrets=SecretAccess({}, [], {}),

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from pools.broker.failed_jobs import FailedJob
+from pools.broker.tracebacks import REFUSED
 from pools.controller import bulk
 from pools.controller.arguments import index_anew, write_digests
 from pools.controller.claims import Claims, claims_for
@@ -109,6 +110,7 @@ class _Row(NamedTuple):
     damaged: str
     words: str
     came_back: int
+    refused: bool
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
     shelved_until: datetime | None = None
@@ -233,6 +235,7 @@ def _take(
             damaged=job.damaged[:200],
             words=own_words(job.message[:1000], group.title),
             came_back=letter.came_back if letter and letter.created_at == job.created_at else 0,
+            refused=job.exc_type == REFUSED if letter is None or failed_at != letter.failed_at else letter.refused,
         )
     )
 

@@ -1,15 +1,16 @@
 """A pool's spec as a form. Labels, help and rules are the schema's: the form only turns text into values and back."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
 from pydantic.fields import FieldInfo
 
 from pools.forms.cron import EMPTY, EntryFormSet
-from pools.spec import Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import Admission, Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
 
-APPLICATION = tuple(Application.model_fields)
+# Parts of the spec whose fields are the form's own.
+GROUPS = {"admission": tuple(Admission.model_fields), "application": tuple(Application.model_fields)}
 MAX_RULES = 64
 
 
@@ -89,6 +90,13 @@ def _text(model: Any, name: str) -> forms.CharField:
     return forms.CharField(**_described(model.model_fields[name], widget=forms.TextInput({"spellcheck": "false"})))
 
 
+def _choice(model: Any, name: str, initial: str) -> forms.ChoiceField:
+    """``initial`` is for a new pool, which may begin stricter than what the schema takes where nothing is said."""
+    info: FieldInfo = model.model_fields[name]
+    choices = [(value, value) for value in get_args(info.annotation)]
+    return forms.ChoiceField(choices=choices, initial=initial, **_described(info, required=True))
+
+
 class RuleForm(forms.Form):
     """One retry rule. A rule without a task is no rule."""
 
@@ -113,13 +121,14 @@ class SpecForm(forms.Form):
     job_timeout = _whole(PoolSpec, "job_timeout")
     result_ttl = _whole(PoolSpec, "result_ttl")
     failure_ttl = _whole(PoolSpec, "failure_ttl")
-    serializer = forms.ChoiceField(
-        choices=[("json", "json"), ("pickle", "pickle")],
-        initial="json",
-        **_described(PoolSpec.model_fields["serializer"], required=True),
-    )
+    serializer = _choice(PoolSpec, "serializer", "json")
     stop_grace = _whole(PoolSpec, "stop_grace")
     horse_jobs = _whole(Horse, "jobs")
+    tasks = _lines(Admission, "tasks")
+    types = _lines(Admission, "types")
+    callbacks = _choice(Admission, "callbacks", "refuse")
+    webhooks = _choice(Admission, "webhooks", "refuse")
+    job_kib = _whole(Admission, "job_kib")
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")
@@ -140,8 +149,9 @@ class SpecForm(forms.Form):
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
-        application: dict[str, Any] = values.pop("application")
-        return values | application | {"horse_jobs": values.pop("horse")["jobs"]}
+        for group in GROUPS:
+            values |= values.pop(group)
+        return values | {"horse_jobs": values.pop("horse")["jobs"]}
 
     @property
     def chosen(self) -> PoolSpec:
@@ -172,12 +182,10 @@ class SpecForm(forms.Form):
         self.add_error(None, f"A {self._parts[prefix][2]} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {
-            name: data[name] for name in PoolSpec.model_fields if name not in ("application", "horse", *self._parts)
-        }
-        application = {name: data[name] for name in APPLICATION}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *self._parts)}
+        groups = {group: {name: data[name] for name in names} for group, names in GROUPS.items()}
         parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in self._parts}
-        return plain | parts | {"application": application, "horse": {"jobs": data["horse_jobs"]}}
+        return plain | parts | groups | {"horse": {"jobs": data["horse_jobs"]}}
 
     def _filled(self, prefix: str) -> list[forms.Form]:
         forms_, key, _ = self._parts[prefix]
@@ -185,7 +193,9 @@ class SpecForm(forms.Form):
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.removeprefix("application.").replace("horse.jobs", "horse_jobs").split(".")
+        head, *rest = fault.path.replace("horse.jobs", "horse_jobs").split(".")
+        if head in GROUPS and rest:
+            head, *rest = rest
         if head in self._parts and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))

@@ -82,6 +82,7 @@ class JobLife(Worker):
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""
+        cast(PoolJob, job).examine_all()
         cast(PoolJob, job).note_delivery()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
@@ -179,6 +180,7 @@ class JobLife(Worker):
         self._commit("retry", super().handle_job_retry, job, execution, queue, retry, started_job_registry, execution)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
+        exc_info = cast(PoolJob, job).note_refusal(exc_info)
         cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
         super()._finalize_failure(job, queue, execution, exc_info)
 

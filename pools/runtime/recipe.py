@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
+from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from pools.signing import VerifiedConfig
@@ -79,6 +80,7 @@ def _told(
         failure_ttl=spec.failure_ttl,
         serializer=spec.serializer,
         horse_jobs=spec.horse.jobs,
+        admission=Admission(**spec.admission.model_dump()),
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
         secrets=_secrets(options, config),

@@ -21,10 +21,9 @@ from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId, die_with_parent
+from pools.runtime.refusals import serializer_for
 from pools.runtime.worker import LEASE_RENEWAL_SECONDS, PoolWorker
 from pools.runtime.worker_config import WorkerConfig
-
-SERIALIZERS = {"json": "rq.serializers.JSONSerializer", "pickle": "rq.serializers.DefaultSerializer"}
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -90,7 +89,7 @@ def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
 
 
 def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
-    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies)
+    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies, config.admission)
     return PoolWorker(
         config.queues,
         job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy),
@@ -98,7 +97,7 @@ def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: An
         channel=Channel(Path(config.channel)),
         default_result_ttl=config.result_ttl,
         job_monitoring_interval=LEASE_RENEWAL_SECONDS,
-        serializer=SERIALIZERS[config.serializer],
+        serializer=serializer_for(config.admission, config.serializer),
         **options,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pools.runtime.delivery import DeliveryRule
+from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
 
 
@@ -56,6 +57,7 @@ class WorkerConfig:
     failure_ttl: int
     serializer: str
     horse_jobs: int
+    admission: Admission
     retry: list[RetryRule]
     policies: list[DeliveryRule]
     secrets: SecretAccess
@@ -72,6 +74,7 @@ class WorkerConfig:
         return cls(
             **data
             | {
+                "admission": Admission(**data["admission"]),
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
                 "secrets": SecretAccess(**data["secrets"]),

@@ -1,5 +1,6 @@
 """The pool spec: schema, canonical form, YAML text and diff. No Django, no I/O."""
 
+from pools.spec.admission import Admission
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
@@ -16,6 +17,7 @@ from pools.spec.schema import (
 from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
+    "Admission",
     "Application",
     "Change",
     "CronEntry",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from pools.spec.admission import Admission, admission_faults
 from pools.spec.cron import CronEntry, cron_faults
 from pools.spec.errors import SpecError
 from pools.spec.fields import (
@@ -161,6 +162,9 @@ class PoolSpec(Part):
         description="Seconds a stopping worker's job may go on before it is killed.",
     )
     horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
+    admission: Admission = Field(
+        Admission(), title="Jobs admitted", description="Which jobs the workers run. They refuse all others."
+    )
     placement: dict[LabelName, LabelValue] = Field(
         {},
         max_length=32,
@@ -220,7 +224,7 @@ def parse_spec(data: Any) -> PoolSpec:
         spec = PoolSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
-    if faults := cron_faults(spec.cron, spec.queues):
+    if faults := cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron):
         raise SpecError(faults)
     return spec
 

@@ -20,6 +20,7 @@ from rq.group import Group
 from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
+from pools.runtime.refusals import Admission
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from tests.runtime.conftest import APPLICATION
 from tests.support.valkey import ValkeyServer
@@ -211,6 +212,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         failure_ttl=31_536_000,
         serializer="pickle",
         horse_jobs=horse_jobs,
+        admission=Admission(),
         retry=[],
         policies=[],
         secrets=SecretAccess({}, [], {}),

@@ -12,6 +12,7 @@ from rq.job import Dependency, Job
 
 from pools.runtime import startup
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import Admission
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from tests.runtime.places import places
 from tests.support.valkey import ValkeyServer
@@ -38,6 +39,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         failure_ttl=3600,
         serializer="pickle",
         horse_jobs=1,
+        admission=Admission(),
         retry=[],
         policies=[],
         secrets=SecretAccess({}, [], {}),

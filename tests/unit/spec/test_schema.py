@@ -25,6 +25,7 @@ def test_defaults() -> None:
         "serializer": "pickle",
         "stop_grace": 60,
         "horse": {"jobs": 1},
+        "admission": {"tasks": [], "types": [], "callbacks": "allow", "webhooks": "allow", "job_kib": 16_384},
         "placement": {},
         "application": {"interpreter": "", "directory": "", "preload": []},
         "environment": [],
@@ -170,7 +171,7 @@ def test_text_is_normalised_to_nfc() -> None:
 def test_canonical_form_does_not_depend_on_order_or_defaults() -> None:
     spelled_out = dict(reversed(parse_spec(GOOD).as_dict().items()))
     assert canonical(parse_spec(spelled_out)) == canonical(parse_spec(GOOD))
-    assert canonical(parse_spec(GOOD)).startswith(b'{"application":{"directory":"","interpreter":"","preload":[]},')
+    assert canonical(parse_spec(GOOD)).startswith(b'{"admission":{"callbacks":"allow",')
 
 
 def test_hostile_text_stays_text() -> None:
