@@ -20,6 +20,7 @@ from pools.views import (
     saved_views,
     secrets,
     verbs,
+    workers,
 )
 
 register_converter(jobs.JobIdConverter, "job_id")
@@ -70,6 +71,7 @@ urlpatterns = [
     path("operations/<int:pk>/approve/", operations.move, {"verb": "approve"}, name="operation-approve"),
     path("operations/<int:pk>/decline/", operations.move, {"verb": "decline"}, name="operation-decline"),
     path("operations/<int:pk>/cancel/", operations.move, {"verb": "cancel"}, name="operation-cancel"),
+    path("workers/<job_id:name>/", workers.worker, name="worker"),
     path("agents/", agents.agents, name="agents"),
     path("secrets/", secrets.secrets, name="secrets"),
     path("secrets/new/", secrets.secret_new, name="secret-new"),

@@ -28,6 +28,8 @@ PAGES = [
     "/pools/payments/config/2/",
     "/pools/payments/config/1/restore/",
     "/pools/legacy/",
+    "/workers/a/",
+    "/workers/c/",
     "/agents/",
     "/secrets/",
     "/secrets/new/",
