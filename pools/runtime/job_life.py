@@ -4,9 +4,11 @@ The worker starts the job, a horse runs it and commits its end, the worker commi
 counts only while the execution holds its lease (step.py); docs/rq-3.md lists what differs from rq.
 """
 
+import contextlib
 import logging
 import os
 import random
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -20,10 +22,11 @@ from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
 from pools.runtime import delivery, events, secrets, step
+from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
 from pools.runtime.connection import UNAVAILABLE
-from pools.runtime.horse import LARGEST, Horse, Line
+from pools.runtime.horse import LARGEST, Ended, Horse, Line
 from pools.runtime.identity import Identity
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
@@ -49,6 +52,8 @@ class JobLife(Worker):
     horse_jobs: int
     job_class: type[PoolJob]
     report: Callable[..., None]
+    bounds: Bounds
+    idle_connection: Any
     lease: Execution | None = None
     _horse: Horse | None = None
 
@@ -95,6 +100,7 @@ class JobLife(Worker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Hand the job to the horse, or to a new one."""
         assert self.lease is not None
+        self.bounds.begin(job.timeout or 0)
         if self._horse is not None and self._horse.takes_another():
             raw = cast(PoolJob, job).raw
             small = sum(map(len, raw.values())) < LARGEST // 2
@@ -113,8 +119,18 @@ class JobLife(Worker):
         except TimeoutError:
             assert self.lease is not None
             self.report("busy", self.lease.job_id, ProcessId.of(self.horse_pid))
-            ended = self._horse.wait()
+            ended = self._wait_within_bounds(self._horse)
+        signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
         return (self.horse_pid, ended.status, ended.usage) if ended else (self.horse_pid, os.EX_OK, None)
+
+    def _wait_within_bounds(self, horse: Horse) -> Ended | None:
+        while True:
+            if self.bounds.broken():
+                log.warning("Worker %s: job killed. %s", self.name, self.bounds.why)
+                horse.kill()
+                return horse.wait()
+            with contextlib.suppress(TimeoutError):
+                return horse.wait(self.bounds.patience())
 
     def dismiss_horse(self) -> None:
         if self._horse is not None:
@@ -160,10 +176,14 @@ class JobLife(Worker):
         return job, next(queue for queue in self.queues if queue.name == queue_name)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Without patience: a job's bounds are looked after between two heartbeats, whether or not Redis is there."""
+        client, self.connection = self.connection, self.idle_connection
         try:
             super().maintain_heartbeats(job, execution)
         except UNAVAILABLE as error:
             log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)
+        finally:
+            self.connection = client
 
     # The end.
 
@@ -198,9 +218,11 @@ class JobLife(Worker):
         execution: Execution | None = None,
     ) -> None:
         exc_string = secrets.redact(exc_string)
-        if not self.is_horse and execution is not None and self._put_back(job, exc_string):
-            return
         failure = cast(PoolJob, job).failure
+        if self.bounds.why and not self.is_horse:
+            exc_string, failure.names = self.bounds.why, self.bounds.names
+        elif not self.is_horse and execution is not None and self._put_back(job, exc_string):
+            return
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         self._commit(
             "failure", super().handle_job_failure, job, execution, queue, started_job_registry, exc_string, execution

@@ -21,6 +21,7 @@ from rq.worker import WorkerStatus
 
 from pools.runtime import events
 from pools.runtime.admitted_job import read_record
+from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
@@ -70,7 +71,7 @@ class PoolWorker(JobLife):
         self._reported = ""
         self._paused = False
         self.ended_as_asked = self.said_goodbye = False
-        self.horse_jobs = horse_jobs
+        self.horse_jobs, self.bounds = horse_jobs, Bounds()
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
