@@ -84,12 +84,13 @@ class Horse:
                 with contextlib.suppress(ProcessLookupError):
                     end(self.pid, signal.SIGKILL)
 
-    def dismiss(self) -> None:
-        """Let a horse go that waits for a job."""
-        if self._ended is None:
-            os.close(self._down)
-            self._down = -1
-            self._reap()
+    def dismiss(self) -> int | None:
+        """Let a horse go that waits for a job. Returns its wait status, None when it had ended before."""
+        if self._ended is not None:
+            return None
+        os.close(self._down)
+        self._down = -1
+        return self._reap().status
 
     def _reap(self) -> Ended:
         _, status, usage = os.wait4(self.pid, 0)

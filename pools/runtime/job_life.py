@@ -32,6 +32,7 @@ from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.reaper import Order, reap
 from pools.runtime.retry import exception_names
+from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("rq.worker")
@@ -54,8 +55,10 @@ class JobLife(Worker):
     report: Callable[..., None]
     bounds: Bounds
     idle_connection: Any
+    enclosure: Enclosure | None = None
     lease: Execution | None = None
     _horse: Horse | None = None
+    _explained = ""
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         execution = self._start(cast(PoolJob, job), queue)
@@ -100,15 +103,17 @@ class JobLife(Worker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Hand the job to the horse, or to a new one."""
         assert self.lease is not None
-        self.bounds.begin(job.timeout or 0)
         if self._horse is not None and self._horse.takes_another():
+            self.bounds.begin(job.timeout or 0, self._horse.pid)
             raw = cast(PoolJob, job).raw
             small = sum(map(len, raw.values())) < LARGEST // 2
             created = self.lease.created_at.timestamp()
             self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
         else:
             self.dismiss_horse()
+            self.bounds.begin(job.timeout or 0, 0)
             self._horse = Horse(self.horse_jobs, lambda line: self._serve(line, job, queue))
+            self.bounds.forked(self._horse.pid)
         self._horse_pid = self._horse.pid
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -121,7 +126,10 @@ class JobLife(Worker):
             self.report("busy", self.lease.job_id, ProcessId.of(self.horse_pid))
             ended = self._wait_within_bounds(self._horse)
         signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
-        return (self.horse_pid, ended.status, ended.usage) if ended else (self.horse_pid, os.EX_OK, None)
+        if ended is None:
+            return self.horse_pid, os.EX_OK, None
+        self.bounds.over(ended.status)
+        return self.horse_pid, ended.status, ended.usage
 
     def _wait_within_bounds(self, horse: Horse) -> Ended | None:
         while True:
@@ -134,15 +142,24 @@ class JobLife(Worker):
 
     def dismiss_horse(self) -> None:
         if self._horse is not None:
-            self._horse.dismiss()
+            self.bounds.over(self._horse.dismiss())
             self._horse = None
 
     def _serve(self, line: Line, job: Job, queue: Queue) -> None:
         """In the child. A horse never outlives its worker: it would run beside the next attempt."""
         if self.process is None or not die_with_parent(self.process.pid):
             os._exit(1)
+        if self.enclosure is not None:
+            self._enclose(self.enclosure)
         self._line = line
         self.main_work_horse(job, queue)
+
+    def _enclose(self, enclosure: Enclosure) -> None:
+        try:
+            enclosure.enter()
+        except Exception:
+            log.exception("Worker %s: the isolation could not be set up", self.name)
+            os._exit(NOT_ENCLOSED)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         random.seed()
@@ -202,6 +219,7 @@ class JobLife(Worker):
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         exc_info = cast(PoolJob, job).note_refusal(exc_info)
         cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
+        self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
@@ -219,9 +237,11 @@ class JobLife(Worker):
     ) -> None:
         exc_string = secrets.redact(exc_string)
         failure = cast(PoolJob, job).failure
-        if self.bounds.why and not self.is_horse:
+        if self.is_horse:
+            exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
+        elif self.bounds.why:
             exc_string, failure.names = self.bounds.why, self.bounds.names
-        elif not self.is_horse and execution is not None and self._put_back(job, exc_string):
+        elif execution is not None and self._put_back(job, exc_string):
             return
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         self._commit(

@@ -29,6 +29,8 @@ from pools.runtime.job import PoolJob
 from pools.runtime.job_life import JobLife
 from pools.runtime.processes import ProcessId
 from pools.runtime.refusals import JobRefused, as_refusal
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.meter import Meter
 
 log = logging.getLogger("rq.worker")
 
@@ -59,6 +61,7 @@ class PoolWorker(JobLife):
         channel: Channel,
         stop_requested: Callable[[], bool],
         horse_jobs: int = 1,
+        enclosure: Enclosure | None = None,
         **options: Any,
     ) -> None:
         self.channel = channel
@@ -71,7 +74,8 @@ class PoolWorker(JobLife):
         self._reported = ""
         self._paused = False
         self.ended_as_asked = self.said_goodbye = False
-        self.horse_jobs, self.bounds = horse_jobs, Bounds()
+        self.horse_jobs, self.enclosure = horse_jobs, enclosure
+        self.bounds = Bounds(Meter(enclosure) if enclosure else None)
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
