@@ -65,7 +65,7 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     assert process is not None
     channel.report(Status("starting", process))
     try:
-        enclosure = _enclosure(config)
+        enclosure = _enclosure(config, channel)
     except NotGiven as error:
         print(f"Isolation: {error}", file=sys.stderr)  # noqa: T201  # the agent passes it on
         return os.EX_CONFIG
@@ -87,11 +87,12 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     return _ended(channel, process, heard=worker.said_goodbye)
 
 
-def _enclosure(config: WorkerConfig) -> Enclosure | None:
-    """What the signed spec asks for, tried on this very host. Raises NotGiven."""
+def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
+    """What the signed spec asks for, tried on this very host. Raises NotGiven, OSError."""
     if not config.isolation.encloses:
         return None
     found = probe.required(config.isolation, config.job_user)
+    channel.attest({name: (one.holds, one.how) for name, one in found.items()})
     uid, gid = user.chosen(config.job_user)
     return Enclosure(
         config.isolation, config.worker, uid, gid, namespace=found[probe.NAMESPACE].holds, jobs=config.horse_jobs

@@ -48,7 +48,10 @@ def result(host: AgentHost, task: str, *args: Any, **options: Any) -> Any:
 @pytest.mark.parametrize("horse", [1, 20])
 def test_a_job_can_do_what_the_profile_leaves_it(host: AgentHost, shared: Path, horse: int) -> None:  # noqa: F811
     (shared / "there").touch()
-    enclosed_pool(host, horse=horse)
+    uid = enclosed_pool(host, horse=horse)
+    attested = host.pool(uid)["isolation"]
+    assert attested["user"] == [True, f"jobs run as uid {user.chosen(JOB_USER)[0]}"]
+    assert {name for name, (holds, _) in attested.items() if not holds} <= {"namespace"}
     can = result(host, "hogs.look_around", str(shared))
     assert {name for name, possible in can.items() if possible is False} == REFUSED
     assert can["uid"] == user.chosen(JOB_USER)[0] != 0
