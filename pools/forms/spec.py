@@ -7,10 +7,14 @@ from django import forms
 from pydantic.fields import FieldInfo
 
 from pools.forms.cron import EMPTY, EntryFormSet
-from pools.spec import Admission, Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import Admission, Application, FieldError, Horse, Isolation, PoolSpec, RetryRule, SpecError, parse_spec
 
 # Parts of the spec whose fields are the form's own.
-GROUPS = {"admission": tuple(Admission.model_fields), "application": tuple(Application.model_fields)}
+GROUPS = {
+    "admission": tuple(Admission.model_fields),
+    "application": tuple(Application.model_fields),
+    "isolation": tuple(Isolation.model_fields),
+}
 MAX_RULES = 64
 
 
@@ -129,6 +133,13 @@ class SpecForm(forms.Form):
     callbacks = _choice(Admission, "callbacks", "refuse")
     webhooks = _choice(Admission, "webhooks", "refuse")
     job_kib = _whole(Admission, "job_kib")
+    profile = _choice(Isolation, "profile", "none")
+    memory = _whole(Isolation, "memory")
+    cpu = _whole(Isolation, "cpu")
+    open_files = _whole(Isolation, "open_files")
+    processes = _whole(Isolation, "processes")
+    output = _whole(Isolation, "output")
+    writable = _lines(Isolation, "writable")
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")

@@ -12,6 +12,7 @@ from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
 from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
@@ -83,6 +84,8 @@ def _told(
         admission=Admission(**spec.admission.model_dump()),
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
+        isolation=Isolation(**spec.isolation.model_dump()),
+        job_user=options.job_user,
         secrets=_secrets(options, config),
         lost=lost,
         tidy=tidy,

@@ -22,6 +22,9 @@ from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.refusals import serializer_for
+from pools.runtime.sandbox import probe, user
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.probe import NotGiven
 from pools.runtime.worker import LEASE_RENEWAL_SECONDS, PoolWorker
 from pools.runtime.worker_config import WorkerConfig
 
@@ -61,6 +64,11 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     process = ProcessId.of(os.getpid())
     assert process is not None
     channel.report(Status("starting", process))
+    try:
+        enclosure = _enclosure(config, channel)
+    except NotGiven as error:
+        print(f"Isolation: {error}", file=sys.stderr)  # noqa: T201  # the agent passes it on
+        return os.EX_CONFIG
     _preload(config.preload)
     stop.install()
     channel.report(Status("ready", process))
@@ -71,12 +79,24 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
     options = {"idle_connection": idle, "stop_requested": lambda: stop.requested, "horse_jobs": config.horse_jobs}
-    worker = _worker(config, identity, client, **options)
+    worker = _worker(config, identity, client, enclosure=enclosure, **options)
     gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
     worker.work(logging_level="INFO")
     if not worker.ended_as_asked:
         return 1  # rq's loop ends on errors it does not know, and has logged them
     return _ended(channel, process, heard=worker.said_goodbye)
+
+
+def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
+    """What the signed spec asks for, tried on this very host. Raises NotGiven, OSError."""
+    if not config.isolation.encloses:
+        return None
+    found = probe.required(config.isolation, config.job_user)
+    channel.attest({name: (one.holds, one.how) for name, one in found.items()})
+    uid, gid = user.chosen(config.job_user)
+    return Enclosure(
+        config.isolation, config.worker, uid, gid, namespace=found[probe.NAMESPACE].holds, jobs=config.horse_jobs
+    )
 
 
 def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
@@ -106,6 +126,11 @@ def keep_up(config: WorkerConfig) -> int:
     """One round of repair. The connection is impatient: the agent comes back to it when Redis was away."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     client = connection.impatient(config.redis_url, timeout=10)
+    client.ping()  # all that a connection needs is loaded by now, wherever the interpreter lies
+    if config.isolation.encloses:  # what it reads from here on, producers wrote: to be trusted no more than a job
+        user.become(*user.chosen(config.job_user))
+        if not die_with_parent(config.agent_pid):  # a change of user made the kernel forget the first
+            return 1
 
     def named(name: str) -> PoolWorker:
         identity = replace(Identity.of(config), worker=name)

@@ -21,6 +21,7 @@ from rq.worker import WorkerStatus
 
 from pools.runtime import events
 from pools.runtime.admitted_job import read_record
+from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
@@ -28,6 +29,8 @@ from pools.runtime.job import PoolJob
 from pools.runtime.job_life import JobLife
 from pools.runtime.processes import ProcessId
 from pools.runtime.refusals import JobRefused, as_refusal
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.meter import Meter
 
 log = logging.getLogger("rq.worker")
 
@@ -58,6 +61,7 @@ class PoolWorker(JobLife):
         channel: Channel,
         stop_requested: Callable[[], bool],
         horse_jobs: int = 1,
+        enclosure: Enclosure | None = None,
         **options: Any,
     ) -> None:
         self.channel = channel
@@ -70,7 +74,8 @@ class PoolWorker(JobLife):
         self._reported = ""
         self._paused = False
         self.ended_as_asked = self.said_goodbye = False
-        self.horse_jobs = horse_jobs
+        self.horse_jobs, self.enclosure = horse_jobs, enclosure
+        self.bounds = Bounds(Meter(enclosure) if enclosure else None)
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),

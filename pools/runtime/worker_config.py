@@ -10,6 +10,7 @@ from typing import Any
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
+from pools.runtime.sandbox.limits import Isolation
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SecretAccess:
 class WorkerConfig:
     """``purpose``: ``work`` (a worker) or ``upkeep`` (one round of repair for ``lost`` workers and registries).
 
-    ``agent_pid``: the process that starts this one.
+    ``agent_pid``: the process that starts this one. ``job_user``: whose jobs are under isolation; empty: the agent's.
     """
 
     purpose: str
@@ -60,6 +61,8 @@ class WorkerConfig:
     admission: Admission
     retry: list[RetryRule]
     policies: list[DeliveryRule]
+    isolation: Isolation
+    job_user: str
     secrets: SecretAccess
     lost: list[Lost]
     tidy: bool
@@ -77,6 +80,7 @@ class WorkerConfig:
                 "admission": Admission(**data["admission"]),
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
+                "isolation": Isolation(**data["isolation"]),
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],
             }

@@ -4,6 +4,7 @@ from pools.spec.admission import Admission
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
+from pools.spec.isolation import Isolation
 from pools.spec.schema import (
     Application,
     DeliveryPolicy,
@@ -25,6 +26,7 @@ __all__ = [
     "DiffLine",
     "FieldError",
     "Horse",
+    "Isolation",
     "PoolSpec",
     "RetryRule",
     "SpecError",

@@ -23,6 +23,7 @@ from pools.spec.fields import (
     Unique,
     VariableName,
 )
+from pools.spec.isolation import Isolation
 from pools.spec.part import Part
 
 DAY = 86_400
@@ -164,6 +165,9 @@ class PoolSpec(Part):
     horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
     admission: Admission = Field(
         Admission(), title="Jobs admitted", description="Which jobs the workers run. They refuse all others."
+    )
+    isolation: Isolation = Field(
+        Isolation(), title="Isolation of jobs", description="What jobs may do and use on their host."
     )
     placement: dict[LabelName, LabelValue] = Field(
         {},

@@ -116,6 +116,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
+    ("isolation", {"profile": "strict"}),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("admission", {"job_kib": 0}),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),

@@ -23,6 +23,7 @@ PAGES = [
     "/pools/payments/",
     "/pools/payments/edit/",
     "/pools/payments/scale/",
+    "/pools/payments/isolation/",
     "/pools/payments/config/",
     "/pools/payments/config/?as=yaml",
     "/pools/payments/config/2/",

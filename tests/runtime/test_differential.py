@@ -21,6 +21,7 @@ from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
 from pools.runtime.refusals import Admission
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from tests.runtime.conftest import APPLICATION
 from tests.support.valkey import ValkeyServer
@@ -215,6 +216,8 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         admission=Admission(),
         retry=[],
         policies=[],
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        job_user="",
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,
