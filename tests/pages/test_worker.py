@@ -34,6 +34,7 @@ def test_what_it_does_and_what_its_config_says(cast: Cast, payments: Pool) -> No
         "#agent-pay-01",
     ):
         assert said in page, said
+    assert "No isolation" in page and "by v1" in page
     assert "/audit/?target=pay-01%2F1" in page and "renewed every 5 s" in page
 
 
@@ -53,6 +54,7 @@ def test_a_stock_worker_has_no_agent_and_no_config(cast: Cast, payments: Pool) -
     make.worker(payments, f"{HOSTILE} of stock", config_number=None, host="", current_job_id="j", state="busy")
     page = page_of(cast, "%3Cscript%3Ealert(1)%3C/script%3E of stock")
     assert HOSTILE not in page and "it was not started by one" in page and "renewed by rq" in page
+    assert "No signed config" in page
 
 
 @pytest.mark.parametrize("name", ["nobody", "hidden/1", "a%00b"])
