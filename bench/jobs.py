@@ -6,6 +6,7 @@ One worker process each, jobs enqueued beforehand; a rate is from the first job'
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
 machine that is not idle. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its
 reads.
+*Isolated* is profile standard.
 The bare loop claims and acknowledges the same jobs, and does nothing else: the limit of this client on this machine.
 """
 
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,8 @@ def main() -> None:
         stock = measure(client, "rq worker", jobs // 2, lambda: rq_worker(port))
         measure(client, "rq worker, SimpleWorker", jobs, lambda: rq_worker(port, "rq.SimpleWorker"), stock)
         measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
+        isolated = partial(ours, port, Path(home), 1, profile="standard")
+        measure(client, "ours, the same, isolated", jobs, isolated, stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
         waiting(client, ours(port, Path(home), 1))
@@ -102,7 +106,7 @@ def rq_worker(port: int, kind: str = "rq.Worker") -> Iterator[None]:
 
 
 @contextmanager
-def ours(port: int, home: Path, horse_jobs: int, *launcher: str) -> Iterator[None]:
+def ours(port: int, home: Path, horse_jobs: int, *launcher: str, profile: str = "none") -> Iterator[None]:
     channel = Channel(home / "worker")
     channel.directory.mkdir()
     channel.order(Control(paused=False, config=1))
@@ -111,13 +115,13 @@ def ours(port: int, home: Path, horse_jobs: int, *launcher: str) -> Iterator[Non
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
     assert process.stdin is not None
     with process.stdin:
-        process.stdin.write(told(port, channel.directory, horse_jobs).dumps().encode())
+        process.stdin.write(told(port, channel.directory, horse_jobs, profile).dumps().encode())
     with ended(process):
         yield
     shutil.rmtree(channel.directory)
 
 
-def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
+def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfig:
     return WorkerConfig(
         purpose="work",
         redis_url=f"redis://localhost:{port}",
@@ -139,8 +143,8 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         admission=Admission(),
         retry=[],
         policies=[],
-        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
-        job_user="",
+        isolation=Isolation(profile, 1024, 3600, 1024, 64, 1024, []),
+        job_user="nobody" if os.getuid() == 0 else "",
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

@@ -18,10 +18,12 @@ class Enclosure:
     def __init__(
         self, isolation: Isolation, worker: str, uid: int, gid: int, *, namespace: bool, jobs: int = 1
     ) -> None:
+        """Raises OSError on a processor that seccomp.py does not know."""
         self.isolation = isolation
         self.folder: Folder | None = None
         self._worker, self._uid, self._gid = worker, uid, gid
         self._namespace, self._jobs = namespace, jobs
+        self._filter = seccomp.program()
 
     def prepare(self) -> Folder:
         """In the worker, before each horse. Raises OSError."""
@@ -49,7 +51,7 @@ class Enclosure:
             raise OSError("the worker is gone")
         landlock.restrict([self.folder.path, *self.isolation.writable])
         system.prctl(system.PR_SET_DUMPABLE, 0)
-        seccomp.install()
+        seccomp.install(self._filter)
 
     def _limit(self) -> None:
         """Memory is limited for each process here, and for the job as a whole by the worker, which looks (meter.py)."""

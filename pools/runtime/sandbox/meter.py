@@ -57,7 +57,8 @@ class Meter:
         if not horse:
             self._enclosure.prepare()
         self.horse = horse
-        self._bury()
+        if horse:
+            self._bury()
         self._base = self._use() if horse else Use(memory(os.getpid()), 0.0, 0)
         self._written = self._folder.written(1 << 62)
         self.next_look = time.monotonic() + LOOK_SECONDS

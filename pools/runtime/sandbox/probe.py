@@ -140,7 +140,7 @@ def _landlock(job_user: str) -> str:
 
 def _seccomp(job_user: str) -> str:
     system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.install()
+    seccomp.install(seccomp.program())
     _expect(_refused(lambda: os.unshare(system.CLONE_NEWUSER), errno.EPERM), "the filter does nothing")
     _expect(_refused(lambda: os.memfd_create("probe"), errno.EPERM), "the filter does nothing")
     return "about 50 system calls refused"

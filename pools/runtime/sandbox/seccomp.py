@@ -77,10 +77,14 @@ _PROCESSORS = {
 }
 
 
-def install() -> None:
+def program() -> bytes:
+    """The filter for this processor: made once in a worker, for all its horses. Raises OSError."""
+    return b"".join(_program(_PROCESSORS[system.machine()]))
+
+
+def install(program: bytes) -> None:
     """Filter this process and its children from here on. ``no_new_privs`` must be set. Raises OSError."""
     processor = _PROCESSORS[system.machine()]
-    program = b"".join(_program(processor))
     buffer = ctypes.create_string_buffer(program)
     filter_ = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
     system.call(processor.seccomp, ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(0), filter_)
