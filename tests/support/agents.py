@@ -14,6 +14,7 @@ from typing import Any
 from pools.runtime.channel import Channel
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox import folder
 from tests.support.simulator import Simulator
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_for
@@ -79,6 +80,8 @@ class AgentHost:
             for process in (status.process, status.horse) if status else ():
                 if process is not None:
                     process.kill_group()
+        for channel in self.channels():
+            folder.sweep(channel.directory.name)
         # A worker that was just being started finds its folder gone, and stops before it takes a job.
         shutil.rmtree(self.state / "workers", ignore_errors=True)
 
