@@ -32,6 +32,7 @@ from bench.server import running_server
 from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
+from pools.runtime.rules import PLAIN
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +137,7 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         horse_jobs=horse_jobs,
         retry=[],
         policies=[],
+        rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

@@ -42,6 +42,17 @@ class LabelsField(LinesField):
         return "\n".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, Mapping) else value
 
 
+class WeightsField(LabelsField):
+    """Queues and whole numbers, ``queue=weight`` one a line."""
+
+    def clean(self, value: Any) -> Any:
+        weights = super().clean(value)
+        for queue, weight in weights.items():
+            if not weight.isdecimal():
+                raise forms.ValidationError(f"“{queue}” needs a whole number: {queue}=3.")
+        return {queue: int(weight) for queue, weight in weights.items()}
+
+
 class PoliciesField(LinesField):
     """Delivery policies, ``task delivery`` or ``task delivery losses`` one a line."""
 
@@ -66,7 +77,11 @@ def _described(info: FieldInfo, **more: Any) -> dict[str, Any]:
     return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
 
 
-SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "“task delivery losses” "}
+SHAPES: dict[type[LinesField], str] = {
+    LabelsField: "name=value ",
+    WeightsField: "queue=weight ",
+    PoliciesField: "“task delivery losses” ",
+}
 
 
 def _whole(model: Any, name: str) -> forms.IntegerField:
@@ -120,6 +135,7 @@ class SpecForm(forms.Form):
     )
     stop_grace = _whole(PoolSpec, "stop_grace")
     horse_jobs = _whole(Horse, "jobs")
+    weights = _lines(PoolSpec, "weights", field=WeightsField)
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")

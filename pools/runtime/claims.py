@@ -14,9 +14,12 @@ from rq.queue import Queue
 from rq.suspension import WORKERS_SUSPENDED
 
 from pools.runtime.keys import Keys
+from pools.runtime.rules import PLAIN, Rules
 
 _LUA = files("pools.runtime").joinpath("lua")
-CLAIM, ACKNOWLEDGE, RELEASE = (_LUA.joinpath(f"{name}.lua").read_text() for name in ("claim", "acknowledge", "release"))
+CLAIM, BY_RULES, ACKNOWLEDGE, RELEASE = (
+    _LUA.joinpath(f"{name}.lua").read_text() for name in ("claim", "claim_by_rules", "acknowledge", "release")
+)
 
 
 def encoded(text: str) -> bytes:
@@ -25,22 +28,31 @@ def encoded(text: str) -> bytes:
 
 
 class Claims:
-    """The claims of one worker. Every method may be repeated when its answer was lost."""
+    """The claims of one worker. Every method may be repeated when its answer was lost.
 
-    def __init__(self, keys: Keys, worker: str) -> None:
+    ``rules`` are those of its pool, ``pool_uid``; without any the plain script claims.
+    """
+
+    def __init__(self, keys: Keys, worker: str, rules: Rules = PLAIN, pool_uid: str = "") -> None:
         self.keys = keys
         self.worker = worker
+        self.rules = rules
+        self.pool_uid = pool_uid
 
     def take(self, connection: Any, queues: Sequence[Queue]) -> tuple[str, str] | None:
-        """Claim the next job, by queue order: its queue's name and its id; None when there is none.
+        """Claim the next job, by queue order or the pool's rules: its queue's name and its id; None without one.
 
         Until the claim is acknowledged or dropped, the same job is answered again. Raises redis errors.
         """
         lists = [key for queue in queues for key in (queue.key, queue.intermediate_queue_key)]
         # time.time() and not Redis' TIME: rq compares first_seen with its own clock.
-        answer = connection.register_script(CLAIM)(
-            keys=[self.keys.claims, WORKERS_SUSPENDED, *lists], args=[self.worker, time.time()]
-        )
+        keys, args = [self.keys.claims, WORKERS_SUSPENDED], [self.worker, time.time()]
+        if self.rules.plain:
+            answer = connection.register_script(CLAIM)(keys=[*keys, *lists], args=args)
+        else:
+            told = self.rules.told([queue.name for queue in queues])
+            keys = [*keys, self.keys.weights(self.pool_uid), *lists]
+            answer = connection.register_script(BY_RULES)(keys=keys, args=[*args, told])
         if answer is None:
             return None
         queue_key, job_id = (part.decode(errors="surrogateescape") for part in answer)

@@ -21,6 +21,7 @@ from pools.runtime import delivery, events, retry
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
+from pools.runtime.rules import PLAIN, Rules
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class PoolJob(Job):
         self.raw: dict[bytes, bytes] = {}
 
     @classmethod
-    def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
-        claims = Claims(keys, identity.worker)
+    def bind(cls, *, keys: Keys, identity: Identity, policy: Policy, rules: Rules = PLAIN) -> "type[PoolJob]":
+        claims = Claims(keys, identity.worker, rules, identity.pool_uid)
         return type("PoolJob", (cls,), {"keys": keys, "identity": identity, "policy": policy, "claims": claims})
 
     def restore(self, raw_data: Any) -> None:

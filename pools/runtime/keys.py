@@ -14,6 +14,7 @@ class Keys:
     | agents | HASH agent → heartbeat | agents | swept by the controller after 24 h |
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
+    | weights(uid) | HASH queue key → credit | workers | one field a queue of a pool with weights |
     | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
     | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
@@ -58,6 +59,9 @@ class Keys:
 
     def run(self, pool_uid: str) -> str:
         return f"{self.prefix}:run:{pool_uid}"
+
+    def weights(self, pool_uid: str) -> str:
+        return f"{self.prefix}:weights:{pool_uid}"
 
     def cron(self, pool_uid: str) -> str:
         return f"{self.prefix}:cron:{pool_uid}"

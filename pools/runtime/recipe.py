@@ -11,6 +11,7 @@ from pathlib import Path
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
 from pools.runtime.retry import RetryRule
+from pools.runtime.rules import Rules
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
@@ -81,6 +82,7 @@ def _told(
         horse_jobs=spec.horse.jobs,
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
+        rules=Rules.read(spec.model_dump(include={"weights"})),
         secrets=_secrets(options, config),
         lost=lost,
         tidy=tidy,

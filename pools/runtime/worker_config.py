@@ -9,6 +9,7 @@ from typing import Any
 
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.retry import RetryRule
+from pools.runtime.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class WorkerConfig:
     horse_jobs: int
     retry: list[RetryRule]
     policies: list[DeliveryRule]
+    rules: Rules
     secrets: SecretAccess
     lost: list[Lost]
     tidy: bool
@@ -74,6 +76,7 @@ class WorkerConfig:
             | {
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
+                "rules": Rules.read(data["rules"]),
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],
             }

@@ -28,6 +28,9 @@ DAY = 86_400
 YEAR = 365 * DAY
 
 
+Weight = Annotated[int, Field(ge=1, le=100)]
+
+
 class RetryRule(Part):
     """What happens when a task fails. The first rule whose pattern matches the task's name applies, and no other."""
 
@@ -134,7 +137,10 @@ class PoolSpec(Part):
     """The wanted state of one pool of workers."""
 
     queues: Annotated[list[QueueName], Unique()] = Field(
-        min_length=1, max_length=64, title="Queues", description="Taken from in this order: the first is emptied first."
+        min_length=1,
+        max_length=64,
+        title="Queues",
+        description="Taken from in this order: the first is emptied first, unless weights are given.",
     )
     workers: int = Field(
         ge=0, le=512, title="Workers per agent", description="Processes that each agent keeps running. 0: none."
@@ -159,6 +165,12 @@ class PoolSpec(Part):
         le=3600,
         title="Stop grace",
         description="Seconds a stopping worker's job may go on before it is killed.",
+    )
+    weights: dict[QueueName, Weight] = Field(
+        {},
+        max_length=64,
+        title="Weights",
+        description="Shares in which queues that hold jobs are served, 1 to 100; else 1. Empty: in their order.",
     )
     horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
     placement: dict[LabelName, LabelValue] = Field(
@@ -198,6 +210,14 @@ class PoolSpec(Part):
         title="Delivery policies",
         description="The first policy that matches a task applies. None: at_most_once.",
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _of_its_queues(cls, weights: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for queue in weights:
+            if queue not in info.data.get("queues", weights):
+                raise ValueError(f"must not name {queue}, which is none of the pool's queues")
+        return weights
 
     @field_validator("retry", "policies")
     @classmethod

@@ -116,6 +116,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
+    ("weights", {"nobody.takes.it": 2}),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),
     ("colour", "blue"),

@@ -64,6 +64,7 @@ NEW_POOL: Data = {
     "failure_ttl": "31536000",
     "stop_grace": "60",
     "horse_jobs": "1",
+    "weights": "",
     "retry-TOTAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
     "cron-INITIAL_FORMS": "0",

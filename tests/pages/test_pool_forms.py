@@ -25,6 +25,7 @@ NEW = {
     "failure_ttl": "31536000",
     "stop_grace": "60",
     "horse_jobs": "1",
+    "weights": "",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
@@ -70,6 +71,28 @@ def test_delivery_policies_are_lines_of_the_form(cast: Cast) -> None:
         {"task": "mail.send", "delivery": "at_most_once", "losses": 3},
     ]
     assert "billing.* at_least_once 5\nmail.send at_most_once 3" in client.get("/pools/emails/config/").content.decode()
+
+
+def test_weights_are_lines_of_the_form(cast: Cast) -> None:
+    client = signed_in(cast.alice)
+    client.post("/pools/new/", NEW | {"weights": f"{NEW['queues'].split()[0]}=7"})
+    assert json.loads(bytes(ConfigVersion.objects.get().spec))["weights"] == {NEW["queues"].split()[0]: 7}
+    assert f"{NEW['queues'].split()[0]}=7" in client.get("/pools/emails/config/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("mail", "“mail” needs the form name=value."),
+        ("mail=much", "“mail” needs a whole number: mail=3."),
+        ("nobody=3", "Must not name nobody, which is none of the pool&#x27;s queues."),
+        (f"{NEW['queues'].split()[0]}=101", "must be at most 100."),
+    ],
+)
+def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, said: str) -> None:
+    page = signed_in(cast.alice).post("/pools/new/", NEW | {"weights": line}).content.decode()
+    assert said in page and line in page
+    assert not Pool.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rq.group import Group
 from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
+from pools.runtime.rules import PLAIN
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from tests.runtime.conftest import APPLICATION
 from tests.support.valkey import ValkeyServer
@@ -213,6 +214,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         horse_jobs=horse_jobs,
         retry=[],
         policies=[],
+        rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

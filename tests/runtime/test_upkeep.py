@@ -12,6 +12,7 @@ from rq.job import Dependency, Job
 
 from pools.runtime import startup
 from pools.runtime.keys import Keys
+from pools.runtime.rules import PLAIN
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from tests.runtime.places import places
 from tests.support.valkey import ValkeyServer
@@ -40,6 +41,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         horse_jobs=1,
         retry=[],
         policies=[],
+        rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=True,
