@@ -82,7 +82,7 @@ def _told(
         horse_jobs=spec.horse.jobs,
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
-        rules=Rules.read(spec.model_dump(include={"weights"})),
+        rules=Rules.read(spec.model_dump(include={"weights", "breakers", "limits"})),
         secrets=_secrets(options, config),
         lost=lost,
         tidy=tidy,

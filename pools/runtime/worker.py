@@ -147,12 +147,16 @@ class PoolWorker(JobLife):
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _claim(self) -> tuple[Job, Queue] | None:
-        found = self.claims.take(self.idle_connection, self.queues)
-        if found is None:
-            return None
-        name, job_id = found
-        queue = next(queue for queue in self.queues if queue.name == name)
-        raw = self.idle_connection.hgetall(encoded(self.job_class.key_for(job_id)))
+        while found := self.claims.take(self.idle_connection, self.queues):
+            queue = next(queue for queue in self.queues if queue.name == found.queue)
+            raw = self.idle_connection.hgetall(encoded(self.job_class.key_for(found.job_id)))
+            misread = self.claims.misread(found, raw) if b"data" in raw else {}
+            if not misread:
+                return self._accept(queue, found.job_id, raw)
+            self.claims.correct(self.idle_connection, queue, found, misread)
+        return None
+
+    def _accept(self, queue: Queue, job_id: str, raw: Any) -> tuple[Job, Queue] | None:
         # Expired or deleted while it waited (rq passes over such ids silently, too), or the second entry of a job that
         # was pushed twice: its producer's client never heard that the first push was done.
         if b"data" not in raw or raw.get(b"status", b"queued") != b"queued":

@@ -3,6 +3,7 @@
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
+from pools.spec.gates import BreakerRule, LimitRule
 from pools.spec.schema import (
     Application,
     DeliveryPolicy,
@@ -17,12 +18,14 @@ from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
     "Application",
+    "BreakerRule",
     "Change",
     "CronEntry",
     "DeliveryPolicy",
     "DiffLine",
     "FieldError",
     "Horse",
+    "LimitRule",
     "PoolSpec",
     "RetryRule",
     "SpecError",

@@ -22,6 +22,7 @@ from pools.spec.fields import (
     Unique,
     VariableName,
 )
+from pools.spec.gates import BreakerRule, LimitRule, gate_faults
 from pools.spec.part import Part
 
 DAY = 86_400
@@ -211,6 +212,16 @@ class PoolSpec(Part):
         description="The first policy that matches a task applies. None: at_most_once.",
     )
 
+    breakers: list[BreakerRule] = Field(
+        [],
+        max_length=32,
+        title="Breakers",
+        description="Dependencies that fail: tasks that need one wait until it is back.",
+    )
+    limits: list[LimitRule] = Field(
+        [], max_length=32, title="Limits", description="How many jobs of a task may begin in a second, and run."
+    )
+
     @field_validator("weights")
     @classmethod
     def _of_its_queues(cls, weights: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -240,7 +251,9 @@ def parse_spec(data: Any) -> PoolSpec:
         spec = PoolSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
-    if faults := cron_faults(spec.cron, spec.queues):
+    faults = cron_faults(spec.cron, spec.queues)
+    faults += gate_faults(spec.breakers, spec.limits)
+    if faults:
         raise SpecError(faults)
     return spec
 

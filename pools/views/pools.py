@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.pools import PoolEditForm, PoolFilterForm, PoolForm
+from pools.forms.spec import ADDING
 from pools.models import Pool
 from pools.operations import pool_change, pool_create
 from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
@@ -92,11 +93,11 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
 def pool_new(request: HttpRequest) -> HttpResponse:
     """Make a pool with its first config. The operation decides who may."""
     actor = actor_of(request)
-    adding = {name: name in request.POST for name in ("add_rule", "add_entry")}
-    form = PoolForm(request.POST or None, teams=teams_of(actor), **adding)
+    do = request.POST.get("do", "")
+    form = PoolForm(request.POST or None, teams=teams_of(actor), do=do)
     page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
     show = partial(render, request, "pools/new.html", page)
-    if request.method != "POST" or any(adding.values()):
+    if request.method != "POST" or do in ADDING:
         return show()
     return act(
         request,

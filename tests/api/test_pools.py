@@ -117,6 +117,8 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
     ("weights", {"nobody.takes.it": 2}),
+    ("breakers", [{"name": "smtp", "tasks": []}]),
+    ("limits", [{"name": "api", "tasks": ["*"]}]),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),
     ("colour", "blue"),

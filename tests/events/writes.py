@@ -68,6 +68,10 @@ NEW_POOL: Data = {
     "retry-TOTAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
     "cron-INITIAL_FORMS": "0",
+    "breakers-TOTAL_FORMS": "0",
+    "breakers-INITIAL_FORMS": "0",
+    "limits-TOTAL_FORMS": "0",
+    "limits-INITIAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
 EDIT: Data = {

@@ -10,7 +10,9 @@ from tests.support import factories as make
 
 URL = "/pools/payments/config/"
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
-RULES = {"retry-TOTAL_FORMS": "0", "retry-INITIAL_FORMS": "0", "cron-TOTAL_FORMS": "0", "cron-INITIAL_FORMS": "0"}
+RULES = {
+    f"{part}-{kind}_FORMS": "0" for part in ("retry", "cron", "breakers", "limits") for kind in ("TOTAL", "INITIAL")
+}
 RULE = {"task": "shop.*", "max": "3", "backoff": "10", "cap": "600", "jitter": "20", "transient": "", "permanent": ""}
 
 ENTRY = {"name": "report", "task": "shop.report", "schedule": "30 2 * * 1-5", "timezone": "Europe/Berlin"}

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rq import Queue
 
-from pools.runtime.claims import Claims
+from pools.runtime.claims import Claim, Claims
 from pools.runtime.keys import Keys
-from pools.runtime.rules import Rules
+from pools.runtime.rules import PLAIN, Rules
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid
@@ -96,14 +96,14 @@ def test_claim_whose_answer_was_lost_is_answered_again_and_paid_once(client: Any
     job = Queue("a", connection=client).enqueue("tasks.add")
     Queue("a", connection=client).enqueue("tasks.add")
     worker, asked = Claims(Keys(), "w-1", Rules(weights={"a": 3}), "pool"), [Queue("a", connection=client)]
-    assert worker.take(client, asked) == worker.take(client, asked) == ("a", job.id)
+    assert worker.take(client, asked) == worker.take(client, asked) == Claim("a", job.id)
     assert places(client, "a", job.id) == ["intermediate"]
     assert client.hgetall("pw:weights:pool") == {b"rq:queue:a": b"0"}
 
 
 def test_a_pool_without_weights_runs_the_plain_script(client: Any) -> None:
     Queue("a", connection=client).enqueue("tasks.add")
-    assert Claims(Keys(), "w-1", Rules(), "pool").take(client, [Queue("a", connection=client)]) is not None
+    assert Claims(Keys(), "w-1", PLAIN, "pool").take(client, [Queue("a", connection=client)]) is not None
     assert not client.exists("pw:weights:pool")
 
 
