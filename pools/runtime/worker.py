@@ -128,6 +128,7 @@ class PoolWorker(JobLife):
             return False
         self._paused = control.paused
         self.identity.config = control.config
+        self.claims.wishes = control.breakers
         return True
 
     def _say_idle(self, state: str) -> None:

@@ -19,6 +19,7 @@ from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
 from pools.selectors.config import running_spec, version_lines
 from pools.selectors.cron import cron_of
 from pools.selectors.dead_letters import DeadLetterFilter
+from pools.selectors.gates import gates_of
 from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
 from pools.selectors.pools import matching, pool_of, teams_of
@@ -86,6 +87,8 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
         "queue_count": queue_count,
         "spec": spec,
         "cron": cron_of(found, spec),
+        "gates": gates_of(found, spec),
+        "may_control": rights[CONTROL],
     }
 
 

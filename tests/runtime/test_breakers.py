@@ -192,3 +192,23 @@ def test_a_killed_horse_counts_where_every_failure_does(host: AgentHost, tmp_pat
     wait_for(lambda: job.get_status() == "failed", timeout=20, message="failed")
     assert client.hget(f"pw:gates:{uid}:breaker:smtp", "state") == b"open"
     assert client.hlen("pw:holds") == 0
+
+
+def test_a_signed_wish_opens_and_closes_it_for_real_workers(host: AgentHost) -> None:
+    uid, client = new_uid(), host.valkey.client
+    queue, key = Queue("mail", connection=client), f"pw:gates:{uid}:breaker:smtp"
+    host.configure(uid, spec(workers=2, breakers=[asked(gate=BREAKER, tasks=["tasks.add"])]))
+    host.start()
+    host.wait_for_workers(uid, 2)
+    host.command(uid, "running", breakers=[{"breaker": "smtp", "state": "open", "generation": 1}])
+    wait_for(lambda: client.hget(key, "state") == b"held", timeout=20, message="a worker has opened it")
+    job, after = queue.enqueue("tasks.add", 1, 1), queue.enqueue("tasks.environment")
+    wait_for(lambda: after.get_status() == "finished", timeout=20, message="others go on")
+    host.kill()
+    client.hset(key, "state", "closed")
+    client.delete(key)
+    wait_for(lambda: client.hget(key, "state") == b"held", timeout=20, message="also when the broker has lost it")
+    assert job.get_status() == "queued"
+    host.start()
+    host.command(uid, "running", breakers=[{"breaker": "smtp", "state": "closed", "generation": 2}])
+    wait_for(lambda: job.get_status() == "finished", timeout=20, message="closed by a person")
