@@ -83,7 +83,7 @@ class Claims:
         if self.rules.plain:
             answer = connection.register_script(CLAIM)(keys=[*keys, *lists], args=args)
         else:
-            keys += [self.keys.weights(self.pool_uid), self.keys.holds, *lists]
+            keys += [self.keys.weights(self.pool_uid), self.keys.holds, f"{self._gates}rest", *lists]
             args += [self._told([queue.name for queue in queues]), json.dumps([asdict(wish) for wish in self.wishes])]
             answer = connection.register_script(CLAIM_BY_RULES)(keys=keys, args=args)
         if answer is None:

@@ -1,5 +1,6 @@
 """What is signed: the fields of a config and of a run state, as exact bytes. One schema for writer and reader."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -121,10 +122,10 @@ def run_payload(
     state: str,
     issued: int,
     command_id: str,
-    breakers: list[dict[str, Any]],
+    breakers: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """The bytes to sign for a run state (running, paused or draining). Raises BadPayloadError."""
     fields = {"env": env, "pool_uid": pool_uid, "pool": pool, "generation": generation}
     fields |= {"state": state, "issued": issued, "command_id": command_id}
-    fields |= {"breakers": breakers} if breakers else {}
+    fields |= {"breakers": list(breakers)} if breakers else {}
     return RunPayload.write({"_type": "poolwarden.run/1", **fields})

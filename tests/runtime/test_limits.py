@@ -144,6 +144,19 @@ def test_a_job_that_vanished_is_passed_over(client: Any, queue: Queue) -> None:
     assert found is not None and found.job_id == "gone"
 
 
+def test_nobody_looks_again_until_something_may_have_changed(client: Any, queue: Queue) -> None:
+    first, second = _workers(client, replace(LIMIT, concurrency=1), count=2)
+    for _ in range(2):
+        queue.enqueue("tasks.call")
+    assert first.take() and not second.take()
+    assert 0 < client.pttl("pw:gates:pool:rest") <= 100
+    first.end()
+    assert not client.exists("pw:gates:pool:rest")
+    (soon,) = _workers(client, replace(LIMIT, name="soon", per_second=100, concurrency=0), count=1)
+    assert soon.take() and not soon.take()
+    assert client.pttl("pw:gates:pool:rest") <= 10, "until the rate's next turn"
+
+
 @pytest.fixture
 def six(host: AgentHost) -> Iterator[tuple[AgentHost, str]]:
     uid = new_uid()

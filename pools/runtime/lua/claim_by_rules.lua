@@ -3,11 +3,11 @@
 -- what all gained. So shares are as the weights are, none waits for ever, and what is not used goes to the others.
 -- A job that must not begin yet holds up only those of its kind: of each queue the first 100 are looked at, in order.
 -- KEYS[1] claims hash, KEYS[2] rq's suspension key, KEYS[3] hash of credits: queue's list → what it has gained;
--- KEYS[4] hash of holds; then for each queue in order: its list, its intermediate list.
+-- KEYS[4] hash of holds, KEYS[5] the pool's rest (see gates.lua); then for each queue in order: its list, its intermediate list.
 -- ARGV[1] worker name, ARGV[2] Unix time, ARGV[3] JSON of the rules: see rules.py and gates.lua, and `jobs`, the prefix
 -- of rq's job keys; ARGV[4] JSON, a list of wishes: breaker, state, generation.
 -- Returns {queue key, job id, task that was assumed, job that stood before it}, or false when there is nothing to do.
-local FIRST, AHEAD = 5, 100
+local FIRST, AHEAD = 6, 100
 local worker, rules = ARGV[1], nil
 local held = redis.call('HGET', KEYS[1], worker)
 if held then
@@ -20,7 +20,7 @@ for _, wish in ipairs(cjson.decode(ARGV[4])) do
     rules = rules or cjson.decode(ARGV[3])
     obey(wish, rules)
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
+if redis.call('EXISTS', KEYS[2], KEYS[5]) > 0 then
     return false
 end
 
@@ -44,7 +44,7 @@ local function task_of(job)
     return told[1] or string.match(told[2] or '', '^([%w_.]+)%(') or ''
 end
 
-local tasks, answers = {}, {}
+local tasks, answers, hopeless = {}, {}, {}
 local function gates_of(task)
     if not tasks[task] then
         tasks[task] = {breakers = matching(rules.breakers, task), limits = matching(rules.limits, task)}
@@ -76,19 +76,24 @@ local function pass(task, job, queue)
     local gates, taken = gates_of(task), {task = task, slots = {}, rates = {}, breakers = {}}
     local passed = {}
     for _, breaker in ipairs(gates.breakers) do
+        local one = once(breaker, 'breaker', function() return pass_breaker(breaker, rules) end)
+        if not one then
+            hopeless[task] = true
+            return nil
+        end
         table.insert(taken.breakers, breaker.name)
-        table.insert(passed, once(breaker, 'breaker', function() return pass_breaker(breaker, rules) end))
+        table.insert(passed, one)
     end
     for _, limit in ipairs(gates.limits) do
         local value = value_of(limit, job, queue)
-        if value then
-            table.insert(passed, once(limit, 'limit\n' .. value, function() return pass_limit(limit, value, rules) end))
-        end
-    end
-    for _, one in ipairs(passed) do
-        if not one then
+        local one = value and once(limit, 'limit\n' .. value, function() return pass_limit(limit, value, rules) end)
+        if value and not one then
+            hopeless[task] = limit.by == ''
             return nil
         end
+        table.insert(passed, one or nil)
+    end
+    for _, one in ipairs(passed) do
         for _, set in ipairs(one.slots) do table.insert(taken.slots, set) end
         for rate, cost in pairs(one.rates) do taken.rates[rate] = cost end
     end
@@ -105,7 +110,7 @@ local function first_free(queue)
         end
         local job = rules.jobs .. id
         local task = gated and task_of(job) or ''
-        local taken = pass(task, job, queue)
+        local taken = not hopeless[task] and pass(task, job, queue)
         if taken then
             return {place = place, id = id, taken = taken, before = before}
         end
@@ -161,5 +166,8 @@ for _, queue in ipairs(waiting) do
         return {queue.list, found.id, taken.task, found.before}
     end
     queue.blocked = true  -- nobody gains by jobs that may not begin
+end
+if gated then
+    redis.call('SET', KEYS[5], 1, 'PX', rest)
 end
 return false

@@ -28,4 +28,5 @@ for _, name in ipairs(cjson.decode(told).breakers) do
     end
 end
 let_go(KEYS[1], ARGV[1])
+wake(ARGV[2])
 return 1

@@ -2,11 +2,19 @@
 -- `rules` is what rules.py tells, with `base` (prefix of the pool's gate keys), `workers` (of rq's worker keys), `holds`.
 -- Keys of a breaker: base .. 'breaker:' .. name, a hash: state (closed, open, half_open, held), since (Unix ms),
 -- passed (probes), generation (of the newest wish); with ':failures' a list of times, with ':probes' a set of workers.
+-- Key of the pool: base .. 'rest' while workers need not look, as all that waits was found to have to.
 -- Keys of a limit: base .. 'limit:' .. name .. ':' .. what it is counted by; with ':rate' the time (Unix µs) at which
 -- it is empty again (GCRA), with ':running' a set of workers.
 local clock = redis.call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now_ms = math.floor(now_us / 1000)
+
+local LONGEST_REST = 100  -- ms; what ends a rest sooner: a job's end, a wish, the next turn of a rate
+local rest = LONGEST_REST
+
+local function wake(base)
+    redis.call('DEL', base .. 'rest')
+end
 
 local function matches(name, pieces)
     if #pieces == 1 then
@@ -64,6 +72,7 @@ local function obey(wish, rules)
     if tonumber(redis.call('HGET', key, 'generation') or 0) < wish.generation then
         turn_to(key, wish.state == 'open' and 'held' or 'closed')
         redis.call('HSET', key, 'generation', wish.generation)
+        wake(rules.base)
     end
 end
 
@@ -95,7 +104,9 @@ local function pass_limit(limit, value, rules)
     end
     if limit.interval > 0 then
         local turn = math.max(tonumber(redis.call('GET', key .. ':rate') or 0), now_us)
-        if turn - now_us > (limit.burst - 1) * limit.interval then
+        local early = turn - now_us - (limit.burst - 1) * limit.interval
+        if early > 0 then
+            rest = math.min(rest, math.ceil(early / 1000))
             return nil
         end
         taken.rates[key .. ':rate'] = limit.interval
