@@ -141,4 +141,4 @@ class RunCommand(models.Model):
         if not self.breaker:
             return self.get_state_display()
         wish = next(wish for wish in self.breakers if wish["breaker"] == self.breaker)
-        return f"{'Open' if wish['state'] == 'open' else 'Close'} breaker {self.breaker}"
+        return f"Hold breaker {self.breaker} open" if wish["state"] == "open" else f"Close breaker {self.breaker}"

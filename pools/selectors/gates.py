@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from math import ceil
 from typing import Any
 
 from django.utils import timezone
@@ -50,12 +51,12 @@ class BreakerLine:
         return self.state == "held"
 
     @property
-    def probes_in(self) -> float | None:
+    def probes_in(self) -> int | None:
         """Seconds until an open one lets a probe through; 0: as soon as a job wants to."""
         if self.state != "open" or self.since is None:
             return None
         rest = self.since + timedelta(seconds=self.rule.open_for) - timezone.now()
-        return max(rest.total_seconds(), 0)
+        return max(ceil(rest.total_seconds()), 0)
 
 
 @dataclass(frozen=True)

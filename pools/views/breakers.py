@@ -30,7 +30,8 @@ def breaker(request: HttpRequest, slug: str, name: str, verb: str) -> HttpRespon
         raise Http404
     form = ReasonForm(request.POST or None)
     right = pool_rights(actor, pool, CONTROL)[CONTROL]
-    page = {"pool": pool, "line": line, "verb": verb, "form": form, "right": right}
+    button = f"Hold {name} open" if verb == "open" else f"Close {name}"
+    page = {"pool": pool, "line": line, "verb": verb, "button": button, "form": form, "right": right}
     return ask(
         request,
         form,
