@@ -32,7 +32,9 @@ from bench.server import running_server
 from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import Admission
 from pools.runtime.rules import PLAIN
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,8 +137,11 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         failure_ttl=500,
         serializer="pickle",
         horse_jobs=horse_jobs,
+        admission=Admission(),
         retry=[],
         policies=[],
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        job_user="",
         rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],

@@ -12,6 +12,7 @@ from pools.views import (
     filtering,
     groups,
     handling,
+    isolation,
     jobs,
     notifications,
     operations,
@@ -21,6 +22,7 @@ from pools.views import (
     saved_views,
     secrets,
     verbs,
+    workers,
 )
 
 register_converter(jobs.JobIdConverter, "job_id")
@@ -37,6 +39,7 @@ urlpatterns = [
     path("pools/<slug:slug>/breakers/<str:name>/open/", breakers.breaker, {"verb": "open"}, name="breaker-open"),
     path("pools/<slug:slug>/breakers/<str:name>/close/", breakers.breaker, {"verb": "close"}, name="breaker-close"),
     path("pools/<slug:slug>/scale/", verbs.scale, name="pool-scale"),
+    path("pools/<slug:slug>/isolation/", isolation.isolation, name="pool-isolation"),
     path("pools/<slug:slug>/config/", config.config, name="config"),
     path("pools/<slug:slug>/config/<int:number>/", config.config_version, name="config-version"),
     path("pools/<slug:slug>/config/<int:number>/restore/", config.config_restore_page, name="config-restore"),
@@ -73,6 +76,7 @@ urlpatterns = [
     path("operations/<int:pk>/approve/", operations.move, {"verb": "approve"}, name="operation-approve"),
     path("operations/<int:pk>/decline/", operations.move, {"verb": "decline"}, name="operation-decline"),
     path("operations/<int:pk>/cancel/", operations.move, {"verb": "cancel"}, name="operation-cancel"),
+    path("workers/<job_id:name>/", workers.worker, name="worker"),
     path("agents/", agents.agents, name="agents"),
     path("secrets/", secrets.secrets, name="secrets"),
     path("secrets/new/", secrets.secret_new, name="secret-new"),

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from pools.broker import fields
 from pools.broker.connection import Broker
+from pools.broker.fingerprint import Fingerprint, fingerprint
 from pools.broker.payload import PAYLOAD_LIMIT, RQ_CALL, called_function
 from pools.broker.payload_arguments import argument_digests
 from pools.broker.payload_mask import masked_arguments
 from pools.broker.pipelines import Pipelines
 from pools.broker.scripts import script
-from pools.broker.tracebacks import Frame, parse_traceback
+from pools.broker.tracebacks import parse_traceback
 
 TRACEBACK_LIMIT = 1_000_000
 """Bytes to which a stored traceback is unpacked: a few kilobytes can hold gigabytes."""
@@ -45,7 +46,7 @@ class FailedJob(NamedTuple):
     func: str
     exc_type: str
     message: str
-    frames: tuple[Frame, ...]
+    cause: Fingerprint
     created_at: datetime | None
     enqueued_at: datetime | None
     started_at: datetime | None
@@ -132,15 +133,16 @@ def _failed_job(
     result = dict(zip(parts[::2], parts[1::2], strict=True))
     traceback, packed, torn = _traceback(result, values["exc_info"])
     raised, described = parse_traceback(traceback), fields.text(values["description"])
+    func = called_function(described, payload)
     failed_at = fields.stream_moment(result_id) if result.get(b"type") == FAILED_RESULT else None
     expires = fields.integer(ttl)
     return FailedJob(
         job_id=job_id,
         queue=fields.text(values["origin"], 255),
-        func=called_function(described, payload),
+        func=func,
         exc_type=raised.exc_type,
         message=raised.message,
-        frames=raised.frames,
+        cause=fingerprint(func, raised.exc_type, raised.message, raised.frames),
         created_at=fields.moment(values["created_at"]),
         enqueued_at=fields.moment(values["enqueued_at"]),
         started_at=fields.moment(values["started_at"]),

@@ -30,7 +30,7 @@ FRAME = re.compile(r'^  File "(?P<path>[^"\n]*)", line \d+(?:, in (?P<function>.
 NOT_INDENTED = re.compile(r"^(?! )[^\S\n]*\S", re.MULTILINE)
 EXCEPTION = re.compile(r"^(?P<type>[^\W\d][\w.<>]*)(?::(?: |$)(?P<message>.*))?$", re.DOTALL)
 PLAIN_EXCEPTION = re.compile(
-    r"^(?P<type>[^\W\d][\w.]*(?:Error|Exception|Warning|Exit|Interrupt)): (?P<message>.*)$", re.DOTALL
+    r"^(?P<type>[^\W\d][\w.]*(?:Error|Exception|Warning|Exit|Interrupt|Refused)): (?P<message>.*)$", re.DOTALL
 )
 
 RQ_TEXTS = [
@@ -40,6 +40,10 @@ RQ_TEXTS = [
     ("Job stopped by user", "JobStopped"),
 ]
 """How RQ 3.0's own texts begin where no exception was raised, and the type such a failure gets here."""
+
+
+REFUSED = "poolwarden.JobRefused"
+"""What workers of managed pools write, with the reason, into a job that they do not run."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pools.controller.loop import Loop
 from pools.controller.notifying.composer import Composer
 from pools.controller.notifying.deliverer import Deliverer
 from pools.controller.notifying.spikes import Spikes
-from pools.controller.poison import PoisonGuard
 from pools.controller.publisher import Publisher
+from pools.controller.quarantine import QuarantineGuard
 from pools.controller.regrouping import Regrouping
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
@@ -50,7 +50,7 @@ def all_loops(
         Sampler(lease),
         Renewal(renew),
         Lapser(lapse),
-        PoisonGuard(lease, quarantine),
+        QuarantineGuard(lease, quarantine),
         Resumer(lease),
         Waker(lease),
         relay,

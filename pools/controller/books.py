@@ -9,10 +9,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from pools.broker.connection import Broker
-from pools.broker.failed_jobs import READ_LIMIT, FailedJob, Missing, read_failed
+from pools.broker.failed_jobs import FailedJob, Missing
 from pools.controller.claims import searched_arguments
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import Facts, absorb
+from pools.controller.reader import Reader, read
 from pools.models import DeadLetter, DeadLetterState
 
 CHUNK = 1000
@@ -31,10 +32,12 @@ class Letter(NamedTuple):
 class Books:
     """Those of one broker."""
 
-    def __init__(self, lease: LeaderLease, broker: Broker) -> None:
+    def __init__(self, lease: LeaderLease, broker: Broker, reader: Reader) -> None:
         self._lease = lease
         self._broker = broker
+        self._reader = reader
         self._new: dict[str, str] = {}
+        self._asked: tuple[dict[str, str], datetime] | None = None
 
     def open(self, **wanted: object) -> QuerySet[DeadLetter]:
         return DeadLetter.objects.filter(broker=self._broker.alias, state=DeadLetterState.OPEN, **wanted)
@@ -45,25 +48,39 @@ class Books:
         return {job_id: Letter(pk, failed_at, score) for job_id, pk, failed_at, score in rows}
 
     def enter(self, queue: str, ids: Collection[str]) -> None:
-        """Index jobs that lie in the queue's failed registry: as soon as there are ``LOT``, of whatever queues, and
-        the rest with ``flush``."""
+        """Index jobs that lie in the queue's failed registry: ``LOT`` at a time, of whatever queues, each lot while the
+        next one is read; and the rest with ``flush``."""
         for job_id in ids:
             self._new[job_id] = queue
             if len(self._new) == LOT:
-                self.flush()
+                queues, self._new = self._new, {}
+                self._take(queues)
 
     def flush(self) -> None:
         queues, self._new = self._new, {}
-        if queues:
+        if self._asked:
+            self._take(queues)
+            self._take({})
+        elif queues:
             read_at = timezone.now()
-            self._absorb(queues, self._read(queues), read_at)
+            self._absorb(queues, read(self._broker, queues, self._searched(queues)), read_at)
+
+    def _take(self, following: dict[str, str]) -> None:
+        """Enter the lot that was asked for, while the one that follows, if any, is read."""
+        asked, found = self._asked, self._reader.answer() if self._asked else []
+        self._asked = (following, timezone.now()) if following else None
+        if following:
+            self._reader.ask(following, self._searched(following))
+        if asked:
+            self._absorb(asked[0], found, asked[1])
 
     def settle(self, queue: str, letters: Mapping[str, Letter]) -> None:
         """Close letters whose jobs left the registry: requeued, when the job lives on in another state; failed again
         since; or gone. What is in the registry after all stays open."""
         for chunk in batched(letters, CHUNK):
             read_at = timezone.now()
-            found = self._read(dict.fromkeys(chunk, queue))
+            queues = dict.fromkeys(chunk, queue)
+            found = read(self._broker, queues, self._searched(queues))
             self._settle(queue, {job_id: letters[job_id] for job_id in chunk}, found, read_at)
 
     def _settle(
@@ -79,10 +96,8 @@ class Books:
                 with self._lease.fenced():
                     DeadLetter.objects.filter(pk__in=[letters[job_id].pk for job_id in ids]).close(state, read_at)
 
-    def _read(self, queues: Mapping[str, str]) -> list[FailedJob | Missing]:
-        searched = searched_arguments(self._broker.alias, queues.values())
-        chunks = batched(queues, READ_LIMIT)
-        return [job for chunk in chunks for job in read_failed(self._broker, chunk, queues, searched)]
+    def _searched(self, queues: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+        return searched_arguments(self._broker.alias, queues.values())
 
     def _absorb(self, queues: Mapping[str, str], found: Iterable[FailedJob | Missing], read_at: datetime) -> None:
         jobs = [job for job in found if isinstance(job, FailedJob)]

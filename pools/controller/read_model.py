@@ -14,7 +14,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from pools.broker.failed_jobs import FailedJob
-from pools.broker.fingerprint import Fingerprint, fingerprint
+from pools.broker.tracebacks import REFUSED
 from pools.controller import bulk
 from pools.controller.arguments import index_anew, write_digests
 from pools.controller.claims import Claims, claims_for
@@ -110,6 +110,7 @@ class _Row(NamedTuple):
     damaged: str
     words: str
     came_back: int
+    refused: bool
     state: str = DeadLetterState.OPEN.value
     closed_at: datetime | None = None
     shelved_until: datetime | None = None
@@ -146,25 +147,24 @@ def absorb(
     dead = {job.job_id: job for job in jobs if job.is_dead or not job.status}
     if not dead:
         return 0
-    causes = {job.job_id: fingerprint(job.func, job.exc_type, job.message, job.frames) for job in dead.values()}
     with one_at_a_time:
         claims = claims_for(alias, {_queue(job, facts) for job in dead.values()}, lease)
         with lease.fenced():
             batch = _Batch(alias, dead, facts, read_at)
             stored = DeadLetter.objects.select_for_update().filter(broker=alias, job_id__among=dead)
             batch.letters = {letter.job_id: letter for letter in stored.order_by("pk")}
-            _absorb(batch, causes, claims)
+            _absorb(batch, claims)
     return len(batch.rows)
 
 
-def _absorb(batch: _Batch, causes: Mapping[str, Fingerprint], claims: Claims) -> None:
+def _absorb(batch: _Batch, claims: Claims) -> None:
     pools = {job_id: claims.pool_of(_queue(job, batch.facts)) for job_id, job in batch.jobs.items()}
-    groups = _groups(batch, causes, pools)
+    groups = _groups(batch, pools)
     workers = _workers(batch)
     for job_id, job in batch.jobs.items():
         pool, letter = pools[job_id], batch.letters.get(job_id)
         if pool is not None and _is_news(letter, job, batch.read_at):
-            _take(batch, job, letter, groups[pool.pk, causes[job_id].digest], workers)
+            _take(batch, job, letter, groups[pool.pk, job.cause.digest], workers)
         elif letter is not None and job.score not in (None, letter.score):
             letter.score = job.score
             batch.moved.append(letter)
@@ -235,6 +235,7 @@ def _take(
             damaged=job.damaged[:200],
             words=own_words(job.message[:1000], group.title),
             came_back=letter.came_back if letter and letter.created_at == job.created_at else 0,
+            refused=job.exc_type == REFUSED if letter is None or failed_at != letter.failed_at else letter.refused,
         )
     )
 
@@ -252,22 +253,18 @@ def _attempt(letter: DeadLetter) -> FailedAttempt:
     )
 
 
-def _groups(
-    batch: _Batch, causes: Mapping[str, Fingerprint], pools: Mapping[str, Pool | None]
-) -> dict[tuple[int, str], _Group]:
+def _groups(batch: _Batch, pools: Mapping[str, Pool | None]) -> dict[tuple[int, str], _Group]:
     """The group of each cause in each pool, by pool id and digest; made when missing."""
     firsts: dict[tuple[int, str], tuple[Pool, FailedJob]] = {}
     for job_id, job in batch.jobs.items():
         if pool := pools[job_id]:
-            firsts.setdefault((pool.pk, causes[job_id].digest), (pool, job))
+            firsts.setdefault((pool.pk, job.cause.digest), (pool, job))
     stored = FailureGroup.objects.filter(
         pool__in={pool_id for pool_id, _ in firsts}, digest__among={digest for _, digest in firsts}
     )
     known = {(pool_id, digest): _Group(*rest) for pool_id, digest, *rest in stored.values_list(*GROUP_COLUMNS)}
     missing = [
-        _new_group(pool, causes[job.job_id], job, job.failed_at or batch.read_at)
-        for key, (pool, job) in firsts.items()
-        if key not in known
+        _new_group(pool, job, job.failed_at or batch.read_at) for key, (pool, job) in firsts.items() if key not in known
     ]
     for made in FailureGroup.objects.bulk_create(missing):
         known[made.pool_id, made.digest] = _Group(made.pk, made.pool_id, made.title)
@@ -275,12 +272,12 @@ def _groups(
     return known
 
 
-def _new_group(pool: Pool, cause: Fingerprint, job: FailedJob, at: datetime) -> FailureGroup:
+def _new_group(pool: Pool, job: FailedJob, at: datetime) -> FailureGroup:
     return FailureGroup(
         pool=pool,
-        digest=cause.digest,
-        digest_version=cause.version,
-        title=cause.title[:300],
+        digest=job.cause.digest,
+        digest_version=job.cause.version,
+        title=job.cause.title[:300],
         func=job.func[:500],
         exc_type=job.exc_type[:300],
         first_seen=at,

@@ -14,6 +14,7 @@ from pools.broker.failed_registry import Sign, Span
 from pools.controller.books import CHUNK, Books, Letter
 from pools.controller.differences import differences
 from pools.controller.lease import LeaderLease
+from pools.controller.reader import Reader
 from pools.models import BrokerState, QueueState
 
 TURN = 20_000
@@ -47,10 +48,19 @@ class Scanner:
         self._queues_at = -FULL_EVERY
         self._entries: Iterator[tuple[str, list[str]]] = iter(())
         self._letters_at = 0
+        self._reader: Reader | None = None
 
     def tick(self) -> bool:
-        broker = get_broker(self._alias)
-        books = Books(self._lease, broker)
+        broker, more = get_broker(self._alias), False
+        self._reader = self._reader or Reader(broker)
+        try:
+            more = self._scan(broker, Books(self._lease, broker, self._reader))
+        finally:
+            if not more:  # at its end, or at an error: an answer may be on its way
+                self._reader.close()
+        return more
+
+    def _scan(self, broker: Broker, books: Books) -> bool:
         queues = self._known_queues(books)
         signs = failed_registry.signs(broker, queues)
         room, looks = TURN, dict[str, Look]()

@@ -8,10 +8,15 @@ from django import forms
 
 from pools.forms.cron import EMPTY, EntryFormSet
 from pools.forms.gates import BREAKER_DEFAULTS, LIMIT_DEFAULTS, BreakerFormSet, LimitFormSet
-from pools.forms.spec_fields import LinesField, defaults, described, lines, text, whole
-from pools.spec import Application, FieldError, Horse, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.forms.spec_fields import LinesField, choice, defaults, described, lines, text, whole
+from pools.spec import Admission, Application, FieldError, Horse, Isolation, PoolSpec, RetryRule, SpecError, parse_spec
 
-APPLICATION = tuple(Application.model_fields)
+# Parts of the spec whose fields are the form's own.
+GROUPS = {
+    "admission": tuple(Admission.model_fields),
+    "application": tuple(Application.model_fields),
+    "isolation": tuple(Isolation.model_fields),
+}
 MAX_RULES = 64
 
 
@@ -115,13 +120,21 @@ class SpecForm(forms.Form):
     job_timeout = whole(PoolSpec, "job_timeout")
     result_ttl = whole(PoolSpec, "result_ttl")
     failure_ttl = whole(PoolSpec, "failure_ttl")
-    serializer = forms.ChoiceField(
-        choices=[("json", "json"), ("pickle", "pickle")],
-        initial="json",
-        **described(PoolSpec.model_fields["serializer"], required=True),
-    )
+    serializer = choice(PoolSpec, "serializer", "json")
     stop_grace = whole(PoolSpec, "stop_grace")
     horse_jobs = whole(Horse, "jobs")
+    tasks = lines(Admission, "tasks")
+    types = lines(Admission, "types")
+    callbacks = choice(Admission, "callbacks", "refuse")
+    webhooks = choice(Admission, "webhooks", "refuse")
+    job_kib = whole(Admission, "job_kib")
+    profile = choice(Isolation, "profile", "none")
+    memory = whole(Isolation, "memory")
+    cpu = whole(Isolation, "cpu")
+    open_files = whole(Isolation, "open_files")
+    processes = whole(Isolation, "processes")
+    output = whole(Isolation, "output")
+    writable = lines(Isolation, "writable")
     weights = lines(PoolSpec, "weights", field=WeightsField)
     placement = lines(PoolSpec, "placement", field=LabelsField)
     interpreter = text(Application, "interpreter")
@@ -147,8 +160,9 @@ class SpecForm(forms.Form):
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
-        application: dict[str, Any] = values.pop("application")
-        return values | application | {"horse_jobs": values.pop("horse")["jobs"]}
+        for group in GROUPS:
+            values |= values.pop(group)
+        return values | {"horse_jobs": values.pop("horse")["jobs"]}
 
     @property
     def chosen(self) -> PoolSpec:
@@ -174,17 +188,19 @@ class SpecForm(forms.Form):
         self.add_error(None, f"A {PARTS[prefix].word} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("application", "horse", *PARTS)}
-        application = {name: data[name] for name in APPLICATION}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *PARTS)}
+        groups = {group: {name: data[name] for name in names} for group, names in GROUPS.items()}
         parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in PARTS}
-        return plain | parts | {"application": application, "horse": {"jobs": data["horse_jobs"]}}
+        return plain | parts | groups | {"horse": {"jobs": data["horse_jobs"]}}
 
     def _filled(self, prefix: str) -> list[forms.Form]:
         return [form for form in self.parts[prefix].forms if form.cleaned_data.get(PARTS[prefix].key)]
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.removeprefix("application.").replace("horse.jobs", "horse_jobs").split(".")
+        head, *rest = fault.path.replace("horse.jobs", "horse_jobs").split(".")
+        if head in GROUPS and rest:
+            head, *rest = rest
         if head in PARTS and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))

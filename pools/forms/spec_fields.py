@@ -1,6 +1,6 @@
 """Form fields made from the schema's: labels, help and bounds are the schema's, the server asks it again."""
 
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
 from pydantic.fields import FieldInfo
@@ -44,6 +44,13 @@ def lines(model: Any, name: str, rows: int = 3, field: type[LinesField] = LinesF
 
 def text(model: Any, name: str) -> forms.CharField:
     return forms.CharField(**described(model.model_fields[name], widget=forms.TextInput({"spellcheck": "false"})))
+
+
+def choice(model: Any, name: str, initial: str) -> forms.ChoiceField:
+    """``initial`` is for a new pool, which may begin stricter than what the schema takes where nothing is said."""
+    info: FieldInfo = model.model_fields[name]
+    choices = [(value, value) for value in get_args(info.annotation)]
+    return forms.ChoiceField(choices=choices, initial=initial, **described(info, required=True))
 
 
 def defaults(model: Any, *names: str) -> dict[str, str]:

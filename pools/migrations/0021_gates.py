@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("pools", "0019_cron_slot"),
+        ("pools", "0020_refused"),
     ]
 
     operations = [

@@ -15,6 +15,7 @@ from pools.models.failure import (
     FailedAttempt,
     SearchableArgument,
     is_poison,
+    is_refused,
     still_there,
 )
 from pools.models.failure_group import FailureGroup, FailureHour, GroupNote, GroupState
@@ -92,5 +93,6 @@ __all__ = [
     "Team",
     "Worker",
     "is_poison",
+    "is_refused",
     "still_there",
 ]

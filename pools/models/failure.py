@@ -45,6 +45,11 @@ def is_poison() -> models.Q:
     return models.Q(state=DeadLetterState.OPEN, came_back__gt=0) & limit
 
 
+def is_refused() -> models.Q:
+    """The condition for those that workers refused to run, and that nobody has looked at and restored since."""
+    return models.Q(state=DeadLetterState.OPEN, refused=True)
+
+
 class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
     def close(self, state: DeadLetterState, at: datetime, until: datetime | None = None) -> int:
         """Move those that are open to ``state``, where they are kept ``until`` then, and keep their groups' counts.
@@ -115,6 +120,8 @@ class DeadLetter(models.Model):
     shelved_until = models.DateTimeField(null=True)
     # Requeues after which it failed again for the same cause, since it last failed for another or was restored.
     came_back = models.PositiveSmallIntegerField(default=0)
+    # Whether its last failure was a worker's refusal to run it, and nobody has restored it from a shelf since.
+    refused = models.BooleanField(default=False)
     # Its place in RQ's failed registry: when it expires there, in unix seconds; -1 never; null not known yet.
     score = models.FloatField(null=True)
     # Of the message, those that its group's title does not say: what a search finds single jobs by.
@@ -153,6 +160,9 @@ class DeadLetter(models.Model):
             models.Index(
                 fields=["state", "came_back", "pool"], condition=models.Q(came_back__gt=0), name="dead_letter_poison"
             ),
+            # Jobs that workers refused, and the quarantine, by pool.
+            models.Index(fields=["state", "pool"], condition=models.Q(refused=True), name="dead_letter_refused"),
+            models.Index(fields=["pool"], condition=models.Q(state="quarantined"), name="dead_letter_quarantine"),
             # What vanishes soon, by pool.
             models.Index(fields=["pool", "expires_at"], condition=models.Q(state="open"), name="dead_letter_vanishing"),
         ]

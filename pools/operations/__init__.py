@@ -40,7 +40,7 @@ from pools.operations.recall import operation_recall
 from pools.operations.saved_views import view_remove, view_rename, view_save, view_set_default
 from pools.operations.secrets import secret_change, secret_register, secret_remove
 from pools.operations.selection import Selection
-from pools.operations.shelf import archive_create, operation_undo, poison_quarantine, quarantine_create, restore_create
+from pools.operations.shelf import archive_create, guard_quarantine, operation_undo, quarantine_create, restore_create
 
 __all__ = [
     "POOL_DESCRIPTION",
@@ -70,6 +70,7 @@ __all__ = [
     "group_set_runbook",
     "group_snooze",
     "group_unsnooze",
+    "guard_quarantine",
     "move_create",
     "operation_again",
     "operation_approve",
@@ -84,7 +85,6 @@ __all__ = [
     "operation_undo",
     "payload_hide",
     "payload_reveal",
-    "poison_quarantine",
     "pool_change",
     "pool_create",
     "pool_drain",

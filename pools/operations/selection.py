@@ -16,6 +16,7 @@ from pools.models import (
     OperationKind,
     Pool,
     is_poison,
+    is_refused,
     still_there,
 )
 from pools.operations.errors import Refused
@@ -39,14 +40,15 @@ SOURCES: dict[OperationKind, tuple[DeadLetterState, ...]] = {
 @dataclass(frozen=True)
 class Selection:
     """Dead letters named one by one (``ids``, their primary keys), by a filter, as those that failed again after
-    ``failed_in``, a requeue, as those that ``shelved_by`` took away, or as the poison of a pool. Of these
-    only those are taken that lie where the operation may take them from."""
+    ``failed_in``, a requeue, as those that ``shelved_by`` took away, or as the poison of a pool, or what its workers
+    refused. Of these only those are taken that lie where the operation may take them from."""
 
     ids: tuple[int, ...] = ()
     filter: DeadLetterFilter | None = None
     failed_in: Operation | None = None
     shelved_by: Operation | None = None
     poison_of: Pool | None = None
+    refused_of: Pool | None = None
 
     def as_json(self, actor: Actor) -> dict[str, object]:
         if self.failed_in:
@@ -55,6 +57,8 @@ class Selection:
             return {"shelved_by": self.shelved_by.pk}
         if self.poison_of:
             return {"poison_of": self.poison_of.slug}
+        if self.refused_of:
+            return {"refused_of": self.refused_of.slug}
         return {"filter": self.filter.seen_by(actor).as_record()} if self.filter else {"ids": len(self.ids)}
 
 
@@ -67,7 +71,8 @@ class Chosen(NamedTuple):
 
 def select(actor: Actor, selection: Selection, kind: OperationKind) -> Chosen:
     """Those of the selection that the actor may see and the operation may take. Raises ``Refused``."""
-    ways = (selection.ids, selection.filter is not None, selection.failed_in, selection.shelved_by, selection.poison_of)
+    named = (selection.failed_in, selection.shelved_by, selection.poison_of, selection.refused_of)
+    ways = (selection.ids, selection.filter is not None, *named)
     if sum(map(bool, ways)) != 1:
         raise Refused("ids", "Name either ids or a filter. Nothing was changed.")
     if len(selection.ids) > MAX_IDS:
@@ -85,6 +90,8 @@ def select(actor: Actor, selection: Selection, kind: OperationKind) -> Chosen:
         found = found.filter(taken_by(selection.shelved_by))
     if selection.poison_of:
         found = found.filter(is_poison(), pool=selection.poison_of)
+    if selection.refused_of:
+        found = found.filter(is_refused(), pool=selection.refused_of)
     source = _source(selection, kind, found)
     return Chosen(found.filter(still_there(source, timezone.now())), source)
 

@@ -60,7 +60,7 @@ def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime,
     shelved = letters.filter(state=row.source, closed_at__lte=sent)
     if outcome == Outcome.RESTORED:
         # The scanner may have found some in the registry before.
-        letters.update(came_back=0)
+        letters.update(came_back=0, refused=False)
         letters.filter(expires_at__lt=now + KEPT_AT_LEAST).update(expires_at=now + KEPT_AT_LEAST)
         shelved.reopen(DeadLetterState(row.source))
     elif outcome == Outcome.DISCARDED:

@@ -24,14 +24,22 @@ def quarantine_create(*, actor: Actor, selection: Selection, reason: str, **how:
     return create_operation(actor, OperationKind.QUARANTINE, selection, reason, **how)
 
 
-def poison_quarantine(pool: Pool) -> Operation | None:
-    """Quarantine what came back from as many requeues as the pool allows; None when that was handled meanwhile."""
+def guard_quarantine(pool: Pool) -> Operation | None:
+    """Quarantine what the pool's workers refused to run, or else what came back from as many requeues as it allows.
+
+    None when all of that was handled meanwhile.
+    """
     times = counted(pool.poison_after, "requeue")
-    selection, reason = Selection(poison_of=pool), f"Came back with the same failure after {times}"
-    try:
-        return quarantine_create(actor=system_actor("controller"), selection=selection, reason=reason)
-    except Refused:
-        return None
+    causes = {
+        "Refused by the pool's workers": Selection(refused_of=pool),
+        f"Came back with the same failure after {times}": Selection(poison_of=pool),
+    }
+    for reason, selection in causes.items():
+        try:
+            return quarantine_create(actor=system_actor("controller"), selection=selection, reason=reason)
+        except Refused:
+            continue
+    return None
 
 
 @operation("operation.archive_started")

@@ -6,6 +6,7 @@ Files outlive both sides, so a restarted agent finds its workers, and a worker w
 |---|---|---|
 | control.json | agent | Control: may the worker take jobs, and which config version it now stands for |
 | status.json | worker | Status: which process it is, what it does |
+| isolation.json | worker | what it found in force for its jobs, by control: whether and how. None without isolation |
 | output.log | worker, horses | standard output and error, cut by the agent when it grows too long |
 
 A worker whose control file is gone has been given up by its agent, and stops.
@@ -50,6 +51,7 @@ class Channel:
         self.output = directory / "output.log"
         self._control = directory / "control.json"
         self._status = directory / "status.json"
+        self._isolation = directory / "isolation.json"
         self._seen: tuple[int, int] = (0, 0)
         self._last: Control | None = None
 
@@ -88,3 +90,11 @@ class Channel:
         if data is None or process is None:
             return None
         return Status(str(data["state"]), process, data.get("job_id"), ProcessId.read(data.get("horse")))
+
+    def attest(self, controls: dict[str, tuple[bool, str]]) -> None:
+        """Worker's side. Raises OSError."""
+        write_json(self._isolation, controls, durable=False)
+
+    def attested(self) -> dict[str, Any] | None:
+        """Control → whether it holds, and how; None without isolation."""
+        return read_json(self._isolation)

@@ -104,7 +104,7 @@ class Claims:
 
         Only what its payload calls counts; of one that cannot be read the claim stands.
         """
-        if not self.rules.gates:
+        if not self.rules.gates or b"data" not in raw:
             return {}
         task = task_name(raw[b"data"])
         gates = self.rules.gates_of(task)

@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -43,8 +43,11 @@ class Heartbeat:
         return json.dumps(self._constant | body, separators=(",", ":"))
 
 
-def describe_pool(pool: Pool, handles: Iterable[Handle], respawn: Respawn) -> dict[str, Any]:
-    """``running`` is the oldest version that a worker of the pool still stands for: what is surely in force."""
+def describe_pool(pool: Pool, handles: Sequence[Handle], respawn: Respawn) -> dict[str, Any]:
+    """``running`` is the oldest version that a worker of the pool still stands for: what is surely in force.
+
+    ``isolation`` is what the oldest worker that has loaded attests, None without isolation.
+    """
     return {
         "pool_uid": pool.uid,
         "pool": pool.name,
@@ -55,6 +58,7 @@ def describe_pool(pool: Pool, handles: Iterable[Handle], respawn: Respawn) -> di
         "run_state": pool.state,
         "refused": asdict(pool.refused) if pool.refused else None,
         "boot_failure": asdict(respawn.failure) if respawn.failure else None,
+        "isolation": next((handle.channel.attested() for handle in handles if handle.loaded), None),
     }
 
 

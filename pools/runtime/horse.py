@@ -3,9 +3,11 @@
 What a horse sends is never read as more than that byte: jobs are the application's code.
 """
 
+import contextlib
 import marshal
 import os
 import select
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,20 +35,24 @@ class Horse:
         up_read, up_write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
+            os.setpgid(0, 0)
             os.close(down_write)
             os.close(up_read)
             serve(Line(down_read, up_write, jobs))
             os._exit(1)
+        # What ends a horse is sent to its group, which is never the worker's: whichever side comes first makes it.
+        with contextlib.suppress(ProcessLookupError):
+            os.setpgid(self.pid, self.pid)
         os.close(down_read)
         os.close(up_write)
         self._down, self._up = down_write, up_read
         # Not the pipe's end: what a job started may hold it open longer than the horse lives.
         self._death = os.pidfd_open(self.pid)
         self._left = jobs - 1
-        self._ended = False
+        self._ended: Ended | None = None
 
     def takes_another(self) -> bool:
-        return self._left > 0 and not self._ended and not select.select([self._death], [], [], 0)[0]
+        return self._left > 0 and self._ended is None and not select.select([self._death], [], [], 0)[0]
 
     def send(self, job: Any) -> None:
         """Give it its next job, at most ``LARGEST`` bytes. Should it have died, ``wait`` says so."""
@@ -61,6 +67,8 @@ class Horse:
 
     def wait(self, seconds: float | None = None) -> Ended | None:
         """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError."""
+        if self._ended is not None:
+            return self._ended
         signs = [self._up, self._death] if self._left > 0 else [self._death]
         ready = select.select(signs, [], [], seconds)[0]
         if not ready:
@@ -69,20 +77,28 @@ class Horse:
             return None
         return self._reap()
 
-    def dismiss(self) -> None:
-        """Let a horse go that waits for a job."""
-        if not self._ended:
-            os.close(self._down)
-            self._down = -1
-            self._reap()
+    def kill(self) -> None:
+        """It and what it started, as far as that stayed in its group; by its own pid, too, should it have left that."""
+        if self._ended is None:
+            for end in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError):
+                    end(self.pid, signal.SIGKILL)
+
+    def dismiss(self) -> int | None:
+        """Let a horse go that waits for a job. Returns its wait status, None when it had ended before."""
+        if self._ended is not None:
+            return None
+        os.close(self._down)
+        self._down = -1
+        return self._reap().status
 
     def _reap(self) -> Ended:
         _, status, usage = os.wait4(self.pid, 0)
-        self._ended = True
+        self._ended = Ended(status, usage)
         for fd in (self._down, self._up, self._death):
             if fd >= 0:
                 os.close(fd)
-        return Ended(status, usage)
+        return self._ended
 
 
 class Line:

@@ -18,9 +18,11 @@ from rq.results import Result
 from rq.utils import now
 
 from pools.runtime import delivery, events, retry
+from pools.runtime.admitted_job import AdmittedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import DEFAULTS, Admission
 from pools.runtime.rules import PLAIN, Rules
 
 
@@ -32,6 +34,7 @@ class Policy:
     failure_ttl: int
     rules: Sequence[retry.RetryRule]
     deliveries: Sequence[delivery.DeliveryRule] = ()
+    admission: Admission = DEFAULTS
 
 
 @dataclass
@@ -56,7 +59,7 @@ class PoolFailedJobRegistry(FailedJobRegistry):
         events.append(self.connection if pipeline is None else pipeline, job.keys.events, "job.failed", body)
 
 
-class PoolJob(Job):
+class PoolJob(AdmittedJob):
     """Use ``bind``: rq creates jobs from the class alone, so what they need hangs on the class."""
 
     keys: Keys
@@ -74,7 +77,8 @@ class PoolJob(Job):
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy, rules: Rules = PLAIN) -> "type[PoolJob]":
         claims = Claims(keys, identity.worker, rules, identity.pool_uid)
-        return type("PoolJob", (cls,), {"keys": keys, "identity": identity, "policy": policy, "claims": claims})
+        bound = {"keys": keys, "identity": identity, "policy": policy, "claims": claims}
+        return type("PoolJob", (cls,), bound | {"admission": policy.admission})
 
     def restore(self, raw_data: Any) -> None:
         super().restore(raw_data)
@@ -122,6 +126,8 @@ class PoolJob(Job):
     @property
     def should_retry(self) -> bool:
         """A job enqueued with rq's own Retry keeps to it, also when it is used up; the pool's policy has the others."""
+        if self.refused:
+            return False
         if self.retries_left is not None:
             return self.retries_left > 0
         return self._policy_delay() is not None

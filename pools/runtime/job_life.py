@@ -4,9 +4,11 @@ The worker starts the job, a horse runs it and commits its end, the worker commi
 counts only while the execution holds its lease (step.py); docs/rq-3.md lists what differs from rq.
 """
 
+import contextlib
 import logging
 import os
 import random
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
@@ -20,15 +22,17 @@ from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
 from pools.runtime import delivery, events, secrets, step
+from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
 from pools.runtime.connection import UNAVAILABLE
-from pools.runtime.horse import LARGEST, Horse, Line
+from pools.runtime.horse import LARGEST, Ended, Horse, Line
 from pools.runtime.identity import Identity
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.reaper import Order, reap
 from pools.runtime.retry import exception_names
+from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("rq.worker")
@@ -49,8 +53,12 @@ class JobLife(Worker):
     horse_jobs: int
     job_class: type[PoolJob]
     report: Callable[..., None]
+    bounds: Bounds
+    idle_connection: Any
+    enclosure: Enclosure | None = None
     lease: Execution | None = None
     _horse: Horse | None = None
+    _explained = ""
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         execution = self._start(cast(PoolJob, job), queue)
@@ -82,6 +90,7 @@ class JobLife(Worker):
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""
+        cast(PoolJob, job).examine_all()
         cast(PoolJob, job).note_delivery()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
@@ -95,13 +104,16 @@ class JobLife(Worker):
         """Hand the job to the horse, or to a new one."""
         assert self.lease is not None
         if self._horse is not None and self._horse.takes_another():
+            self.bounds.begin(job.timeout or 0, self._horse.pid)
             raw = cast(PoolJob, job).raw
             small = sum(map(len, raw.values())) < LARGEST // 2
             created = self.lease.created_at.timestamp()
             self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
         else:
             self.dismiss_horse()
+            self.bounds.begin(job.timeout or 0, 0)
             self._horse = Horse(self.horse_jobs, lambda line: self._serve(line, job, queue))
+            self.bounds.forked(self._horse.pid)
         self._horse_pid = self._horse.pid
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -112,20 +124,42 @@ class JobLife(Worker):
         except TimeoutError:
             assert self.lease is not None
             self.report("busy", self.lease.job_id, ProcessId.of(self.horse_pid))
-            ended = self._horse.wait()
-        return (self.horse_pid, ended.status, ended.usage) if ended else (self.horse_pid, os.EX_OK, None)
+            ended = self._wait_within_bounds(self._horse)
+        signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
+        if ended is None:
+            return self.horse_pid, os.EX_OK, None
+        self.bounds.over(ended.status)
+        return self.horse_pid, ended.status, ended.usage
+
+    def _wait_within_bounds(self, horse: Horse) -> Ended | None:
+        while True:
+            if self.bounds.broken():
+                log.warning("Worker %s: job killed. %s", self.name, self.bounds.why)
+                horse.kill()
+                return horse.wait()
+            with contextlib.suppress(TimeoutError):
+                return horse.wait(self.bounds.patience())
 
     def dismiss_horse(self) -> None:
         if self._horse is not None:
-            self._horse.dismiss()
+            self.bounds.over(self._horse.dismiss())
             self._horse = None
 
     def _serve(self, line: Line, job: Job, queue: Queue) -> None:
         """In the child. A horse never outlives its worker: it would run beside the next attempt."""
         if self.process is None or not die_with_parent(self.process.pid):
             os._exit(1)
+        if self.enclosure is not None:
+            self._enclose(self.enclosure)
         self._line = line
         self.main_work_horse(job, queue)
+
+    def _enclose(self, enclosure: Enclosure) -> None:
+        try:
+            enclosure.enter()
+        except Exception:
+            log.exception("Worker %s: the isolation could not be set up", self.name)
+            os._exit(NOT_ENCLOSED)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         random.seed()
@@ -159,10 +193,14 @@ class JobLife(Worker):
         return job, next(queue for queue in self.queues if queue.name == queue_name)
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Without patience: a job's bounds are looked after between two heartbeats, whether or not Redis is there."""
+        client, self.connection = self.connection, self.idle_connection
         try:
             super().maintain_heartbeats(job, execution)
         except UNAVAILABLE as error:
             log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)
+        finally:
+            self.connection = client
 
     # The end.
 
@@ -179,7 +217,9 @@ class JobLife(Worker):
         self._commit("retry", super().handle_job_retry, job, execution, queue, retry, started_job_registry, execution)
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
+        exc_info = cast(PoolJob, job).note_refusal(exc_info)
         cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
+        self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
@@ -196,9 +236,13 @@ class JobLife(Worker):
         execution: Execution | None = None,
     ) -> None:
         exc_string = secrets.redact(exc_string)
-        if not self.is_horse and execution is not None and self._put_back(job, exc_string):
-            return
         failure = cast(PoolJob, job).failure
+        if self.is_horse:
+            exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
+        elif self.bounds.why:
+            exc_string, failure.names = self.bounds.why, self.bounds.names
+        elif execution is not None and self._put_back(job, exc_string):
+            return
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         self._commit(
             "failure", super().handle_job_failure, job, execution, queue, started_job_registry, exc_string, execution

@@ -28,6 +28,7 @@ class Options:
     labels: dict[str, str]
     secret_prefixes: list[str]
     stop_timeout: float | None
+    job_user: str
 
     @property
     def signature(self) -> dict[str, object]:
@@ -50,6 +51,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
             labels=dict(given.label),
             secret_prefixes=given.secret_prefix,
             stop_timeout=given.stop_timeout,
+            job_user=given.job_user,
         )
     except (SigningError, OSError, ValueError) as error:
         parser.error(str(error))
@@ -83,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=float,
         help="when the agent stops, kill workers after this; default: the pool's stop_grace",
+    )
+    parser.add_argument(
+        "--job-user",
+        metavar="NAME",
+        default="",
+        help="whose jobs of isolated pools are, when the agent runs as root; default: the agent's own user",
     )
     return parser
 

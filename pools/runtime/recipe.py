@@ -10,8 +10,10 @@ from pathlib import Path
 
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
+from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
 from pools.runtime.rules import Rules
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
@@ -80,8 +82,11 @@ def _told(
         failure_ttl=spec.failure_ttl,
         serializer=spec.serializer,
         horse_jobs=spec.horse.jobs,
+        admission=Admission(**spec.admission.model_dump()),
         retry=[RetryRule.read(rule.model_dump()) for rule in spec.retry],
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
+        isolation=Isolation(**spec.isolation.model_dump()),
+        job_user=options.job_user,
         rules=Rules.read(spec.model_dump(include={"weights", "breakers", "limits"})),
         secrets=_secrets(options, config),
         lost=lost,

@@ -21,10 +21,12 @@ from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId, die_with_parent
+from pools.runtime.refusals import serializer_for
+from pools.runtime.sandbox import probe, user
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.probe import NotGiven
 from pools.runtime.worker import LEASE_RENEWAL_SECONDS, PoolWorker
 from pools.runtime.worker_config import WorkerConfig
-
-SERIALIZERS = {"json": "rq.serializers.JSONSerializer", "pickle": "rq.serializers.DefaultSerializer"}
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -62,6 +64,11 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     process = ProcessId.of(os.getpid())
     assert process is not None
     channel.report(Status("starting", process))
+    try:
+        enclosure = _enclosure(config, channel)
+    except NotGiven as error:
+        print(f"Isolation: {error}", file=sys.stderr)  # noqa: T201  # the agent passes it on
+        return os.EX_CONFIG
     _preload(config.preload)
     stop.install()
     channel.report(Status("ready", process))
@@ -72,12 +79,24 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
     options = {"idle_connection": idle, "stop_requested": lambda: stop.requested, "horse_jobs": config.horse_jobs}
-    worker = _worker(config, identity, client, **options)
+    worker = _worker(config, identity, client, enclosure=enclosure, **options)
     gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
     worker.work(logging_level="INFO")
     if not worker.ended_as_asked:
         return 1  # rq's loop ends on errors it does not know, and has logged them
     return _ended(channel, process, heard=worker.said_goodbye)
+
+
+def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
+    """What the signed spec asks for, tried on this very host. Raises NotGiven, OSError."""
+    if not config.isolation.encloses:
+        return None
+    found = probe.required(config.isolation, config.job_user)
+    channel.attest({name: (one.holds, one.how) for name, one in found.items()})
+    uid, gid = user.chosen(config.job_user)
+    return Enclosure(
+        config.isolation, config.worker, uid, gid, namespace=found[probe.NAMESPACE].holds, jobs=config.horse_jobs
+    )
 
 
 def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
@@ -90,7 +109,7 @@ def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
 
 
 def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
-    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies)
+    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies, config.admission)
     return PoolWorker(
         config.queues,
         job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy, rules=config.rules),
@@ -98,7 +117,7 @@ def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: An
         channel=Channel(Path(config.channel)),
         default_result_ttl=config.result_ttl,
         job_monitoring_interval=LEASE_RENEWAL_SECONDS,
-        serializer=SERIALIZERS[config.serializer],
+        serializer=serializer_for(config.admission, config.serializer),
         **options,
     )
 
@@ -107,6 +126,11 @@ def keep_up(config: WorkerConfig) -> int:
     """One round of repair. The connection is impatient: the agent comes back to it when Redis was away."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     client = connection.impatient(config.redis_url, timeout=10)
+    client.ping()  # all that a connection needs is loaded by now, wherever the interpreter lies
+    if config.isolation.encloses:  # what it reads from here on, producers wrote: to be trusted no more than a job
+        user.become(*user.chosen(config.job_user))
+        if not die_with_parent(config.agent_pid):  # a change of user made the kernel forget the first
+            return 1
 
     def named(name: str) -> PoolWorker:
         identity = replace(Identity.of(config), worker=name)

@@ -17,6 +17,7 @@ from pools.runtime.channel import Channel, Control
 from pools.runtime.handle import Ended, Handle
 from pools.runtime.options import Options
 from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox import folder
 from pools.runtime.worker_config import WorkerConfig
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
@@ -125,6 +126,7 @@ class Supervisor:
 def forget(handle: Handle) -> None:
     """Remove what a dead worker left on disk."""
     shutil.rmtree(handle.channel.directory, ignore_errors=True)
+    folder.sweep(handle.name)
 
 
 def tail(path: Path) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -19,12 +20,17 @@ from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
 
 from pools.runtime import events
+from pools.runtime.admitted_job import read_record
+from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.job import PoolJob
 from pools.runtime.job_life import JobLife
 from pools.runtime.processes import ProcessId
+from pools.runtime.refusals import JobRefused, as_refusal
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.meter import Meter
 
 log = logging.getLogger("rq.worker")
 
@@ -35,6 +41,8 @@ HEARTBEAT_SECONDS = 10.0
 LEASE_RENEWAL_SECONDS = 5
 # Seconds after which rq and its dashboards believe a silent idle worker dead (rq adds 60).
 WORKER_TTL = 60
+# No status: no record, or what a late heartbeat left of one. A status that rq does not know is damage.
+NOT_WAITING = {status.value.encode() for status in JobStatus if status != JobStatus.QUEUED} | {b""}
 
 
 class PoolWorker(JobLife):
@@ -53,6 +61,7 @@ class PoolWorker(JobLife):
         channel: Channel,
         stop_requested: Callable[[], bool],
         horse_jobs: int = 1,
+        enclosure: Enclosure | None = None,
         **options: Any,
     ) -> None:
         self.channel = channel
@@ -65,7 +74,8 @@ class PoolWorker(JobLife):
         self._reported = ""
         self._paused = False
         self.ended_as_asked = self.said_goodbye = False
-        self.horse_jobs = horse_jobs
+        self.horse_jobs, self.enclosure = horse_jobs, enclosure
+        self.bounds = Bounds(Meter(enclosure) if enclosure else None)
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
@@ -149,50 +159,58 @@ class PoolWorker(JobLife):
 
     def _claim(self) -> tuple[Job, Queue] | None:
         while found := self.claims.take(self.idle_connection, self.queues):
-            queue = next(queue for queue in self.queues if queue.name == found.queue)
-            raw = self.idle_connection.hgetall(encoded(self.job_class.key_for(found.job_id)))
-            misread = self.claims.misread(found, raw) if b"data" in raw else {}
+            queue, job_id = next(queue for queue in self.queues if queue.name == found.queue), found.job_id
+            try:
+                key, admission = encoded(self.job_class.key_for(job_id)), self.job_class.admission
+                raw = read_record(self.idle_connection, key, admission)
+            except JobRefused as refusal:
+                self._bury(queue, job_id, refusal)
+                return None
+            misread = self.claims.misread(found, raw)
             if not misread:
-                return self._accept(queue, found.job_id, raw)
+                return self._accept(queue, job_id, raw)
             self.claims.correct(self.idle_connection, queue, found, misread)
         return None
 
     def _accept(self, queue: Queue, job_id: str, raw: Any) -> tuple[Job, Queue] | None:
         # Expired or deleted while it waited (rq passes over such ids silently, too), or the second entry of a job that
         # was pushed twice: its producer's client never heard that the first push was done.
-        if b"data" not in raw or raw.get(b"status", b"queued") != b"queued":
+        if (raw.get(b"status") or (b"queued" if b"data" in raw else b"")) in NOT_WAITING:
             self.claims.acknowledge(self.idle_connection, queue, job_id)
             return None
+        job = None
         try:
             job = self.job_class(job_id, connection=self.connection, serializer=self.serializer)
-            job.restore(raw)
+            job.admit(raw)
         except Exception as error:  # a damaged record raises anything, and must not end worker after worker
-            log.exception("Worker %s: job %s cannot be read", self.name, job_id)
-            self._bury(queue, job_id, f"This job's record cannot be read: {error!r}")
+            self._bury(queue, job_id, as_refusal("record", error), unsettled=job is not None and job.restored)
             return None
         job.claimed_from, job.raw = queue, raw
         return job, queue
 
-    def _bury(self, queue: Queue, job_id: str, text: str) -> None:
-        """Fail a job that cannot be read, without reading it: the writes of rq's failure path, field by field."""
-        key, ttl = self.job_class.key_for(job_id), self.job_class.policy.failure_ttl
-        result = Result(
-            job_id,
-            Result.Type.FAILED,
-            self.connection,
-            exc_string=text,
-            worker_name=self.name,
-            serializer=self.serializer,
-        )
+    def _bury(self, queue: Queue, job_id: str, refusal: JobRefused, *, unsettled: bool = False) -> None:
+        """Fail a job that shall not be run, without reading it: the writes of rq's failure path, field by field.
+
+        Whatever lies under its keys: a write that fails keeps none of the others from being done. ``unsettled``: upkeep
+        sees to its dependents and its slot of a rate limit, for which it reads it.
+        """
+        log.error("Worker %s: job %s is refused: %s", self.name, job_id, refusal)
+        raw_id, ttl = encoded(job_id), self.job_class.policy.failure_ttl
+        key, results = (encoded(key) for key in (self.job_class.key_for(job_id), Result.get_key(job_id)))  # type: ignore[no-untyped-call]
+        text = "".join(traceback.format_exception_only(refusal))
+        result = Result(job_id, Result.Type.FAILED, self.connection, exc_string=text, worker_name=self.name)
         with self.idle_connection.pipeline() as pipeline:
             pipeline.hset(key, mapping={"status": JobStatus.FAILED.value, "ended_at": utcformat(now())})
             pipeline.expire(key, ttl)
-            pipeline.zadd(queue.failed_job_registry.key, {job_id: int(time.time()) + ttl})
-            result.save(ttl=ttl, pipeline=pipeline)  # type: ignore[no-untyped-call]
+            pipeline.zadd(queue.failed_job_registry.key, {raw_id: int(time.time()) + ttl})
+            pipeline.xadd(results, result.serialize(), maxlen=10)
+            pipeline.expire(results, ttl)
             body = self.identity.failure(job_id, queue.name)
             events.append(pipeline, self.claims.keys.events, "job.failed", body)
+            if unsettled:
+                pipeline.sadd(self.claims.keys.unsettled(queue.name), raw_id)
             self.claims.acknowledge(pipeline, queue, job_id)
-            pipeline.execute()
+            pipeline.execute(raise_on_error=False)
 
     # A job's life: see job_life.py.
 

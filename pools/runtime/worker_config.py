@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pools.runtime.delivery import DeliveryRule
+from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
 from pools.runtime.rules import Rules
+from pools.runtime.sandbox.limits import Isolation
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class SecretAccess:
 class WorkerConfig:
     """``purpose``: ``work`` (a worker) or ``upkeep`` (one round of repair for ``lost`` workers and registries).
 
-    ``agent_pid``: the process that starts this one.
+    ``agent_pid``: the process that starts this one. ``job_user``: whose jobs are under isolation; empty: the agent's.
     """
 
     purpose: str
@@ -57,8 +59,11 @@ class WorkerConfig:
     failure_ttl: int
     serializer: str
     horse_jobs: int
+    admission: Admission
     retry: list[RetryRule]
     policies: list[DeliveryRule]
+    isolation: Isolation
+    job_user: str
     rules: Rules
     secrets: SecretAccess
     lost: list[Lost]
@@ -74,8 +79,10 @@ class WorkerConfig:
         return cls(
             **data
             | {
+                "admission": Admission(**data["admission"]),
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
+                "isolation": Isolation(**data["isolation"]),
                 "rules": Rules.read(data["rules"]),
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],

@@ -38,15 +38,16 @@ def version_of(pool: Pool, number: int) -> ConfigVersion:
 
 def newest_spec(pool: Pool) -> PoolSpec | None:
     """What the newest version says, signed or not; None before the first."""
-    return _spec(pool, pool.config_number)
+    return spec_at(pool, pool.config_number)
 
 
 def running_spec(pool: Pool) -> PoolSpec | None:
     """What agents are told to run; None before the first signature."""
-    return _spec(pool, pool.published_number)
+    return spec_at(pool, pool.published_number)
 
 
-def _spec(pool: Pool, number: int) -> PoolSpec | None:
+def spec_at(pool: Pool, number: int) -> PoolSpec | None:
+    """What a version says; None when there is none of this number."""
     version = pool.config_versions.filter(number=number).first() if number else None
     return spec_of(version) if version else None
 

@@ -93,15 +93,13 @@ class DeadLetterFilter:
         return replace(self, **{field: quoted(value)})
 
     def letter_conditions(self) -> Q:
-        """What a dead letter must be, but for ``since`` and ``q``. Raises ``FilterError`` for what it cannot read."""
+        """What a dead letter must be, but for ``since``, ``until`` and ``q``. Raises ``FilterError``."""
         where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
         where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
         where &= self._among("version", _versions)
         if self.restorable:
             now = timezone.now()
             where &= reduce(or_, (still_there(state, now) for state in SHELVED))
-        if self.until:
-            where &= Q(failed_at__lt=moment("until", self.until))
         if self.expires:
             side, at = expiry(self.expires)
             where &= Q(expires_at__lt=at) if side == "<" else Q(expires_at__gt=at)
@@ -172,8 +170,9 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     """The dead letters that match, in parts. Raises ``FilterError``."""
     groups = matching_groups(actor, wanted).select_related(None)
     since = moment("since", wanted.since) if wanted.since else None
-    jobs = letters_with(wanted.args)
-    return list(parts(Part(groups, wanted.letter_conditions(), since, wanted.is_ranged, jobs), wanted.q))
+    until = moment("until", wanted.until) if wanted.until else None
+    whole = Part(groups, wanted.letter_conditions(), since, until, wanted.is_ranged, letters_with(wanted.args))
+    return list(parts(whole, wanted.q))
 
 
 def _pools(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[Pool]:

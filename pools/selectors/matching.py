@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, Count, F, OuterRef, Q, QuerySet, Subquery, Sum, When
+from django.db.models import Case, Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.db.models.functions import Coalesce
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
@@ -23,8 +24,8 @@ WHOLE = Q(state=DeadLetterState.OPEN)
 
 @dataclass(frozen=True)
 class Part:
-    """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later; ``jobs``: only these,
-    their primary keys or a query for them.
+    """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later and before ``until``; ``jobs``:
+    only these, their primary keys or a query for them.
 
     ``ranged``: all that ``letters`` asks is where an index begins, so that jobs are counted without looking at those
     that do not match.
@@ -33,13 +34,18 @@ class Part:
     groups: QuerySet[FailureGroup]
     letters: Q
     since: datetime | None = None
+    until: datetime | None = None
     ranged: bool = False
     jobs: Jobs | None = None
 
+    def _between(self, since: datetime | None, until: datetime | None) -> QuerySet[DeadLetter]:
+        began = Q(failed_at__gte=since) if since else Q()
+        ended = Q(failed_at__lt=until) if until else Q()
+        return DeadLetter.objects.filter(self.letters & began & ended)
+
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
-        found = DeadLetter.objects.filter(self.letters & _from(self.since))
-        found = found.filter(group__in=self.groups.order_by().values("pk"))
+        found = self._between(self.since, self.until).filter(group__in=self.groups.order_by().values("pk"))
         return found if self.jobs is None else found.filter(pk__in=self.jobs)
 
     def counts(self, moments: Sequence[datetime] = ()) -> dict[int, list[int]]:
@@ -54,7 +60,7 @@ class Part:
         return {pk: [n or 0 for n in counts] for pk, *counts in rows if counts[0]}
 
     def _in_one_pass(self, moments: Sequence[datetime]) -> QuerySet[DeadLetter, tuple[int, ...]]:
-        later = {f"n{n}": Count("pk", filter=_from(at)) for n, at in enumerate(moments)}
+        later = {f"n{n}": Count("pk", filter=Q(failed_at__gte=at)) for n, at in enumerate(moments)}
         return self.all().order_by().values_list("group_id").annotate(n=Count("pk"), **later)
 
     def _is_most(self) -> bool:
@@ -71,43 +77,62 @@ class Part:
     def _by_slice(self, moments: Sequence[datetime]) -> Iterator[tuple[int, ...]]:
         """From one moment to the next: PostgreSQL shares a range among processes, and does not do so group by group."""
         sums: dict[int, int] = {}
-        columns, until = {}, None
-        for at in sorted(moments, reverse=True):
-            columns[at] = sums = _added(sums, self._between(at, until))
-            until = at
+        columns: dict[datetime | None, dict[int, int]] = {}
+        *younger, rest = self._slices(moments)
+        for at, until in younger:
+            columns[at] = sums = _added(sums, self._counts_between(at, until))
         held = dict(self.groups.order_by().values_list("pk", "open_count"))
-        whole = held if self._is_known else _added(sums, self._between(self.since, until))
+        whole = held if self._is_known else _added(sums, self._counts_between(*rest))
         for pk in held:
             yield pk, whole.get(pk, 0), *(columns[at].get(pk, 0) for at in moments)
 
-    def _between(self, since: datetime | None, until: datetime | None) -> dict[int, int]:
-        found = DeadLetter.objects.filter(self.letters & _from(since), Q(failed_at__lt=until) if until else Q())
-        return dict(found.order_by().values_list("group_id").annotate(n=Count("*")))
+    def _slices(self, moments: Sequence[datetime]) -> Iterator[tuple[datetime | None, datetime | None]]:
+        """From each moment, the latest first, to the one before it; then what is left, which is oldest."""
+        until = self.until
+        for at in sorted(moments, reverse=True):
+            yield at, until
+            until = min(until, at) if until else at
+        yield self.since, until
+
+    def _counts_between(self, since: datetime | None, until: datetime | None) -> dict[int, int]:
+        found = self._between(since, until).order_by()
+        return dict(found.values_list("group_id").annotate(n=Count("*")))
 
     @property
     def _is_known(self) -> bool:
-        return self.letters == WHOLE and self.since is None
+        return self.letters == WHOLE and self.since is None and self.until is None
 
-    def _by_group(self, moments: Sequence[datetime]) -> QuerySet[FailureGroup, tuple[int, ...]]:
-        later = {
-            # None of a group that was last seen before.
-            f"n{n}": Case(When(last_seen__gte=at, then=self._count(at)))
-            for n, at in enumerate(moments)
-        }
-        every = F("open_count") if self._is_known else self._count(self.since)
-        groups = self.groups.order_by().annotate(n=every, **later)
-        return groups.values_list("pk", "n", *later)
+    def _by_group(self, moments: Sequence[datetime]) -> Iterator[tuple[int, ...]]:
+        """From one moment to the next, too, so that no job is counted twice."""
+        *younger, rest = self._slices(moments)
+        slices = {f"n{n}": self._slice(*bounds) for n, bounds in enumerate(younger)}
+        left = F("open_count") if self._is_known else self._count(*rest)
+        groups = self.groups.order_by().annotate(left=left, **slices)
+        for pk, whole, *counts in groups.values_list("pk", "left", *slices):
+            whole += 0 if self._is_known else sum(counts)
+            columns, so_far = {}, 0
+            for (at, _), count in zip(younger, counts, strict=True):
+                so_far = whole if count is None else so_far + count
+                columns[at] = so_far
+            yield pk, whole, *(columns[at] for at in moments)
 
-    def _count(self, since: datetime | None) -> Subquery:
-        here = DeadLetter.objects.filter(self.letters & _from(since), group=OuterRef("pk"))
-        return Subquery(here.order_by().values("group_id").annotate(n=Count("*")).values("n"))
+    def _slice(self, since: datetime | None, until: datetime | None) -> Case:
+        """Of a group that was last seen before, none; None, for all that are left, where it is known that all are
+        younger."""
+        known = [When(first_seen__gte=since, then=Value(None))] if self._is_known else []
+        none = When(last_seen__lt=since, then=Value(0))
+        return Case(none, *known, default=self._count(since, until), output_field=IntegerField())
+
+    def _count(self, since: datetime | None, until: datetime | None) -> Coalesce:
+        here = self._between(since, until).filter(group=OuterRef("pk")).order_by()
+        return Coalesce(Subquery(here.values("group_id").annotate(n=Count("*")).values("n")), 0)
 
     def newest(self, before: Q, size: int, *, everywhere: bool) -> QuerySet[DeadLetter]:
         """Those that failed last, of those ``before`` a place in the list. Primary keys come from an index alone.
 
         ``everywhere``: no group that has such jobs is left out, so their groups need not be looked at.
         """
-        found = DeadLetter.objects.filter(self.letters & _from(self.since), before)
+        found = self._between(self.since, self.until).filter(before)
         if not everywhere:  # as a list: with a query the database might begin at the groups
             found = found.filter(group_id__in=list(self.groups.order_by().values_list("pk", flat=True)))
         if self.jobs is not None:
@@ -130,7 +155,3 @@ def parts(whole: Part, q: str) -> Iterator[Part]:
 
 def _added(some: Mapping[int, int], others: Mapping[int, int]) -> dict[int, int]:
     return {pk: some.get(pk, 0) + others.get(pk, 0) for pk in some.keys() | others.keys()}
-
-
-def _from(since: datetime | None) -> Q:
-    return Q(failed_at__gte=since) if since else Q()

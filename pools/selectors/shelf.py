@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from audit.actor import Actor
-from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, Operation, OperationKind, still_there
+from pools.models import SHELVED, DeadLetter, DeadLetterState, FailureGroup, Operation, OperationKind, Pool, still_there
 from pools.permissions import visible_pools
 from pools.selectors.phrases import counted
 from pools.selectors.progress import DONE
@@ -57,6 +57,11 @@ def places(actor: Actor) -> list[Place]:
 def places_of(group: FailureGroup) -> list[Place]:
     """The same for one failure group."""
     return _filled(group=group)
+
+
+def quarantined_in(pool: Pool) -> str:
+    """How many of the pool's jobs are in quarantine, as text."""
+    return at_most(DeadLetter.objects.filter(state=DeadLetterState.QUARANTINED, pool=pool))
 
 
 def taken_by(row: Operation) -> Q:

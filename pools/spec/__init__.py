@@ -1,9 +1,11 @@
 """The pool spec: schema, canonical form, YAML text and diff. No Django, no I/O."""
 
+from pools.spec.admission import Admission
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
 from pools.spec.gates import BreakerRule, LimitRule
+from pools.spec.isolation import Isolation
 from pools.spec.schema import (
     Application,
     DeliveryPolicy,
@@ -17,6 +19,7 @@ from pools.spec.schema import (
 from pools.spec.yaml_text import parse_yaml, to_yaml
 
 __all__ = [
+    "Admission",
     "Application",
     "BreakerRule",
     "Change",
@@ -25,6 +28,7 @@ __all__ = [
     "DiffLine",
     "FieldError",
     "Horse",
+    "Isolation",
     "LimitRule",
     "PoolSpec",
     "RetryRule",

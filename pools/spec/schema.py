@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import rfc8785
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from pools.spec.admission import Admission, admission_faults
 from pools.spec.cron import CronEntry, cron_faults
 from pools.spec.errors import SpecError
 from pools.spec.fields import (
@@ -23,6 +24,7 @@ from pools.spec.fields import (
     VariableName,
 )
 from pools.spec.gates import BreakerRule, LimitRule, gate_faults
+from pools.spec.isolation import Isolation
 from pools.spec.part import Part
 
 DAY = 86_400
@@ -174,6 +176,12 @@ class PoolSpec(Part):
         description="Shares in which queues that hold jobs are served, 1 to 100; else 1. Empty: in their order.",
     )
     horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
+    admission: Admission = Field(
+        Admission(), title="Jobs admitted", description="Which jobs the workers run. They refuse all others."
+    )
+    isolation: Isolation = Field(
+        Isolation(), title="Isolation of jobs", description="What jobs may do and use on their host."
+    )
     placement: dict[LabelName, LabelValue] = Field(
         {},
         max_length=32,
@@ -251,7 +259,7 @@ def parse_spec(data: Any) -> PoolSpec:
         spec = PoolSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
-    faults = cron_faults(spec.cron, spec.queues)
+    faults = cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron)
     faults += gate_faults(spec.breakers, spec.limits)
     if faults:
         raise SpecError(faults)

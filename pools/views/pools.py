@@ -13,7 +13,7 @@ from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.pools import PoolEditForm, PoolFilterForm, PoolForm
 from pools.forms.spec import ADDING
-from pools.models import Pool
+from pools.models import DeadLetterState, Pool
 from pools.operations import pool_change, pool_create
 from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
 from pools.selectors.config import running_spec, version_lines
@@ -24,6 +24,7 @@ from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
 from pools.selectors.pools import matching, pool_of, teams_of
 from pools.selectors.rights import global_rights, pool_rights
+from pools.selectors.shelf import quarantined_in
 from pools.selectors.verbs import lacking, offered, verbs_of
 from pools.views._acting import act, ask
 from pools.views.filtering import address
@@ -85,6 +86,8 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
             (queue, address(DeadLetterFilter(pool=found.slug).narrowed("queue", queue.name))) for queue in queues
         ],
         "queue_count": queue_count,
+        "quarantined": quarantined_in(found),
+        "to_quarantine": address(DeadLetterFilter(pool=found.slug, state=DeadLetterState.QUARANTINED), "jobs"),
         "spec": spec,
         "cron": cron_of(found, spec),
         "gates": gates_of(found, spec),

@@ -116,10 +116,12 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
+    ("isolation", {"profile": "strict"}),
     ("weights", {"nobody.takes.it": 2}),
     ("breakers", [{"name": "smtp", "tasks": []}]),
     ("limits", [{"name": "api", "tasks": ["*"]}]),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
+    ("admission", {"job_kib": 0}),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),
     ("colour", "blue"),
 ]

@@ -10,9 +10,10 @@ from rq import Queue
 
 from pools.broker.connection import Broker
 from pools.broker.failed_jobs import FailedJob, read_failed
-from pools.controller.books import LOT, Books
+from pools.controller.books import Books
 from pools.controller.lease import LeaderLease, LeaseLost
 from pools.controller.read_model import Facts, absorb
+from pools.controller.reader import Reader
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
 from pools.models import (
@@ -22,7 +23,6 @@ from pools.models import (
     DeadLetterState,
     FailedAttempt,
     FailureGroup,
-    Pool,
     Team,
 )
 from tests.broker.records import write_failed
@@ -182,24 +182,13 @@ def test_a_changed_count_is_what_wakes_it(sampler: Sampler, scanner: Scanner, ti
     assert "cmdstat_zcount" not in client.info("commandstats")
 
 
-def test_thousands_are_indexed_in_one_pass(sampler: Sampler, scanner: Scanner, tick: Tick, client: redis.Redis) -> None:
-    held = LOT + 1500
-    ids = [f"job-{n}" for n in range(held)]
-    for start in range(0, held, 500):
-        write_failed(client, *ids[start : start + 500])
-    tick(sampler)
-    tick(scanner)
-    assert DeadLetter.objects.count() == open_count() == held
-    assert Pool.objects.get().dead_letters.count() == held
-
-
 def test_what_a_controller_read_and_did_not_write_is_indexed_by_the_next(
     sampler: Sampler, broker: Broker, tick: Tick, client: redis.Redis, lease: LeaderLease
 ) -> None:
     ids = [f"job-{n}" for n in range(7)]
     write_failed(client, *ids)
     tick(sampler)
-    books = Books(lease, broker)
+    books = Books(lease, broker, Reader(broker))
     books.enter("mail", ids[:3])
     books.flush()
     books.enter("mail", ids[3:])

@@ -28,8 +28,9 @@ def failed(
     """A new group whose jobs failed ``minutes`` ago, each a millisecond after the one before."""
     exc_type = title.split(":")[0]
     still_open = 0 if "state" in more else len(ids)
-    group = make.failure_group(pool, title, func=func, exc_type=exc_type, open_count=still_open, total_count=len(ids))
     begin = timezone.now() - timedelta(minutes=minutes)
+    about = {"func": func, "exc_type": exc_type, "first_seen": more.get("failed_at", begin)}
+    group = make.failure_group(pool, title, open_count=still_open, total_count=len(ids), **about)
     values = {"pool": pool, "queue": pool.queues[0], "func": func, "exc_type": exc_type, "message": title} | more
     DeadLetter.objects.bulk_create(
         DeadLetter(group=group, job_id=job_id, **({"failed_at": begin + timedelta(milliseconds=n)} | values))

@@ -7,11 +7,12 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pools.models import Pool
+from pools.models import DeadLetter, Pool
 from pools.selectors.dead_letters import DeadLetterFilter, dead_letters
 from pools.selectors.matrix import AGES, SHOWN, counts_by_age, matrix
 from tests.dead_letters.letters import HOSTILE, failed, numbered
 from tests.dead_letters.test_list import URL, text
+from tests.support import factories as make
 from tests.support.cast import Cast, actor, signed_in
 
 MINUTES = (1, 16, 59, 61, 400, 2000, 20000)
@@ -23,6 +24,9 @@ def incident(payments: Pool, reports: Pool, hidden: Pool) -> None:
         failed(payments, *numbered(n + 1, f"a{n}"), minutes=minutes, func=f"f{n}")
         failed(reports, f"b{n}", title="shop.errors.TimeoutError: x", minutes=minutes, func=f"g{n}")
         failed(reports, f"c{n}", title="KeyError: x", minutes=minutes, queue="low, slow")
+    failed(payments, *numbered(len(MINUTES), "ages"), minutes=max(MINUTES), func="ages", title="AgedError: x")
+    for n, minutes in enumerate(MINUTES):
+        DeadLetter.objects.filter(job_id=f"ages-{n}").update(failed_at=make.ago(minutes=minutes))
     failed(payments, "none", title=": killed", minutes=3)
     failed(payments, "odd", title=f"{HOSTILE}: x", minutes=3)
     failed(hidden, "theirs", title="SecretError: x", minutes=3)

@@ -9,9 +9,9 @@ from rq import Queue, Retry
 
 from audit.models import Event
 from pools.controller.lease import LeaderLease
-from pools.controller.poison import PoisonGuard
+from pools.controller.quarantine import QuarantineGuard
 from pools.models import DeadLetter, FailureGroup, Operation, OutboxMessage, Pool
-from pools.operations import Selection, operation_undo, poison_quarantine, requeue_create
+from pools.operations import Selection, guard_quarantine, operation_undo, requeue_create
 from pools.operations.execute import run_operation
 from pools.selectors.dead_letters import DeadLetterFilter
 from tests.broker.jobs import fails, fails_unless
@@ -60,7 +60,7 @@ def once_more(cast: Cast, look: Look, work: Work) -> Round:
 @pytest.fixture
 def guard(lease: LeaderLease) -> Guard:
     """One tick; the operations that it made, carried out."""
-    loop = PoisonGuard(lease, poison_quarantine)
+    loop = QuarantineGuard(lease, guard_quarantine)
 
     def tick() -> list[Operation]:
         before = set(Operation.objects.values_list("pk", flat=True))
@@ -165,7 +165,7 @@ def test_a_requeue_skips_poison_unless_it_is_named(cast: Cast, mail: Pool, clien
 def test_one_quarantine_of_the_guard_at_a_time(mail: Pool, lease: LeaderLease) -> None:
     group = make.failure_group(mail)
     make.dead_letter(group, "a", came_back=3)
-    loop = PoisonGuard(lease, poison_quarantine)
+    loop = QuarantineGuard(lease, guard_quarantine)
     for _ in range(3):
         assert lease.renew()
         loop.tick()

@@ -35,6 +35,7 @@ def test_heartbeat_says_what_is_told_verified_and_running(host: AgentHost) -> No
     pool = host.pool(uid)
     assert (pool["told"], pool["verified"], pool["running"]) == (1, 1, 1)
     assert (pool["run_state"], pool["generation"], pool["refused"], pool["boot_failure"]) == ("running", 0, None, None)
+    assert pool["isolation"] is None
     sequence = heartbeat["seq"]
     wait_for(lambda: host.heartbeat()["seq"] > sequence, timeout=3, message="a heartbeat each second")
 

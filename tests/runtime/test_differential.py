@@ -20,7 +20,9 @@ from rq.group import Group
 from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
+from pools.runtime.refusals import Admission
 from pools.runtime.rules import PLAIN
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from tests.runtime.conftest import APPLICATION
 from tests.support.valkey import ValkeyServer
@@ -212,8 +214,11 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         failure_ttl=31_536_000,
         serializer="pickle",
         horse_jobs=horse_jobs,
+        admission=Admission(),
         retry=[],
         policies=[],
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        job_user="",
         rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],

@@ -26,7 +26,7 @@ def read(root: Path, *more: str, **environ: str) -> Options:
 def test_defaults(root: Path) -> None:
     options = read(root)
     assert (options.redis_url, options.env, options.labels) == ("redis://localhost", "staging", {})
-    assert (options.secret_prefixes, options.stop_timeout) == ([], None)
+    assert (options.secret_prefixes, options.stop_timeout, options.job_user) == ([], None, "")
 
 
 def test_url_on_the_command_line_wins_and_file_is_read_last(root: Path) -> None:

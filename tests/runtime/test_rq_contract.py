@@ -16,6 +16,7 @@ from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.results import Result
+from rq.timeouts import JobTimeoutException
 from rq.utils import now
 from rq.worker import BaseWorker
 from rq.worker.worker_classes import SpawnWorker
@@ -298,6 +299,11 @@ class TestSteps:
         assert "retpid, ret_val, rusage = self.wait_for_horse()" in source
         assert "if ret_val == os.EX_OK:" in source
         assert "self._horse_pid" in inspect.getsource(Worker.horse_pid.fget)  # type: ignore[attr-defined]
+
+    def test_a_timeout_can_be_swallowed_and_is_enforced_a_minute_late(self) -> None:
+        assert issubclass(JobTimeoutException, Exception)
+        assert "working_time > (job.timeout + 60)" in inspect.getsource(Worker.monitor_work_horse)
+        assert "os.killpg(os.getpgid(self.horse_pid), sig)" in inspect.getsource(Worker.kill_horse)
 
     def test_a_job_writes_its_start_through_these(self) -> None:
         source = inspect.getsource(BaseWorker.prepare_job_execution)

@@ -18,6 +18,7 @@
 | one bad message on the worker's pubsub channel | a deaf worker |
 | two rq cron | every job doubled; a pool's cron has a test file of its own |
 | requeue (ZREM, then save and push) | a crash leaves the job nowhere |
+| a timeout's exception is swallowed | the job runs on; timeouts have a test file of their own |
 """
 
 import os

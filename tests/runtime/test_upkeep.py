@@ -12,7 +12,9 @@ from rq.job import Dependency, Job
 
 from pools.runtime import startup
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import Admission
 from pools.runtime.rules import PLAIN
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
 from tests.runtime.places import places
 from tests.support.valkey import ValkeyServer
@@ -39,8 +41,11 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         failure_ttl=3600,
         serializer="pickle",
         horse_jobs=1,
+        admission=Admission(),
         retry=[],
         policies=[],
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        job_user="",
         rules=PLAIN,
         secrets=SecretAccess({}, [], {}),
         lost=[],

@@ -21,7 +21,7 @@ from pools.controller.loop import Loop
 from pools.controller.runner import Runner, run_once
 from pools.controller.trust_root import write_trust_root
 from pools.models import Operation, Pool
-from pools.operations import config_renew, operation_lapse, poison_quarantine
+from pools.operations import config_renew, guard_quarantine, operation_lapse
 from pools.operations.errors import OperationError
 from pools.signing import TrustRoot
 
@@ -68,7 +68,7 @@ def _loops(keyring: Keyring, lease: LeaderLease) -> list[Loop]:
     path = settings.POOLWARDEN_HOME / "log.vkey"
     try:
         write_verifier_keys(path, keyring)
-        return all_loops(lease, keyring, _renew, _lapse, poison_quarantine)
+        return all_loops(lease, keyring, _renew, _lapse, guard_quarantine)
     except KeyringError as error:
         _refuse(str(error))
     except OSError as error:

@@ -27,6 +27,16 @@ def test_defaults() -> None:
         "serializer": "pickle",
         "stop_grace": 60,
         "horse": {"jobs": 1},
+        "admission": {"tasks": [], "types": [], "callbacks": "allow", "webhooks": "allow", "job_kib": 16_384},
+        "isolation": {
+            "profile": "none",
+            "memory": 1024,
+            "cpu": 3600,
+            "open_files": 1024,
+            "processes": 64,
+            "output": 1024,
+            "writable": [],
+        },
         "placement": {},
         "application": {"interpreter": "", "directory": "", "preload": []},
         "weights": {},
@@ -80,6 +90,17 @@ def test_every_field_at_its_limits() -> None:
         ("stop_grace", 3601, "stop_grace"),
         ("horse", {"jobs": 0}, "horse.jobs"),
         ("horse", {"jobs": 1001}, "horse.jobs"),
+        ("isolation", {"profile": "strict"}, "isolation.profile"),
+        ("isolation", {"profile": "loose"}, "isolation.profile"),
+        ("isolation", {"memory": 15}, "isolation.memory"),
+        ("isolation", {"cpu": 0}, "isolation.cpu"),
+        ("isolation", {"open_files": 31}, "isolation.open_files"),
+        ("isolation", {"processes": 32_769}, "isolation.processes"),
+        ("isolation", {"output": 0}, "isolation.output"),
+        ("isolation", {"writable": ["var/lib"]}, "isolation.writable.0"),
+        ("isolation", {"writable": ["/"]}, "isolation.writable"),
+        ("isolation", {"writable": [""]}, "isolation.writable"),
+        ("isolation", {"egress": []}, "isolation.egress"),
         ("placement", [], "placement"),
         ("placement", {"zone": 1}, "placement.zone"),
         ("placement", {"zone": ""}, "placement.zone"),
@@ -195,7 +216,12 @@ def test_text_is_normalised_to_nfc() -> None:
 def test_canonical_form_does_not_depend_on_order_or_defaults() -> None:
     spelled_out = dict(reversed(parse_spec(GOOD).as_dict().items()))
     assert canonical(parse_spec(spelled_out)) == canonical(parse_spec(GOOD))
-    assert canonical(parse_spec(GOOD)).startswith(b'{"application":{"directory":"","interpreter":"","preload":[]},')
+    assert canonical(parse_spec(GOOD)).startswith(b'{"admission":{"callbacks":"allow",')
+
+
+def test_strict_isolation_is_refused_in_a_sentence() -> None:
+    (fault,) = errors(isolation={"profile": "strict"})
+    assert fault.message == "must not be strict: this version cannot give it. The strongest profile is standard"
 
 
 def test_hostile_text_stays_text() -> None:

@@ -1,0 +1,78 @@
+"""Profile *standard*: what a horse gives up between its fork and its first job, in this order, all of it or nothing."""
+
+import os
+import resource
+
+from pools.runtime.processes import die_with_parent
+from pools.runtime.sandbox import landlock, seccomp, system, user
+from pools.runtime.sandbox.folder import Folder
+from pools.runtime.sandbox.limits import MIB, Isolation
+
+# How a horse ends that could not be enclosed: before any job's code ran.
+NOT_ENCLOSED = 78
+
+
+class Enclosure:
+    """One worker's horses, one after the other. ``uid``, ``gid``: the jobs'; ``namespace``: the host allows it."""
+
+    def __init__(
+        self, isolation: Isolation, worker: str, uid: int, gid: int, *, namespace: bool, jobs: int = 1
+    ) -> None:
+        self.isolation = isolation
+        self.folder: Folder | None = None
+        self._worker, self._uid, self._gid = worker, uid, gid
+        self._namespace, self._jobs = namespace, jobs
+
+    def prepare(self) -> Folder:
+        """In the worker, before each horse. Raises OSError."""
+        self.folder = Folder(self._worker, self._uid, self._gid)
+        return self.folder
+
+    def remove(self) -> None:
+        """In the worker, when the horse and all that it started are gone."""
+        if self.folder is not None:
+            self.folder.remove()
+            self.folder = None
+
+    def enter(self) -> None:
+        """In the horse, which must have one thread. Raises OSError: then no job may run here."""
+        assert self.folder is not None
+        parent = os.getppid()
+        self.folder.enter()
+        user.become(self._uid, self._gid)
+        if self._namespace:
+            user.enter_namespace()
+        self._limit()
+        system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+        system.drop_capabilities()
+        if not die_with_parent(parent):  # a change of user made the kernel forget the first
+            raise OSError("the worker is gone")
+        landlock.restrict([self.folder.path, *self.isolation.writable])
+        system.prctl(system.PR_SET_DUMPABLE, 0)
+        seccomp.install()
+
+    def _limit(self) -> None:
+        """Memory is limited for each process here, and for the job as a whole by the worker, which looks (meter.py)."""
+        allowed = self.isolation
+        _at_most(resource.RLIMIT_CORE, 0)
+        _at_most(resource.RLIMIT_NOFILE, allowed.open_files)
+        _at_most(resource.RLIMIT_FSIZE, allowed.output * MIB)
+        cpu = allowed.cpu * self._jobs
+        _at_most(resource.RLIMIT_CPU, cpu, cpu + 5)  # first SIGXCPU, which has a name, then SIGKILL
+        _at_most(resource.RLIMIT_DATA, _data() + allowed.memory * MIB)
+        if self._namespace:  # else it would count all processes of the user
+            _at_most(resource.RLIMIT_NPROC, allowed.processes)
+
+
+def _at_most(kind: int, soft: int, hard: int | None = None) -> None:
+    """``hard``: by default the same. Never more than what the worker has."""
+    _, most = resource.getrlimit(kind)
+    bound = soft if hard is None else hard
+    bound = bound if most == resource.RLIM_INFINITY else min(bound, most)
+    resource.setrlimit(kind, (min(soft, bound), bound))
+
+
+def _data() -> int:
+    """Bytes of private writable memory that this process has mapped already: its application."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))

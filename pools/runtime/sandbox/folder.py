@@ -1,0 +1,86 @@
+"""A job's own folder: where it may write, whatever else its pool allows. Made and removed by its worker."""
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+
+# What of a job's output goes on into its worker's.
+KEPT_BYTES = 64 * 1024
+# An empty file takes room, too.
+SMALLEST = 4096
+
+
+class Folder:
+    """``temporary`` is the job's temporary folder. What the job prints lies beside it, and counts with it."""
+
+    def __init__(self, worker: str, uid: int, gid: int) -> None:
+        """Raises OSError."""
+        self.path = tempfile.mkdtemp(prefix=_prefix(worker))
+        self.temporary = os.path.join(self.path, "tmp")
+        os.mkdir(self.temporary, 0o700)
+        # Opened before the job could put something else in its place.
+        self._output = os.open(os.path.join(self.path, "output"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        if os.getuid() == 0:
+            for path in (self.path, self.temporary):
+                os.chown(path, uid, gid)
+            os.fchown(self._output, uid, gid)
+
+    def enter(self) -> None:
+        """In the job's process: print into the folder, and keep temporary files there."""
+        os.dup2(self._output, 1)
+        os.dup2(self._output, 2)
+        os.environ["TMPDIR"] = tempfile.tempdir = self.temporary
+
+    def written(self, enough: int) -> int:
+        """Bytes on disk below the folder, counted until ``enough``. One that hides its content counts as enough."""
+        total, places = 0, [self.path]
+        try:
+            while places and total < enough:
+                with os.scandir(places.pop()) as entries:
+                    for entry in entries:
+                        found = entry.stat(follow_symlinks=False)
+                        total += max(found.st_blocks * 512, SMALLEST)
+                        if stat.S_ISDIR(found.st_mode):
+                            places.append(entry.path)
+                        if total >= enough:
+                            break
+        except FileNotFoundError:
+            pass  # the job removes what is counted; the next look counts anew
+        except PermissionError:
+            return enough
+        return total
+
+    def remove(self) -> None:
+        """Pass the end of what the job printed on to the worker's output, and remove everything."""
+        size = os.fstat(self._output).st_size
+        tail = os.pread(self._output, KEPT_BYTES, max(0, size - KEPT_BYTES))
+        os.close(self._output)
+        sys.stderr.buffer.write(tail)
+        sys.stderr.flush()
+        _remove(Path(self.path))
+
+
+def sweep(worker: str) -> None:
+    """Remove what a dead worker left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_prefix(worker)}*"):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """A job may have locked its own folders; its processes are gone, so nothing moves meanwhile."""
+    if os.getuid() != 0:
+        with contextlib.suppress(OSError):
+            os.chmod(path, 0o700)
+        for place, folders, _ in os.walk(path):
+            for inner in (os.path.join(place, name) for name in folders):
+                if not os.path.islink(inner):
+                    os.chmod(inner, 0o700)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _prefix(worker: str) -> str:
+    return f"poolwarden-job-{worker}-"

@@ -1,0 +1,237 @@
+"""What this host can give, found out by trying: each control in a child that is thrown away, and its effect looked at.
+
+A kernel that has a control may still refuse it, and a control that was granted may do nothing: only the effect counts.
+``python -m pools.runtime.sandbox.probe [JOB_USER]`` prints it.
+"""
+
+import errno
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pools.runtime.sandbox import landlock, meter, seccomp, system, user
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.limits import MIB, Isolation
+
+NAMESPACE = "namespace"
+# Without it the standard profile still holds: the worker counts a job's processes itself.
+OPTIONAL = (NAMESPACE,)
+
+_CPU_SECONDS, _MEMORY_MIB, _FILES, _PROCESSES, _OUTPUT_MIB = 60, 64, 64, 8, 1
+_LONGEST = 300
+
+
+@dataclass(frozen=True)
+class Control:
+    """``how``: what is in force, or why not."""
+
+    holds: bool
+    how: str
+
+
+class NotGiven(Exception):
+    """The host cannot give what the signed spec asks for; the text names the controls."""
+
+
+def vector(job_user: str) -> dict[str, Control]:
+    """Every control by name. Takes some milliseconds, in children of this process."""
+    found = {name: _tried(attempt, job_user) for name, attempt in _ATTEMPTS.items()}
+    together = _tried(_together, job_user) if not lacking(found) else Control(False, "not tried, as one is missing")
+    return found | {"together": together}
+
+
+def lacking(found: dict[str, Control]) -> dict[str, str]:
+    """What keeps a host from the standard profile, and why. Of several controls that are missing, all are named."""
+    missing = {name: one.how for name, one in found.items() if not one.holds and name not in OPTIONAL}
+    return {name: how for name, how in missing.items() if name != "together" or len(missing) == 1}
+
+
+def required(isolation: Isolation, job_user: str) -> dict[str, Control]:
+    """The vector, when it has what the profile needs. Raises NotGiven."""
+    found = vector(job_user)
+    missing = [f"{name} ({how})" for name, how in lacking(found).items()]
+    missing += [f"writable folder {path} (missing)" for path in isolation.writable if not os.path.isdir(path)]
+    if missing:
+        raise NotGiven(f"profile {isolation.profile} is refused, as this host lacks {'; '.join(missing)}")
+    return found
+
+
+def _tried(attempt: Callable[[str], str], job_user: str) -> Control:
+    """Run one attempt in a child; what it returns is how the control holds, what it raises is why it does not."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            said = "1" + attempt(job_user)
+        except BaseException as error:  # whatever it is, the control does not hold
+            said = "0" + (str(error) or type(error).__name__)
+        os.write(write, said.encode(errors="replace")[:_LONGEST])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, errors="replace") as answer:
+        said = answer.read()
+    _, status = os.waitpid(pid, 0)
+    if not said:
+        return Control(False, f"the attempt ended with status {status}")
+    return Control(said[0] == "1", said[1:])
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise OSError(what)
+
+
+def _refused(action: Callable[[], object], *numbers: int) -> bool:
+    try:
+        action()
+    except OSError as error:
+        return error.errno in numbers
+    return False
+
+
+def _user(job_user: str) -> str:
+    uid, gid = user.chosen(job_user)
+    user.become(uid, gid)
+    _expect(os.getresuid() == (uid, uid, uid) and _refused(lambda: os.setuid(0), errno.EPERM), "it is still root")
+    return f"jobs run as uid {uid}"
+
+
+def _privileges(job_user: str) -> str:
+    system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+    system.drop_capabilities()
+    _expect(system.prctl(system.PR_GET_NO_NEW_PRIVS) == 1, "the kernel ignored no_new_privs")
+    _expect(os.getuid() != 0 or _refused(lambda: os.chroot("/"), errno.EPERM), "capabilities were kept")
+    return "none, and no way to new ones"
+
+
+def _limits(job_user: str) -> str:
+    most = 128 * MIB
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        bytearray(2 * most)
+    except MemoryError:
+        return "for each process by the kernel; for the job by its worker, which looks four times a second"
+    raise OSError("memory beyond the limit was given")
+
+
+def _landlock(job_user: str) -> str:
+    system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+    with tempfile.TemporaryDirectory() as allowed, tempfile.TemporaryDirectory() as other:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            landlock.restrict([allowed])
+            with open(f"{allowed}/file", "w"):
+                held = _refused(lambda: open(f"{other}/file", "w"), errno.EACCES)  # noqa: SIM115
+            scoped = _refused(lambda: os.kill(parent, 0), errno.EPERM)
+            os._exit((0 if held else 1) | (0 if scoped else 2))
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _expect(status in (0, 2), "a folder outside could be written")
+    version = landlock.abi()
+    if status == 0:
+        return f"version {version}: files, signals and abstract sockets"
+    _expect(version < landlock.SCOPES_SINCE, "a process outside could be signalled")
+    return f"version {version}: files; signals and abstract sockets only from version {landlock.SCOPES_SINCE} on"
+
+
+def _seccomp(job_user: str) -> str:
+    system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+    seccomp.install()
+    _expect(_refused(lambda: os.unshare(system.CLONE_NEWUSER), errno.EPERM), "the filter does nothing")
+    _expect(_refused(lambda: os.memfd_create("probe"), errno.EPERM), "the filter does nothing")
+    return "about 50 system calls refused"
+
+
+def _dumpable(job_user: str) -> str:
+    system.prctl(system.PR_SET_DUMPABLE, 0)
+    _expect(system.prctl(system.PR_GET_DUMPABLE) == 0, "the kernel ignored it")
+    return "memory and environment are closed to other processes"
+
+
+def _meter(job_user: str) -> str:
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    os.close(read)
+    seen = pid in meter.children(os.getpid()) and meter.memory(pid) > 0
+    os.close(write)
+    os.waitpid(pid, 0)
+    _expect(seen, "/proc does not show a process's children")
+    system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
+    return "the worker sees all that a job starts"
+
+
+def _namespace(job_user: str) -> str:
+    uid, gid = user.chosen(job_user)
+    user.become(uid, gid)
+    try:
+        user.enter_namespace()
+    except OSError as error:
+        raise OSError(f"no user namespace ({error}): the worker counts a job's processes") from None
+    system.drop_capabilities()
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    _expect(_refused(_fork, errno.EAGAIN), "a process beyond the limit was given")
+    return "a user namespace for each job: the kernel counts its processes"
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _together(job_user: str) -> str:
+    """All of it, as a horse does it; then what any job needs."""
+    uid, gid = user.chosen(job_user)
+    allowed = Isolation("standard", _MEMORY_MIB, _CPU_SECONDS, _FILES, _PROCESSES, _OUTPUT_MIB, [])
+    namespace = _tried(_namespace, job_user).holds
+    enclosure = Enclosure(allowed, "probe", uid, gid, namespace=namespace)
+    folder = enclosure.prepare()
+    try:
+        control = _tried(lambda _: _enclosed(enclosure, folder.temporary), job_user)
+    finally:
+        enclosure.remove()
+    _expect(control.holds, control.how)
+    return "all of it at once"
+
+
+def _enclosed(enclosure: Enclosure, temporary: str) -> str:
+    enclosure.enter()
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x")
+    _expect(tempfile.gettempdir() == temporary, "the temporary folder is another")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return ""
+
+
+_ATTEMPTS: dict[str, Callable[[str], str]] = {
+    "user": _user,
+    "privileges": _privileges,
+    "limits": _limits,
+    "landlock": _landlock,
+    "seccomp": _seccomp,
+    "dumpable": _dumpable,
+    "meter": _meter,
+    NAMESPACE: _namespace,
+}
+
+
+def main() -> int:
+    """Exit codes: 0 when the standard profile can be given, 1 when not."""
+    found = vector(*sys.argv[1:2] or [""])
+    for name, control in found.items():
+        print(f"{'yes' if control.holds else 'no ':3} {name:10} {control.how}")  # noqa: T201
+    return 1 if lacking(found) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What keeps a job from its host and its siblings, and how much of the host it may use."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from pools.spec.fields import AbsolutePath, Unique
+from pools.spec.part import Part
+
+MIB_OF_TEBIBYTE = 1024 * 1024
+
+
+class Isolation(Part):
+    """Limits hold for one job and all that it starts; without a profile they have no effect."""
+
+    profile: Literal["none", "standard"] = Field(
+        "none",
+        title="Profile",
+        description="none: a job may do whatever its worker may. standard: as no root, with the limits below, writing "
+        "to its own folder only. Agents refuse to start workers where a host cannot give it.",
+    )
+    memory: int = Field(1024, ge=16, le=MIB_OF_TEBIBYTE, title="Memory", description="MiB that a job may hold.")
+    cpu: int = Field(
+        3600, ge=1, le=7 * 86_400, title="Processor time", description="Seconds of processor that a job may use."
+    )
+    open_files: int = Field(
+        1024,
+        ge=32,
+        le=MIB_OF_TEBIBYTE,
+        title="Open files",
+        description="Files that each of its processes may hold open.",
+    )
+    processes: int = Field(
+        64,
+        ge=1,
+        le=32_768,
+        title="Processes",
+        description="Processes and threads that a job may have, itself included.",
+    )
+    output: int = Field(
+        1024,
+        ge=1,
+        le=MIB_OF_TEBIBYTE,
+        title="Output",
+        description="MiB that a job may write: its temporary files and what it prints; and the largest single file.",
+    )
+    writable: Annotated[list[AbsolutePath], Unique()] = Field(
+        [],
+        max_length=32,
+        title="Writable folders",
+        description="Absolute paths that jobs may write below, besides their own temporary folder.",
+    )
+
+    @field_validator("profile", mode="before")
+    @classmethod
+    def _not_strict(cls, profile: Any) -> Any:
+        if profile == "strict":
+            raise ValueError("must not be strict: this version cannot give it. The strongest profile is standard")
+        return profile
+
+    @field_validator("writable")
+    @classmethod
+    def _not_all(cls, paths: list[str]) -> list[str]:
+        if any(not path.strip("/") for path in paths):
+            raise ValueError("must name folders, not the whole file system")
+        return paths

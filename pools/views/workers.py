@@ -1,0 +1,19 @@
+"""One worker's page."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from controlplane.actors import actor_of
+from pools.models import Worker
+from pools.selectors.workers import worker_story
+
+
+@require_safe
+def worker(request: HttpRequest, name: str) -> HttpResponse:
+    """What it is, what it does now, what its config holds it to, and its neighbours."""
+    try:
+        story = worker_story(actor_of(request), name, request.GET.get("broker", "default"))
+    except Worker.DoesNotExist:
+        return render(request, "workers/unknown.html", {"name": name}, status=404)
+    return render(request, "workers/worker.html", {"story": story, "worker": story.worker, "pool": story.worker.pool})
