@@ -12,7 +12,7 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pools.runtime.refusals import Admission, JobRefused, as_refusal, shown_task
+from pools.runtime.refusals import Admission, JobRefused, as_refusal, check_numbers, check_texts, shown_task
 
 RECORD = files("pools.runtime").joinpath("lua/record.lua").read_text()
 # What rq would unpickle, or unpack without an end, as soon as it reads a record; the last two are of earlier runs.
@@ -47,6 +47,9 @@ class AdmittedJob(Job):
         Raises JobRefused, and anything at all for a damaged record.
         """
         self.restore(raw)
+        check_numbers("retry intervals", self.retry_intervals)
+        check_numbers("repeat intervals", self.repeat_intervals)
+        check_texts("dependencies", self._dependency_ids)
         reads = "json" if self.serializer is JSONSerializer else "pickle"
         self.admission.check_record(raw, self.data, reads)
         if reads == "json":

@@ -11,7 +11,7 @@ import pickle
 import pickletools
 import traceback
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -23,6 +23,7 @@ CALLBACKS = ("success", "failure", "stopped")
 BEGINNINGS = {"json": (b"[",), "pickle": (b"(", b"\x80")}
 PEEK_OPCODES = 12
 NAME_LIMIT = 200
+YEARS = 100 * 365 * 86_400
 
 PLAIN = {"builtins": "bool bytearray bytes complex dict float frozenset int list range set slice str tuple"}
 PLAIN |= {"datetime": "date datetime time timedelta timezone", "decimal": "Decimal", "uuid": "UUID"}
@@ -123,6 +124,22 @@ def serializer_for(admission: Admission, serializer: str) -> Any:
     if serializer == "json" or not admission.tasks:
         return serializer
     return type("ListedPickle", (ListedPickle,), {"listed": VALUES.union(admission.types)})
+
+
+def check_numbers(what: str, values: Any) -> None:
+    """That rq can reckon with them when the job has ended, which may be in a worker: seconds, none too far off."""
+    fits = values and _is_list(values, lambda value: isinstance(value, int | float) and 0 <= value < YEARS)
+    if values is not None and not fits:
+        raise JobRefused(f"its {what} are not a list of seconds")
+
+
+def check_texts(what: str, values: Any) -> None:
+    if not _is_list(values, lambda value: isinstance(value, str)):
+        raise JobRefused(f"its {what} are not a list of ids")
+
+
+def _is_list(values: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(values, list) and all(map(fits, values))
 
 
 def shown_task(payload: bytes) -> str:

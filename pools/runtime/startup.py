@@ -15,7 +15,7 @@ from typing import Any
 
 from rq.defaults import RQ_KEY_PREFIX
 
-from pools.runtime import connection, secrets, upkeep
+from pools.runtime import clock, connection, secrets, upkeep
 from pools.runtime.channel import Channel, Status
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
@@ -71,8 +71,11 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
         return os.EX_CONFIG
     _preload(config.preload)
     stop.install()
-    channel.report(Status("ready", process))
     idle = connection.impatient(config.redis_url)
+    if fault := clock.ask(idle):
+        print(fault, file=sys.stderr)  # noqa: T201
+        return 1
+    channel.report(Status("ready", process))
     if not _wait_for(idle, lambda: stop.requested or channel.control() is None):
         return _ended(channel, process, heard=True)
     identity = Identity.of(config)

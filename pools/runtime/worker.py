@@ -19,7 +19,7 @@ from rq.results import Result
 from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
 
-from pools.runtime import events
+from pools.runtime import clock, events
 from pools.runtime.admitted_job import read_record
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel, Status
@@ -73,6 +73,7 @@ class PoolWorker(JobLife):
         self._next_heartbeat = 0.0
         self._reported = ""
         self._paused = False
+        self._clock_fault = ""
         self.ended_as_asked = self.said_goodbye = False
         self.horse_jobs, self.enclosure = horse_jobs, enclosure
         self.bounds = Bounds(Meter(enclosure) if enclosure else None)
@@ -136,6 +137,9 @@ class PoolWorker(JobLife):
         if control is None:
             log.warning("Worker %s: given up by its agent; stopping", self.name)
             return False
+        if self._clock_fault:
+            log.error("Worker %s stops: %s", self.name, self._clock_fault)
+            return False
         self._paused = control.paused
         self.identity.config = control.config
         self.claims.wishes = control.breakers
@@ -154,7 +158,9 @@ class PoolWorker(JobLife):
             pipeline.hset(self.key, mapping=self.serialize() | {"state": self._state})
             pipeline.expire(self.key, WORKER_TTL + 60)
             worker_registration.register(self, pipeline)
-            pipeline.execute()
+            pipeline.time()
+            asked = time.time()
+            self._clock_fault = clock.fault(asked, pipeline.execute()[-1])
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _claim(self) -> tuple[Job, Queue] | None:

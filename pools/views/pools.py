@@ -87,7 +87,7 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
         ],
         "queue_count": queue_count,
         "quarantined": quarantined_in(found),
-        "to_quarantine": address(DeadLetterFilter(pool=found.slug, state=DeadLetterState.QUARANTINED), "jobs"),
+        "to_quarantine": address(DeadLetterFilter(pool=found.slug, state=DeadLetterState.QUARANTINED)),
         "spec": spec,
         "cron": cron_of(found, spec),
         "gates": gates_of(found, spec),

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import re
 import zlib
 from collections.abc import Callable
@@ -169,6 +170,35 @@ def test_a_key_that_holds_no_job_ends_no_worker(client: Any, make: Make) -> None
     client.rpush("rq:queue:mail", "forged")
     assert refused(make(Admission())) == "its key holds something other than a job"
     assert client.get("rq:job:forged") == b"something else"
+
+
+RUBBISH = [b"", b"\xff\xfe", b"x" * 9, b"-1", b"0", b"9" * 20, b"1e999", b'{"a": 1}', b"null", zlib.compress(b"[]")]
+RUBBISH += [b"[]", b"[1]", b'["a"]', b"[-5]", b"[NaN]", b"[1e999]", b"[" + b"9" * 20 + b"]"]
+MORE_FIELDS = (
+    "dependency_ids repeat_intervals repeats_left rate_limit_key rate_limit_concurrency ttl failure_ttl group_id"
+)
+
+
+@pytest.mark.parametrize("serializer", ["json", "pickle"])
+def test_no_damage_ends_a_worker_or_loses_a_job(client: Any, make: Make, serializer: str) -> None:
+    """Rubbish in any field: the job is refused, or it can be started, and failed when its horse has died."""
+    chance = random.Random(5)
+    worker, queue = make(LISTED, serializer), Queue("mail", connection=client, serializer=serializer)
+    for _ in range(600):
+        client.flushall()
+        job = queue.enqueue("operator.add", 1, 2, retry=Retry(max=2, interval=[1]), meta={"a": 1})
+        fields = [*client.hgetall(job.key), *MORE_FIELDS.encode().split()]
+        # Where it ends is what its producer wrote, as in rq; a status other than queued is no job that waits.
+        field = chance.choice([name for name in fields if name not in (b"status", b"origin")])
+        client.hset(job.key, field, chance.choice(RUBBISH))
+        found = worker._claim()
+        if found is None:
+            assert reason(client, job.id)
+            continue
+        execution = worker._start(cast(PoolJob, found[0]), found[1])
+        found[0].ended_at = found[0].started_at
+        worker.handle_job_failure(*found, exc_string="killed", execution=execution)
+        assert len(places(client, "mail", job.id)) == 1
 
 
 def test_what_is_gone_is_passed_over(client: Any, make: Make) -> None:
