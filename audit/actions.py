@@ -112,6 +112,10 @@ ACTIONS = registry(
     Action("pool.drained", "droplet", "drained {target}", "drain {target}", "notice"),
     Action("pool.scaled", "adjustments", "scaled {pool} to {workers:worker}", "scale {pool} to {workers:worker}",
            denied="scale {pool}"),
+    Action("breaker.opened", "plug-connected-x", "opened breaker {breaker} of {target}",
+           "open breaker {breaker} of {target}", "notice", "open a breaker of {target}"),
+    Action("breaker.closed", "plug-connected", "closed breaker {breaker} of {target}",
+           "close breaker {breaker} of {target}", "notice", "close a breaker of {target}"),
     # Config and secrets
     Action("config.published", "upload", "published " + _VERSION, "publish " + _VERSION, "notice",
            "publish a config of {pool}"),

@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from pools.views import (
     access,
     agents,
+    breakers,
     config,
     dead_letters,
     edits,
@@ -35,6 +36,8 @@ urlpatterns = [
     path("pools/<slug:slug>/pause/", verbs.command, {"verb": "pause"}, name="pool-pause"),
     path("pools/<slug:slug>/resume/", verbs.command, {"verb": "resume"}, name="pool-resume"),
     path("pools/<slug:slug>/drain/", verbs.command, {"verb": "drain"}, name="pool-drain"),
+    path("pools/<slug:slug>/breakers/<str:name>/open/", breakers.breaker, {"verb": "open"}, name="breaker-open"),
+    path("pools/<slug:slug>/breakers/<str:name>/close/", breakers.breaker, {"verb": "close"}, name="breaker-close"),
     path("pools/<slug:slug>/scale/", verbs.scale, name="pool-scale"),
     path("pools/<slug:slug>/isolation/", isolation.isolation, name="pool-isolation"),
     path("pools/<slug:slug>/config/", config.config, name="config"),

@@ -20,6 +20,7 @@ from pools.spec import parse_spec
 
 router = Router()
 SEEN = "expected_version"
+BREAKER_VERBS = {"open": verbs.breaker_open, "close": verbs.breaker_close}
 RUN_VERBS = {"pause": verbs.pool_pause, "resume": verbs.pool_resume, "drain": verbs.pool_drain}
 
 
@@ -115,6 +116,28 @@ def resume_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse
 def drain_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse:
     """Running jobs finish, then the workers leave."""
     return _run(request, slug, "drain", data)
+
+
+@router.post("/{slug:slug}/breakers/{str:breaker}/open", response=RunOut)
+def open_breaker(request: HttpRequest, slug: str, breaker: str, data: ReasonIn) -> HttpResponse:
+    """Jobs of the breaker's tasks wait in their queues until a person closes it."""
+    return _breaker(request, slug, breaker, "open", data)
+
+
+@router.post("/{slug:slug}/breakers/{str:breaker}/close", response=RunOut)
+def close_breaker(request: HttpRequest, slug: str, breaker: str, data: ReasonIn) -> HttpResponse:
+    """Jobs of the breaker's tasks are taken again at once, whoever opened it; new failures open it again."""
+    return _breaker(request, slug, breaker, "close", data)
+
+
+def _breaker(request: HttpRequest, slug: str, breaker: str, verb: str, data: ReasonIn) -> HttpResponse:
+    pool = pool_of(actor(request), slug)
+
+    def work() -> RunOut:
+        command = BREAKER_VERBS[verb](actor=actor(request), pool=pool, breaker=breaker, **data.model_dump())
+        return RunOut.from_orm(command)
+
+    return write(request, 200, work)
 
 
 def _run(request: HttpRequest, slug: str, verb: str, data: ReasonIn) -> HttpResponse:

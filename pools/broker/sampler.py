@@ -3,7 +3,7 @@
 Nothing here changes the broker: no MULTI, no registry clean-up, no job fetched, nothing unpickled.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ import redis
 
 from pools.broker import fields
 from pools.broker.connection import Broker
+from pools.broker.gates import Watched, gate_commands, read_gates
 from pools.broker.heartbeats import parse_heartbeats
 from pools.broker.liveness import Liveness
 from pools.broker.payload import called_function
@@ -71,10 +72,11 @@ class Sample:
     agents: list[dict[str, Any]]
     malformed_agents: int
     round_trips: int
+    gates: dict[str, dict[str, Any]]
 
 
-def take_sample(broker: Broker) -> Sample:
-    """Look at the broker once. Raises BrokerUnavailable."""
+def take_sample(broker: Broker, watched: Sequence[Watched] = ()) -> Sample:
+    """Look at the broker once, also at the breakers and limits of ``watched`` pools. Raises BrokerUnavailable."""
     with broker.use() as client:
         pipelines = Pipelines(client)
         first = pipelines.run(
@@ -91,10 +93,12 @@ def take_sample(broker: Broker) -> Sample:
         at = first[0][0] + first[0][1] / 1_000_000
         queues = _names(first[1], broker.rq.queue(""))
         workers = _names(first[2], broker.rq.worker(""))
-        found = pipelines.run([*_queue_commands(broker, queues, at), *_worker_commands(broker, workers)])
+        asked = [*_queue_commands(broker, queues, at), *_worker_commands(broker, workers)]
+        found = pipelines.run([*asked, *gate_commands(broker, watched)])
         split = len(queues) * QUEUE_COMMANDS
         per_queue = _chunks(found[:split], QUEUE_COMMANDS)
-        per_worker = _chunks(found[split:], 2)
+        per_worker = _chunks(found[split : len(asked)], 2)
+        gates = read_gates(watched, iter(found[len(asked) :]), at)
         heads = [fields.text(answers[1]) for answers in per_queue]
         running = [_current(answers[1]) for answers in per_worker]
         third = pipelines.run([*_head_commands(broker, heads), *_running_commands(broker, running)])
@@ -111,6 +115,7 @@ def take_sample(broker: Broker) -> Sample:
         agents=agents,
         malformed_agents=malformed,
         round_trips=pipelines.round_trips,
+        gates=gates,
     )
 
 

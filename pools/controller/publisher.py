@@ -92,6 +92,7 @@ class Publisher:
             state=str(command.state),
             issued=int(command.issued_at.timestamp()),
             command_id=str(command.command_id),
+            breakers=command.breakers,
         )
         return sign(payload, RUN_TYPE, [self._signer])
 

@@ -14,6 +14,7 @@ from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
 from pools.controller.sampling.changes import upsert
 from pools.controller.sampling.figures import Rate, Seen, WantedWorkers, pool_figures, write_figures
+from pools.controller.sampling.gates import WatchedGates
 from pools.controller.sampling.history import History
 from pools.controller.sampling.queues import queue_rows, unclaimed
 from pools.controller.sampling.workers import Look, WorkerWatch, queue_names
@@ -38,13 +39,14 @@ class Sampler:
         self._wanted = WantedWorkers()
         self._rate = Rate()
         self._history = History()
+        self._gates = WatchedGates()
         self._since = 0.0
         self._last: float | None = None
 
     def tick(self) -> bool:
         broker = get_broker(self._alias)
         try:
-            sample = take_sample(broker)
+            sample = take_sample(broker, self._gates.of(self._alias))
         except BrokerUnavailable as error:
             self._last = None
             self._write_state(reachable=False, error=error.why)
@@ -76,6 +78,8 @@ class Sampler:
             self._rate,
             now,
         )
+        for row in figures:
+            row.gates = sample.gates.get(str(row.pool.uid), {})
         with self._lease.fenced():
             queues.write()
             agents.write()

@@ -1,12 +1,14 @@
 """A pool's spec as a form. Labels, help and rules are the schema's: the form only turns text into values and back."""
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any
 
 from django import forms
-from pydantic.fields import FieldInfo
 
 from pools.forms.cron import EMPTY, EntryFormSet
+from pools.forms.gates import BREAKER_DEFAULTS, LIMIT_DEFAULTS, BreakerFormSet, LimitFormSet
+from pools.forms.spec_fields import LinesField, choice, defaults, described, lines, text, whole
 from pools.spec import Admission, Application, FieldError, Horse, Isolation, PoolSpec, RetryRule, SpecError, parse_spec
 
 # Parts of the spec whose fields are the form's own.
@@ -18,23 +20,10 @@ GROUPS = {
 MAX_RULES = 64
 
 
-class LinesField(forms.CharField):
-    """A list of words, one a line."""
-
-    widget = forms.Textarea
-
-    def to_python(self, value: Any) -> Any:
-        return [line.strip() for line in (value or "").splitlines() if line.strip()]
-
-    def run_validators(self, value: Any) -> None:
-        super().run_validators("\n".join(value))
-
-    def prepare_value(self, value: Any) -> Any:
-        return value if isinstance(value, str) or value is None else "\n".join(value)
-
-
 class LabelsField(LinesField):
     """Names and values, ``name=value`` one a line."""
+
+    shape = "name=value "
 
     def clean(self, value: Any) -> Any:
         pairs = [line.partition("=") for line in super().clean(value)]
@@ -47,8 +36,23 @@ class LabelsField(LinesField):
         return "\n".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, Mapping) else value
 
 
+class WeightsField(LabelsField):
+    """Queues and whole numbers, ``queue=weight`` one a line."""
+
+    shape = "queue=weight "
+
+    def clean(self, value: Any) -> Any:
+        weights = super().clean(value)
+        for queue, weight in weights.items():
+            if not weight.isdecimal():
+                raise forms.ValidationError(f"“{queue}” needs a whole number: {queue}=3.")
+        return {queue: int(weight) for queue, weight in weights.items()}
+
+
 class PoliciesField(LinesField):
     """Delivery policies, ``task delivery`` or ``task delivery losses`` one a line."""
+
+    shape = "“task delivery losses” "
 
     def clean(self, value: Any) -> Any:
         return [self._policy(line) for line in super().clean(value)]
@@ -67,95 +71,91 @@ class PoliciesField(LinesField):
         return "\n".join("{task} {delivery} {losses}".format(**policy) for policy in value)
 
 
-def _described(info: FieldInfo, **more: Any) -> dict[str, Any]:
-    return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
-
-
-SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "“task delivery losses” "}
-
-
-def _whole(model: Any, name: str) -> forms.IntegerField:
-    """Bounds are the schema's; the browser is told them, the server asks the schema."""
-    info: FieldInfo = model.model_fields[name]
-    bounds = {type(part).__name__.lower(): part for part in info.metadata}
-    attrs = {"inputmode": "numeric", "min": bounds["ge"].ge, "max": bounds["le"].le}
-    initial = None if info.is_required() else info.default
-    return forms.IntegerField(**_described(info, required=True, initial=initial, widget=forms.NumberInput(attrs)))
-
-
-def _lines(model: Any, name: str, rows: int = 3, field: type[LinesField] = LinesField) -> LinesField:
-    attrs = {"rows": rows, "spellcheck": "false"}
-    info: FieldInfo = model.model_fields[name]
-    said = f"{info.description} One {SHAPES.get(field, '')}a line."
-    return field(**_described(info, help_text=said, widget=forms.Textarea(attrs)))
-
-
-def _text(model: Any, name: str) -> forms.CharField:
-    return forms.CharField(**_described(model.model_fields[name], widget=forms.TextInput({"spellcheck": "false"})))
-
-
-def _choice(model: Any, name: str, initial: str) -> forms.ChoiceField:
-    """``initial`` is for a new pool, which may begin stricter than what the schema takes where nothing is said."""
-    info: FieldInfo = model.model_fields[name]
-    choices = [(value, value) for value in get_args(info.annotation)]
-    return forms.ChoiceField(choices=choices, initial=initial, **_described(info, required=True))
-
-
 class RuleForm(forms.Form):
     """One retry rule. A rule without a task is no rule."""
 
-    task = forms.CharField(**_described(RetryRule.model_fields["task"], required=False))
-    max = _whole(RetryRule, "max")
-    backoff = _whole(RetryRule, "backoff")
-    cap = _whole(RetryRule, "cap")
-    jitter = _whole(RetryRule, "jitter")
-    transient = _lines(RetryRule, "transient", 2)
-    permanent = _lines(RetryRule, "permanent", 2)
+    task = forms.CharField(**described(RetryRule.model_fields["task"], required=False))
+    max = whole(RetryRule, "max")
+    backoff = whole(RetryRule, "backoff")
+    cap = whole(RetryRule, "cap")
+    jitter = whole(RetryRule, "jitter")
+    transient = lines(RetryRule, "transient", 2)
+    permanent = lines(RetryRule, "permanent", 2)
 
 
-RULE_DEFAULTS = {name: str(RetryRule.model_fields[name].default) for name in ("max", "backoff", "cap", "jitter")}
+RULE_DEFAULTS = defaults(RetryRule, "max", "backoff", "cap", "jitter")
 RuleFormSet = forms.formset_factory(RuleForm, extra=0, max_num=MAX_RULES, absolute_max=MAX_RULES + 1)
 
 
+@dataclass(frozen=True)
+class Parts:
+    """One of the spec's lists of parts: its forms, the field without which a form is none, what one is called, what
+    the button says that adds one, and what that begins with.
+    """
+
+    forms: Any
+    key: str
+    word: str
+    add: str
+    defaults: Mapping[str, str]
+
+
+PARTS = {
+    "retry": Parts(RuleFormSet, "task", "retry rule", "add_rule", RULE_DEFAULTS),
+    "cron": Parts(EntryFormSet, "name", "cron entry", "add_entry", EMPTY),
+    "breakers": Parts(BreakerFormSet, "name", "breaker", "add_breaker", BREAKER_DEFAULTS),
+    "limits": Parts(LimitFormSet, "name", "limit", "add_limit", LIMIT_DEFAULTS),
+}
+ADDING = frozenset(kind.add for kind in PARTS.values())
+
+
 class SpecForm(forms.Form):
-    """After validation ``spec`` is the spec, or None. ``rules`` and ``entries``: forms of retry rules, cron entries."""
+    """After validation ``spec`` is the spec, or None. ``parts``: by the field's name, the forms of its parts.
 
-    queues = _lines(PoolSpec, "queues")
-    workers = _whole(PoolSpec, "workers")
-    job_timeout = _whole(PoolSpec, "job_timeout")
-    result_ttl = _whole(PoolSpec, "result_ttl")
-    failure_ttl = _whole(PoolSpec, "failure_ttl")
-    serializer = _choice(PoolSpec, "serializer", "json")
-    stop_grace = _whole(PoolSpec, "stop_grace")
-    horse_jobs = _whole(Horse, "jobs")
-    tasks = _lines(Admission, "tasks")
-    types = _lines(Admission, "types")
-    callbacks = _choice(Admission, "callbacks", "refuse")
-    webhooks = _choice(Admission, "webhooks", "refuse")
-    job_kib = _whole(Admission, "job_kib")
-    profile = _choice(Isolation, "profile", "none")
-    memory = _whole(Isolation, "memory")
-    cpu = _whole(Isolation, "cpu")
-    open_files = _whole(Isolation, "open_files")
-    processes = _whole(Isolation, "processes")
-    output = _whole(Isolation, "output")
-    writable = _lines(Isolation, "writable")
-    placement = _lines(PoolSpec, "placement", field=LabelsField)
-    interpreter = _text(Application, "interpreter")
-    directory = _text(Application, "directory")
-    preload = _lines(Application, "preload")
-    environment = _lines(PoolSpec, "environment")
-    secrets = _lines(PoolSpec, "secrets")
-    policies = _lines(PoolSpec, "policies", field=PoliciesField)
+    ``do``: the button that was pressed; one of ``ADDING`` adds an empty part.
+    """
 
-    def __init__(self, data: Any = None, *, add_rule: bool = False, add_entry: bool = False, **options: Any) -> None:
+    queues = lines(PoolSpec, "queues")
+    workers = whole(PoolSpec, "workers")
+    job_timeout = whole(PoolSpec, "job_timeout")
+    result_ttl = whole(PoolSpec, "result_ttl")
+    failure_ttl = whole(PoolSpec, "failure_ttl")
+    serializer = choice(PoolSpec, "serializer", "json")
+    stop_grace = whole(PoolSpec, "stop_grace")
+    horse_jobs = whole(Horse, "jobs")
+    tasks = lines(Admission, "tasks")
+    types = lines(Admission, "types")
+    callbacks = choice(Admission, "callbacks", "refuse")
+    webhooks = choice(Admission, "webhooks", "refuse")
+    job_kib = whole(Admission, "job_kib")
+    profile = choice(Isolation, "profile", "none")
+    memory = whole(Isolation, "memory")
+    cpu = whole(Isolation, "cpu")
+    open_files = whole(Isolation, "open_files")
+    processes = whole(Isolation, "processes")
+    output = whole(Isolation, "output")
+    writable = lines(Isolation, "writable")
+    weights = lines(PoolSpec, "weights", field=WeightsField)
+    placement = lines(PoolSpec, "placement", field=LabelsField)
+    interpreter = text(Application, "interpreter")
+    directory = text(Application, "directory")
+    preload = lines(Application, "preload")
+    environment = lines(PoolSpec, "environment")
+    secrets = lines(PoolSpec, "secrets")
+    policies = lines(PoolSpec, "policies", field=PoliciesField)
+
+    def __init__(self, data: Any = None, *, do: str = "", **options: Any) -> None:
         self.spec: PoolSpec | None = None
         initial = options.get("initial") or {}
         super().__init__(data, **options)
-        more = _one_more(data, "retry", RULE_DEFAULTS) if add_rule else data
-        self.rules = RuleFormSet(more, prefix="retry", initial=initial.get("retry", []))
-        more = _one_more(data, "cron", EMPTY) if add_entry else data
-        self.entries = EntryFormSet(more, prefix="cron", initial=initial.get("cron", []))
+        self.parts = {
+            prefix: kind.forms(
+                _one_more(data, prefix, kind.defaults) if do == kind.add else data,
+                prefix=prefix,
+                initial=initial.get(prefix, []),
+            )
+            for prefix, kind in PARTS.items()
+        }
 
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class SpecForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         super().clean()
         data: dict[str, Any] = self.cleaned_data
-        faulty = [prefix for prefix, (forms_, _, _) in self._parts.items() if not forms_.is_valid()]
+        faulty = [prefix for prefix, part in self.parts.items() if not part.is_valid()]
         for prefix in faulty:
             self._say_beside(prefix)
         if not faulty and not self.errors:
@@ -184,30 +184,24 @@ class SpecForm(forms.Form):
                     self._place(fault)
         return data
 
-    @property
-    def _parts(self) -> dict[str, tuple[Any, str, str]]:
-        """The spec's lists of parts: their forms, the field without which a form is none, and what one is called."""
-        return {"retry": (self.rules, "task", "retry rule"), "cron": (self.entries, "name", "cron entry")}
-
     def _say_beside(self, prefix: str) -> None:
-        self.add_error(None, f"A {self._parts[prefix][2]} has an error, shown beside its field.")
+        self.add_error(None, f"A {PARTS[prefix].word} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *self._parts)}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *PARTS)}
         groups = {group: {name: data[name] for name in names} for group, names in GROUPS.items()}
-        parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in self._parts}
+        parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in PARTS}
         return plain | parts | groups | {"horse": {"jobs": data["horse_jobs"]}}
 
     def _filled(self, prefix: str) -> list[forms.Form]:
-        forms_, key, _ = self._parts[prefix]
-        return [form for form in forms_.forms if form.cleaned_data.get(key)]
+        return [form for form in self.parts[prefix].forms if form.cleaned_data.get(PARTS[prefix].key)]
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
         head, *rest = fault.path.replace("horse.jobs", "horse_jobs").split(".")
         if head in GROUPS and rest:
             head, *rest = rest
-        if head in self._parts and len(rest) >= 2:
+        if head in PARTS and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))
             self._say_beside(head)

@@ -110,12 +110,18 @@ class Pool(models.Model):
 
 
 class RunCommand(models.Model):
-    """One pause, resume or drain: signed with its generation, acknowledged when all live agents applied it."""
+    """One pause, resume, drain, or word on a breaker: signed with its generation, acknowledged when all live agents
+    applied it. ``state`` and ``breakers`` are all that is in force with it; ``breaker``: the one that it is about.
+
+    Each of ``breakers``: breaker (its name), state (open or closed), and generation, of the command that said so.
+    """
 
     command_id = models.UUIDField(default=uuid.uuid4, unique=True)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="run_commands")
     generation = models.PositiveIntegerField()
     state = models.CharField(max_length=10, choices=RunState)
+    breakers = models.JSONField(default=list)
+    breaker = models.CharField(max_length=63, blank=True)
     reason = models.CharField(max_length=2000)
     issued_by = models.CharField(max_length=200)
     issued_at = models.DateTimeField(auto_now_add=True)
@@ -128,3 +134,11 @@ class RunCommand(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pool} {self.state} #{self.generation}"
+
+    @property
+    def said(self) -> str:
+        """What the command asked for, in words."""
+        if not self.breaker:
+            return self.get_state_display()
+        wish = next(wish for wish in self.breakers if wish["breaker"] == self.breaker)
+        return f"Hold breaker {self.breaker} open" if wish["state"] == "open" else f"Close breaker {self.breaker}"

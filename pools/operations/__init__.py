@@ -2,6 +2,7 @@
 
 from pools.operations.access import access_grant_role, access_revoke_role
 from pools.operations.approvals import operation_approve, operation_decline, operation_lapse
+from pools.operations.breakers import breaker_close, breaker_open
 from pools.operations.config import config_publish, config_renew, config_restore
 from pools.operations.dead_letters import discard_create, operation_again, requeue_create
 from pools.operations.edits import edit_create
@@ -50,6 +51,8 @@ __all__ = [
     "access_grant_role",
     "access_revoke_role",
     "archive_create",
+    "breaker_close",
+    "breaker_open",
     "channel_change",
     "channel_create",
     "channel_remove",

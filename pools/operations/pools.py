@@ -1,26 +1,24 @@
 """Making, changing, pausing, resuming, draining and scaling a pool."""
 
-import datetime as dt
 from collections.abc import Iterable
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.utils import timezone
 
 from audit.actor import Actor
 from audit.operation import operation
 from audit.recorder import record
 from pools.arguments import problem_of
 from pools.models import ConfigVersion, Criticality, Pool, PoolKind, RunCommand, RunState, Team
-from pools.operations.base import append_outbox, clean_reason, expect, locked
+from pools.operations.base import clean_reason, expect, locked
 from pools.operations.config import add_version
 from pools.operations.errors import Refused
+from pools.operations.run_state import issue
 from pools.permissions import APPROVE_OPERATIONS, CONFIG, CONTROL, SCALE, grant_team, require, require_for_team
 from pools.selectors.config import newest_spec
 from pools.spec import PoolSpec
 
 RESERVED_SLUGS = {"attached", "console"}  # the controller's own: unclaimed queues, and the console's jobs
-COMMAND_DEADLINE = dt.timedelta(seconds=30)
 POOL_DESCRIPTION = (
     "name",
     "description",
@@ -167,17 +165,7 @@ def _command(
     if pool.run_state == state:
         raise Refused("", f"{pool.slug} is {pool.get_run_state_display().lower()} already. Nothing was changed.")
     before, pool.run_state = pool.run_state, state
-    pool.generation += 1
-    pool.revision += 1
-    pool.save()
-    command = RunCommand.objects.create(
-        pool=pool,
-        generation=pool.generation,
-        state=state,
-        reason=reason,
-        issued_by=actor.label,
-        deadline=timezone.now() + COMMAND_DEADLINE,
-    )
+    command = issue(actor, pool, reason)
     record(
         actor=actor,
         action=action,
@@ -186,7 +174,6 @@ def _command(
         after={"run_state": str(state), "generation": pool.generation},
         reason=reason,
     )
-    append_outbox("run", f"{pool.slug}:{pool.generation}", broker=pool.broker)
     return command
 
 

@@ -13,18 +13,22 @@ A worker whose control file is gone has been given up by its agent, and stops.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pools.runtime.files import read_json, write_json
 from pools.runtime.processes import ProcessId
+from pools.runtime.rules import Wish
 
 
 @dataclass(frozen=True)
 class Control:
+    """``breakers``: what people want of them."""
+
     paused: bool
     config: int
+    breakers: tuple[Wish, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Channel:
 
     def order(self, control: Control) -> None:
         """Agent's side. Raises OSError."""
-        write_json(self._control, {"paused": control.paused, "config": control.config}, durable=False)
+        write_json(self._control, asdict(control), durable=False)
 
     def control(self) -> Control | None:
         """The agent's newest order, None when it has given this worker up. Costs one stat when nothing changed."""
@@ -65,7 +69,8 @@ class Channel:
             data = read_json(self._control)
             if data is None:
                 return None
-            self._last = Control(bool(data["paused"]), int(data["config"]))
+            wishes = tuple(Wish(**wish) for wish in data.get("breakers", []))
+            self._last = Control(bool(data["paused"]), int(data["config"]), wishes)
             self._seen = (stat.st_mtime_ns, stat.st_ino)
         return self._last
 

@@ -4,19 +4,40 @@ A claimed job is in rq's intermediate list *and* in our claims hash, until the v
 registry. rq's own list says only that some worker took the job; the hash says which.
 """
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from rq.job import Job
 from rq.queue import Queue
 from rq.suspension import WORKERS_SUSPENDED
+from rq.worker import Worker
 
 from pools.runtime.keys import Keys
+from pools.runtime.rules import PLAIN, Limit, Rules, Wish
+from pools.runtime.task_name import argument, task_name
 
 _LUA = files("pools.runtime").joinpath("lua")
-CLAIM, ACKNOWLEDGE, RELEASE = (_LUA.joinpath(f"{name}.lua").read_text() for name in ("claim", "acknowledge", "release"))
+
+
+def _script(*parts: str) -> str:
+    return "".join(_LUA.joinpath(f"{part}.lua").read_text() for part in parts)
+
+
+CLAIM = _script("claim")
+CLAIM_BY_RULES = _script("holds", "gates", "claim_by_rules")
+MISREAD = _script("holds", "misread")
+ENDED = _script("holds", "gates", "ended")
+ACKNOWLEDGE = _script("holds", "acknowledge")
+RELEASE = _script("holds", "release")
+
+
+# In a job's hash, beside rq's fields, in pools with breakers or limits: what the payload was found to call, where the
+# description tells otherwise, and the argument that a limit counts by, followed by its path.
+TASK, BY = "pw_task", "pw_by:"
 
 
 def encoded(text: str) -> bytes:
@@ -24,27 +45,99 @@ def encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-class Claims:
-    """The claims of one worker. Every method may be repeated when its answer was lost."""
+class Claim(NamedTuple):
+    """A queue's name, the id of a job taken from it, and with rules: which task it was taken for, and which job stood
+    before it.
+    """
 
-    def __init__(self, keys: Keys, worker: str) -> None:
+    queue: str
+    job_id: str
+    task: str = ""
+    before: str = ""
+
+
+class Claims:
+    """The claims of one worker. Every method may be repeated when its answer was lost.
+
+    ``rules`` are those of its pool, ``pool_uid``; without any the plain script claims. ``wishes``: what people want of
+    its breakers.
+    """
+
+    def __init__(self, keys: Keys, worker: str, rules: Rules = PLAIN, pool_uid: str = "") -> None:
         self.keys = keys
         self.worker = worker
+        self.rules = rules
+        self.pool_uid = pool_uid
+        self.wishes: Sequence[Wish] = ()
+        self._rules_told: str | None = None
 
-    def take(self, connection: Any, queues: Sequence[Queue]) -> tuple[str, str] | None:
-        """Claim the next job, by queue order: its queue's name and its id; None when there is none.
+    def take(self, connection: Any, queues: Sequence[Queue]) -> Claim | None:
+        """Claim the next job, by queue order or the pool's rules; None when there is none that may begin.
 
         Until the claim is acknowledged or dropped, the same job is answered again. Raises redis errors.
         """
         lists = [key for queue in queues for key in (queue.key, queue.intermediate_queue_key)]
+        keys: list[Any] = [self.keys.claims, WORKERS_SUSPENDED]
         # time.time() and not Redis' TIME: rq compares first_seen with its own clock.
-        answer = connection.register_script(CLAIM)(
-            keys=[self.keys.claims, WORKERS_SUSPENDED, *lists], args=[self.worker, time.time()]
-        )
+        args: list[Any] = [self.worker, time.time()]
+        if self.rules.plain:
+            answer = connection.register_script(CLAIM)(keys=[*keys, *lists], args=args)
+        else:
+            keys += [self.keys.weights(self.pool_uid), self.keys.holds, f"{self._gates}rest", *lists]
+            args += [self._told([queue.name for queue in queues]), json.dumps([asdict(wish) for wish in self.wishes])]
+            answer = connection.register_script(CLAIM_BY_RULES)(keys=keys, args=args)
         if answer is None:
             return None
-        queue_key, job_id = (part.decode(errors="surrogateescape") for part in answer)
-        return queue_key.removeprefix(Queue.redis_queue_namespace_prefix), job_id
+        queue_key, job_id, *task = (part.decode(errors="surrogateescape") for part in answer)
+        return Claim(queue_key.removeprefix(Queue.redis_queue_namespace_prefix), job_id, *task)
+
+    def _told(self, queues: list[str]) -> str:
+        """The rules, as text: the same for as long as the worker lives."""
+        if self._rules_told is None:
+            told = self.rules.told(queues)
+            told |= {"base": self._gates, "workers": Worker.redis_worker_namespace_prefix}
+            self._rules_told = json.dumps(told | {"jobs": Job.redis_job_namespace_prefix})
+        return self._rules_told
+
+    def misread(self, claim: Claim, raw: Mapping[bytes, bytes]) -> dict[str, str]:
+        """What the claim did not know of the job whose record is ``raw``: fields that ``correct`` writes down.
+
+        Only what its payload calls counts; of one that cannot be read the claim stands.
+        """
+        if not self.rules.gates or b"data" not in raw:
+            return {}
+        task = task_name(raw[b"data"])
+        gates = self.rules.gates_of(task)
+        if not task:
+            return {}
+        told = {TASK: task} if gates != self.rules.gates_of(claim.task) else {}
+        paths = {gate.argument for gate in gates if isinstance(gate, Limit) and gate.argument}
+        values = {f"{BY}{path}": argument(raw[b"data"], path) for path in paths}
+        return told | {name: value for name, value in values.items() if raw.get(name.encode()) != encoded(value)}
+
+    def correct(self, connection: Any, queue: Queue, claim: Claim, told: Mapping[str, str]) -> None:
+        """Give a claimed job back, at its place in its queue, with what ``misread`` found."""
+        job_id = claim.job_id
+        keys = [self.keys.claims, self.keys.holds, queue.key, queue.intermediate_queue_key]
+        keys += [queue.intermediate_queue.get_first_seen_key(job_id), Job.key_for(job_id)]
+        fields = [part for item in told.items() for part in item]
+        args = [*self.guard(queue, job_id), job_id, claim.before, *fields]
+        connection.eval(MISREAD, len(keys), *(encoded(part) if isinstance(part, str) else part for part in keys + args))
+
+    @property
+    def _gates(self) -> str:
+        """What the keys of the pool's breakers and limits begin with."""
+        return f"{self.keys.gates(self.pool_uid)}:"
+
+    def ended(self, how: str, names: frozenset[str]) -> tuple[Any, ...]:
+        """The command that follows the end of a job in its transaction; none where nothing was taken at a claim.
+
+        ``how``: success, retry or failure; ``names``: of the failure's exception.
+        """
+        if not self.rules.gates:
+            return ()
+        verdicts = json.dumps(self.rules.verdicts(how, names))
+        return ("EVAL", ENDED, 1, self.keys.holds, self.worker, self._gates, verdicts)
 
     def acknowledge(self, connection: Any, queue: Queue, job_id: str) -> None:
         """Let go of a claim, usually on the pipeline that stores the job elsewhere; nothing when it is not held."""
@@ -52,10 +145,11 @@ class Claims:
         first_seen = encoded(queue.intermediate_queue.get_first_seen_key(job_id))
         connection.eval(
             ACKNOWLEDGE,
-            3,
+            4,
             self.keys.claims,
             queue.intermediate_queue_key,
             first_seen,
+            self.keys.holds,
             self.worker,
             encoded(f"{queue.key}\n{job_id}"),
             encoded(job_id),
@@ -74,5 +168,5 @@ class Claims:
     def release(self, connection: Any) -> str | None:
         """For a dead worker: put its claimed job back at the head of its queue. Returns the job's id, if any."""
         prefix = Job.redis_job_namespace_prefix
-        job_id = connection.eval(RELEASE, 1, self.keys.claims, self.worker, prefix)
+        job_id = connection.eval(RELEASE, 2, self.keys.claims, self.keys.holds, self.worker, prefix)
         return job_id.decode() if job_id else None

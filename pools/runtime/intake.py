@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pools.runtime.rules import Wish
 from pools.runtime.store import Store
 from pools.signing import SigningError, Trusted, TrustRoot, VerifiedConfig, VerifiedRun, verify_config, verify_run
 from pools.spec import PoolSpec, parse_spec
@@ -50,6 +51,12 @@ class Pool:
     @property
     def state(self) -> str:
         return self.run.state if self.run else "running"
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """What people want of the pool's breakers."""
+        told = self.run.payload.breakers if self.run else []
+        return tuple(Wish(wish.breaker, wish.state, wish.generation) for wish in told)
 
     @property
     def settled(self) -> bool:

@@ -23,6 +23,7 @@ from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import DEFAULTS, Admission
+from pools.runtime.rules import PLAIN, Rules
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class PoolJob(AdmittedJob):
         self.raw: dict[bytes, bytes] = {}
 
     @classmethod
-    def bind(cls, *, keys: Keys, identity: Identity, policy: Policy) -> "type[PoolJob]":
-        claims = Claims(keys, identity.worker)
+    def bind(cls, *, keys: Keys, identity: Identity, policy: Policy, rules: Rules = PLAIN) -> "type[PoolJob]":
+        claims = Claims(keys, identity.worker, rules, identity.pool_uid)
         bound = {"keys": keys, "identity": identity, "policy": policy, "claims": claims}
         return type("PoolJob", (cls,), bound | {"admission": policy.admission})
 

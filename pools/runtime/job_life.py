@@ -265,7 +265,8 @@ class JobLife(Worker):
             write(job, *args)
             return
         keys = [job.started_job_registry.key, self.key]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)])
+        after = self.claims.ended(end, cast(PoolJob, job).failure.names)
+        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)], after)
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pools.runtime import heartbeat, recipe
@@ -40,9 +41,9 @@ class PoolKeeper:
         config = pool.config
         if config is None:
             return
-        build, paused = self._build_of(config), pool.state == "paused"
+        build, control = self._build_of(config), Control(pool.state == "paused", config.version, pool.wishes)
         handles = self._supervisor.of_pool(self.uid)
-        self._instruct(handles, build, config, paused=paused)
+        self._instruct(handles, build, config, control)
         wanted = Wanted(build, self._count(pool, config), self._respawn.may_start(build, now))
         by_name = {handle.name: handle for handle in handles}
         surplus = len(handles) > wanted.count  # only then does it matter who is at work
@@ -51,7 +52,7 @@ class PoolKeeper:
                 case Drain(name):
                     by_name[name].drain(now)
                 case Start(count):
-                    self._start(config, count, paused=paused, now=now)
+                    self._start(config, count, control, now)
         self.chores.tick(config, now)
 
     def ready(self, handle: Handle) -> None:
@@ -106,17 +107,17 @@ class PoolKeeper:
     def _placed(self, spec: PoolSpec) -> bool:
         return spec.placement.items() <= self._options.labels.items()
 
-    def _instruct(self, handles: list[Handle], build: str, config: VerifiedConfig[PoolSpec], *, paused: bool) -> None:
-        """Pause or resume every worker; those of this build stand for this version from now on."""
+    def _instruct(self, handles: list[Handle], build: str, config: VerifiedConfig[PoolSpec], control: Control) -> None:
+        """Tell every worker; those of this build stand for this version from now on."""
         for handle in handles:
             version = config.version if handle.build == build else handle.config
             handle.grace = config.spec.stop_grace
-            handle.order(Control(paused, version))
+            handle.order(replace(control, config=version))
 
-    def _start(self, config: VerifiedConfig[PoolSpec], count: int, *, paused: bool, now: float) -> None:
+    def _start(self, config: VerifiedConfig[PoolSpec], count: int, control: Control, now: float) -> None:
         for _ in range(count):
             try:
-                self._supervisor.start(config, paused=paused, restarts=self._respawn.restarts)
+                self._supervisor.start(config, control, restarts=self._respawn.restarts)
             except StartError as error:
                 self._boot_failed(config.payload.pool, config.version, CANNOT_RUN, str(error), now)
                 return

@@ -14,6 +14,9 @@ class Keys:
     | agents | HASH agent → heartbeat | agents | swept by the controller after 24 h |
     | events | STREAM | agents, workers | about 100,000 entries |
     | claims | HASH worker → queue key, newline, job id | workers | one field a worker; swept by upkeep |
+    | weights(uid) | HASH queue key → credit | workers | one field a queue of a pool with weights |
+    | holds | HASH worker → what it took at its claim, lua/holds.lua | workers | one field a worker; swept by upkeep |
+    | gates(uid), then a kind and a name | as lua/gates.lua says | workers | breakers stay, limits expire |
     | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
     | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
@@ -46,6 +49,10 @@ class Keys:
         return f"{self.prefix}:claims"
 
     @property
+    def holds(self) -> str:
+        return f"{self.prefix}:holds"
+
+    @property
     def shelf(self) -> str:
         return f"{self.prefix}:shelf"
 
@@ -58,6 +65,12 @@ class Keys:
 
     def run(self, pool_uid: str) -> str:
         return f"{self.prefix}:run:{pool_uid}"
+
+    def weights(self, pool_uid: str) -> str:
+        return f"{self.prefix}:weights:{pool_uid}"
+
+    def gates(self, pool_uid: str) -> str:
+        return f"{self.prefix}:gates:{pool_uid}"
 
     def cron(self, pool_uid: str) -> str:
         return f"{self.prefix}:cron:{pool_uid}"

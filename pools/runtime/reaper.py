@@ -70,7 +70,7 @@ def reap(client: Any, keys: Keys, order: Order, signature: Mapping[str, object])
         if order.seen is not None and order.seen != _sign_now(pipeline, keys, worker):
             return None
         pipeline.multi()
-        pipeline.eval(RELEASE, 1, keys.claims, worker, f"{keys.rq_prefix}:job:")
+        pipeline.eval(RELEASE, 2, keys.claims, keys.holds, worker, f"{keys.rq_prefix}:job:")
         pipeline.eval(REAP, 2, _rq_executions(keys, worker), keys.events, _told(keys, order, signature))
         try:
             return _outcomes(pipeline.execute()[1])

@@ -115,7 +115,7 @@ def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: An
     policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies, config.admission)
     return PoolWorker(
         config.queues,
-        job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy),
+        job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy, rules=config.rules),
         connection=client,
         channel=Channel(Path(config.channel)),
         default_result_ttl=config.result_ttl,

@@ -26,11 +26,15 @@ class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Ex
 
 @dataclass(frozen=True)
 class Guard:
-    """``script`` (START or FINISH) with the keys and arguments that its first lines name."""
+    """``script`` (START or FINISH) with the keys and arguments that its first lines name.
+
+    ``after``: a command that follows it in the same transaction, whether it refused or not.
+    """
 
     script: str
     keys: list[Any]
     args: list[Any]
+    after: tuple[Any, ...] = ()
 
 
 class Step(Pipeline):
@@ -67,6 +71,7 @@ class Step(Pipeline):
         keys = [*self._guard.keys, *(self._absent or [])]
         parts = [part for write in writes for narrow in _narrow(write) for part in (len(narrow), *narrow)]
         call = ("EVAL", self._guard.script, len(keys), *keys, *self._guard.args, *parts)
+        nested += [(self._guard.after, {})] if self._guard.after else []
         self.command_stack = [(call, {}), *nested]
         self.explicit_transaction = bool(nested) or self._absent is None
         self.watching = self.watching and self._absent is None

@@ -64,8 +64,8 @@ class Supervisor:
             self.handles[handle.name] = handle
             log.info("Found worker %s of an earlier agent, %s", handle.name, handle.state)
 
-    def start(self, config: VerifiedConfig[PoolSpec], *, paused: bool, restarts: int) -> None:
-        """Start one worker. Raises StartError, with the handle's directory gone."""
+    def start(self, config: VerifiedConfig[PoolSpec], control: Control, *, restarts: int) -> None:
+        """Start one worker under ``control``. Raises StartError, with the handle's directory gone."""
         name = self._new_name(config.payload.pool)
         channel = Channel(self._root / name)
         handle = Handle(
@@ -81,7 +81,7 @@ class Supervisor:
         try:
             channel.directory.mkdir(mode=0o700)
             handle.save()
-            channel.order(Control(paused, config.version))
+            channel.order(control)
             told = recipe.worker(self._options, config, name, channel.directory)
             handle.child = spawn(config.spec, told, channel.output)
         except OSError as error:

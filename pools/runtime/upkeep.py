@@ -95,8 +95,8 @@ def _redeliver_expired(worker: PoolWorker, queue: Queue) -> None:
 
 
 def _release_forgotten(connection: Any, keys: Keys) -> None:
-    """Claims of workers whose agent died with them: rq's own key of a live worker never expires."""
-    for name in (field.decode() for field in connection.hkeys(keys.claims)):
+    """What workers took whose agent died with them: rq's own key of a live worker never expires."""
+    for name in {field.decode() for field in [*connection.hkeys(keys.claims), *connection.hkeys(keys.holds)]}:
         if not connection.exists(Worker.redis_worker_namespace_prefix + name):
             Claims(keys, name).release(connection)
 

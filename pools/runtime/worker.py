@@ -142,6 +142,7 @@ class PoolWorker(JobLife):
             return False
         self._paused = control.paused
         self.identity.config = control.config
+        self.claims.wishes = control.breakers
         return True
 
     def _say_idle(self, state: str) -> None:
@@ -163,16 +164,21 @@ class PoolWorker(JobLife):
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _claim(self) -> tuple[Job, Queue] | None:
-        found = self.claims.take(self.idle_connection, self.queues)
-        if found is None:
-            return None
-        name, job_id = found
-        queue = next(queue for queue in self.queues if queue.name == name)
-        try:
-            raw = read_record(self.idle_connection, encoded(self.job_class.key_for(job_id)), self.job_class.admission)
-        except JobRefused as refusal:
-            self._bury(queue, job_id, refusal)
-            return None
+        while found := self.claims.take(self.idle_connection, self.queues):
+            queue, job_id = next(queue for queue in self.queues if queue.name == found.queue), found.job_id
+            try:
+                key, admission = encoded(self.job_class.key_for(job_id)), self.job_class.admission
+                raw = read_record(self.idle_connection, key, admission)
+            except JobRefused as refusal:
+                self._bury(queue, job_id, refusal)
+                return None
+            misread = self.claims.misread(found, raw)
+            if not misread:
+                return self._accept(queue, job_id, raw)
+            self.claims.correct(self.idle_connection, queue, found, misread)
+        return None
+
+    def _accept(self, queue: Queue, job_id: str, raw: Any) -> tuple[Job, Queue] | None:
         # Expired or deleted while it waited (rq passes over such ids silently, too), or the second entry of a job that
         # was pushed twice: its producer's client never heard that the first push was done.
         if (raw.get(b"status") or (b"queued" if b"data" in raw else b"")) in NOT_WAITING:

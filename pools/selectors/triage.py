@@ -1,6 +1,6 @@
 """What a selection would touch, and how a filter may be narrowed: counts for people who are about to act."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from pools.models import DeadLetter, FailureGroup, Pool, RunState, is_poison
 from pools.permissions import pools_with, who_can_grant
 from pools.selectors.dead_letters import DeadLetterFilter
 from pools.selectors.filter_values import NONE
+from pools.selectors.gates import stopped
 from pools.selectors.rights import Right
 
 SHOWN = 5
@@ -45,7 +46,7 @@ class Preview:
 
     ``damaged``: their record could not be read in full. ``expired``: the broker's own clock for them has run out.
     ``ages``: how long ago they failed, each once. ``poison``: those that came back from as many requeues as their pool
-    allows.
+    allows. ``breakers``: those that keep jobs of the selection waiting, "smtp of payments".
     """
 
     at: datetime
@@ -58,6 +59,7 @@ class Preview:
     pools: Tally
     by_pool: list[tuple[Pool, int]]
     paused: list[str]
+    breakers: list[str]
     ages: list[tuple[str, int]]
     poison: int
 
@@ -82,15 +84,17 @@ def preview_of(found: QuerySet[DeadLetter]) -> Preview:
         .annotate(**{f"age{place}": Count("pk", filter=young) for place, young in enumerate(_ages(now))})
     )
     errors, tasks, by_pool = Counter[str](), Counter[str](), Counter[int]()
+    called = defaultdict[int, set[str]](set)
     newest, damaged, expired, ages = None, 0, 0, [0] * len(AGES)
     for row in rows:
         errors[row["exc_type"].rpartition(".")[2]] += row["n"]
         tasks[row["func"]] += row["n"]
+        called[row["pool_id"]].add(row["func"])
         by_pool[row["pool_id"]] += row["n"]
         damaged, expired = damaged + row["bad"], expired + row["late"]
         ages = [number + row[f"age{place}"] for place, number in enumerate(ages)]
         newest = max(newest, row["newest"]) if newest else row["newest"]
-    pools = list(Pool.objects.filter(pk__in=by_pool).order_by("slug"))
+    pools = list(Pool.objects.filter(pk__in=by_pool).select_related("now").order_by("slug"))
     return Preview(
         at=now,
         count=by_pool.total(),
@@ -102,6 +106,7 @@ def preview_of(found: QuerySet[DeadLetter]) -> Preview:
         pools=Tally.of(Counter({pool.slug: by_pool[pool.pk] for pool in pools})),
         by_pool=[(pool, by_pool[pool.pk]) for pool in pools],
         paused=[pool.slug for pool in pools if pool.run_state != RunState.RUNNING],
+        breakers=[f"{name} of {pool.slug}" for pool in pools for name in stopped(pool, called[pool.pk])],
         ages=[(label, number) for (label, _), number in zip(AGES, ages, strict=True) if number],
         poison=found.filter(is_poison()).count(),
     )

@@ -1,5 +1,6 @@
 """What is signed: the fields of a config and of a run state, as exact bytes. One schema for writer and reader."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -65,14 +66,28 @@ class ConfigPayload(_Payload):
         return secrets
 
 
+class BreakerWish(BaseModel):
+    """What people want one breaker to be, since the run state of this generation."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    breaker: Name
+    state: Literal["open", "closed"]
+    generation: int = Field(ge=1)
+
+
 class RunPayload(_Payload):
-    """Whether a pool's workers take jobs. ``generation`` grows with each command; ``issued`` in Unix seconds."""
+    """Whether a pool's workers take jobs. ``generation`` grows with each command; ``issued`` in Unix seconds.
+
+    ``breakers``: what is wanted of them, left out where nothing is.
+    """
 
     type: Literal["poolwarden.run/1"] = Field(alias="_type")
     generation: int = Field(ge=1)
     state: RunState
     issued: UnixTime
     command_id: Name
+    breakers: list[BreakerWish] = []
 
 
 def config_payload(
@@ -99,9 +114,18 @@ def config_payload(
 
 
 def run_payload(
-    *, env: str, pool_uid: str, pool: str, generation: int, state: str, issued: int, command_id: str
+    *,
+    env: str,
+    pool_uid: str,
+    pool: str,
+    generation: int,
+    state: str,
+    issued: int,
+    command_id: str,
+    breakers: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """The bytes to sign for a run state (running, paused or draining). Raises BadPayloadError."""
     fields = {"env": env, "pool_uid": pool_uid, "pool": pool, "generation": generation}
     fields |= {"state": state, "issued": issued, "command_id": command_id}
+    fields |= {"breakers": list(breakers)} if breakers else {}
     return RunPayload.write({"_type": "poolwarden.run/1", **fields})

@@ -4,6 +4,7 @@ from pools.spec.admission import Admission
 from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
+from pools.spec.gates import BreakerRule, LimitRule
 from pools.spec.isolation import Isolation
 from pools.spec.schema import (
     Application,
@@ -20,6 +21,7 @@ from pools.spec.yaml_text import parse_yaml, to_yaml
 __all__ = [
     "Admission",
     "Application",
+    "BreakerRule",
     "Change",
     "CronEntry",
     "DeliveryPolicy",
@@ -27,6 +29,7 @@ __all__ = [
     "FieldError",
     "Horse",
     "Isolation",
+    "LimitRule",
     "PoolSpec",
     "RetryRule",
     "SpecError",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pools.spec.schema import PoolSpec
 from pools.spec.yaml_text import to_yaml
 
-LISTS_OF_PARTS = ("retry", "policies", "cron")
+LISTS_OF_PARTS = ("retry", "policies", "cron", "breakers", "limits")
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,17 @@ CronName = Annotated[
     str,
     Matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "must be 1 to 63 letters, digits or any of _ - (a cron entry's name)"),
 ]
+GateName = Annotated[
+    str,
+    Matching(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", "must be 1 to 63 letters, digits or any of _ - (a breaker's or limit's name)"
+    ),
+]
+ArgumentPath = Annotated[
+    str,
+    Matching(r"([\w-]+(\.[\w-]+)*)?", "must be names or places with dots between, such as user.id; or queue; or empty"),
+    Field(max_length=100),
+]
 TaskName = Annotated[
     str,
     Matching(rf"{IDENTIFIER}(\.{IDENTIFIER})+", "must be a task's dotted name, such as shop.tasks.report"),

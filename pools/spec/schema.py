@@ -23,11 +23,15 @@ from pools.spec.fields import (
     Unique,
     VariableName,
 )
+from pools.spec.gates import BreakerRule, LimitRule, gate_faults
 from pools.spec.isolation import Isolation
 from pools.spec.part import Part
 
 DAY = 86_400
 YEAR = 365 * DAY
+
+
+Weight = Annotated[int, Field(ge=1, le=100)]
 
 
 class RetryRule(Part):
@@ -136,7 +140,10 @@ class PoolSpec(Part):
     """The wanted state of one pool of workers."""
 
     queues: Annotated[list[QueueName], Unique()] = Field(
-        min_length=1, max_length=64, title="Queues", description="Taken from in this order: the first is emptied first."
+        min_length=1,
+        max_length=64,
+        title="Queues",
+        description="Taken from in this order: the first is emptied first, unless weights are given.",
     )
     workers: int = Field(
         ge=0, le=512, title="Workers per agent", description="Processes that each agent keeps running. 0: none."
@@ -161,6 +168,12 @@ class PoolSpec(Part):
         le=3600,
         title="Stop grace",
         description="Seconds a stopping worker's job may go on before it is killed.",
+    )
+    weights: dict[QueueName, Weight] = Field(
+        {},
+        max_length=64,
+        title="Weights",
+        description="Shares in which queues that hold jobs are served, 1 to 100; else 1. Empty: in their order.",
     )
     horse: Horse = Field(Horse(), title="Job processes", description="How long a process that runs jobs is kept.")
     admission: Admission = Field(
@@ -207,6 +220,24 @@ class PoolSpec(Part):
         description="The first policy that matches a task applies. None: at_most_once.",
     )
 
+    breakers: list[BreakerRule] = Field(
+        [],
+        max_length=32,
+        title="Breakers",
+        description="Dependencies that fail: tasks that need one wait until it is back.",
+    )
+    limits: list[LimitRule] = Field(
+        [], max_length=32, title="Limits", description="How many jobs of a task may begin in a second, and run."
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _of_its_queues(cls, weights: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        for queue in weights:
+            if queue not in info.data.get("queues", weights):
+                raise ValueError(f"must not name {queue}, which is none of the pool's queues")
+        return weights
+
     @field_validator("retry", "policies")
     @classmethod
     def _every_rule_can_match[Rule: (RetryRule, DeliveryPolicy)](cls, rules: list[Rule]) -> list[Rule]:
@@ -228,7 +259,9 @@ def parse_spec(data: Any) -> PoolSpec:
         spec = PoolSpec.model_validate(data)
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
-    if faults := cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron):
+    faults = cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron)
+    faults += gate_faults(spec.breakers, spec.limits)
+    if faults:
         raise SpecError(faults)
     return spec
 

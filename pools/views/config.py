@@ -69,7 +69,7 @@ def _typed(request: HttpRequest) -> Editor:
     if request.POST.get("as") == "yaml":
         form = YamlForm(request.POST)
     else:
-        form = ConfigForm(request.POST, add_rule=do == "add_rule", add_entry=do == "add_entry")
+        form = ConfigForm(request.POST, do=do)
     form.fields["message"].required = do == "publish"  # not asked for while somebody still compares
     return form
 

@@ -247,6 +247,12 @@ def warnings(verb: Verb, preview: Preview, wait: Asked | None, *, named: bool = 
     if verb.key == "requeue" and preview.paused:
         several = len(preview.paused) > 1
         said.append(f"{names(preview.paused)} {'take' if several else 'takes'} no jobs now: what is sent there waits.")
+    if verb.kind in RUN_AGAIN and preview.breakers:
+        several = len(preview.breakers) > 1
+        said.append(
+            f"{'Breakers' if several else 'Breaker'} {names(preview.breakers)} {'are' if several else 'is'} open: "
+            "jobs of its tasks wait in their queues until it closes."
+        )
     if verb.key != "discard" and preview.damaged:
         said.append(f"{jobs(preview.damaged)} could not be read in full; those that RQ could not run are skipped.")
     if preview.expired:

@@ -12,12 +12,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.pools import PoolEditForm, PoolFilterForm, PoolForm
+from pools.forms.spec import ADDING
 from pools.models import DeadLetterState, Pool
 from pools.operations import pool_change, pool_create
 from pools.permissions import CONFIG, CONTROL, SCALE, visible_pools
 from pools.selectors.config import running_spec, version_lines
 from pools.selectors.cron import cron_of
 from pools.selectors.dead_letters import DeadLetterFilter
+from pools.selectors.gates import gates_of
 from pools.selectors.overview import pool_rows
 from pools.selectors.pool_page import SPANS, charts, commands_of, hosts_of, queues_of, row_of, workers_of
 from pools.selectors.pools import matching, pool_of, teams_of
@@ -88,6 +90,8 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
         "to_quarantine": address(DeadLetterFilter(pool=found.slug, state=DeadLetterState.QUARANTINED)),
         "spec": spec,
         "cron": cron_of(found, spec),
+        "gates": gates_of(found, spec),
+        "may_control": rights[CONTROL],
     }
 
 
@@ -95,11 +99,11 @@ def pool_context(actor: Actor, found: Pool, request: HttpRequest, span: str) -> 
 def pool_new(request: HttpRequest) -> HttpResponse:
     """Make a pool with its first config. The operation decides who may."""
     actor = actor_of(request)
-    adding = {name: name in request.POST for name in ("add_rule", "add_entry")}
-    form = PoolForm(request.POST or None, teams=teams_of(actor), **adding)
+    do = request.POST.get("do", "")
+    form = PoolForm(request.POST or None, teams=teams_of(actor), do=do)
     page = {"form": form, "right": global_rights(actor, ADD_POOL)[ADD_POOL]}
     show = partial(render, request, "pools/new.html", page)
-    if request.method != "POST" or any(adding.values()):
+    if request.method != "POST" or do in ADDING:
         return show()
     return act(
         request,

@@ -68,6 +68,8 @@ WRITES = {
     "pause_pool": Write("pools/payments/pause", WHY, "control_pool", "pool.paused"),
     "resume_pool": Write("pools/payments/resume", WHY, "control_pool", "pool.resumed"),
     "drain_pool": Write("pools/payments/drain", WHY, "control_pool", "pool.drained"),
+    "open_breaker": Write("pools/payments/breakers/gateway/open", WHY, "control_pool", "breaker.opened"),
+    "close_breaker": Write("pools/payments/breakers/gateway/close", WHY, "control_pool", "breaker.closed"),
     "reveal_payload": Write("jobs/job-0/reveal", WHY, "reveal_payload", "payload.revealed", target="job"),
     "edit_payload": Write(
         "jobs/job-0/edit",
@@ -189,7 +191,7 @@ def test_without_a_token_nothing_is_answered(cast: Cast, subtests: pytest.Subtes
     nobody.client.force_login(cast.alice)
     for name, (method, path) in operations_of_the_document().items():
         with subtests.test(name):
-            path = path.format(slug="payments", id=1, number=1, index=0, job_id="job-0", name="oncall")
+            path = path.format(slug="payments", id=1, number=1, index=0, job_id="job-0", name="oncall", breaker="x")
             response = nobody.get(path) if method == "get" else nobody.post(path, WHY)
             problem(response, 401)
             assert response["WWW-Authenticate"] == "Bearer"

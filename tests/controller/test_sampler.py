@@ -289,3 +289,52 @@ def test_many_queues_and_workers_take_few_statements(
     assert len(queries) <= 30, [query["sql"][:100] for query in queries]
     assert PoolNow.objects.get(pool=pool).workers == 1000
     assert BrokerState.objects.get().round_trips <= 5
+
+
+def test_breakers_and_limits_are_read_with_the_rest(
+    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    breaker = {"name": "smtp", "tasks": ["mail.*"], "failures": 3, "window": 60}
+    limits = [{"name": "api", "tasks": ["a.*"], "per_second": 10, "burst": 5, "concurrency": 3}]
+    limits += [{"name": "each", "tasks": ["b.*"], "concurrency": 2, "by": "tenant"}]
+    pool = new_pool(team, "payments", queues=["payments"], breakers=[breaker], limits=limits)
+    new_pool(team, "plain", queues=["plain"], breakers=[])
+    Pool.objects.update(published_number=1)
+    tick(sampler)
+    round_trips = BrokerState.objects.get().round_trips
+    seen = PoolNow.objects.get(pool=pool).gates
+    assert seen["breakers"]["smtp"]["state"] == "closed" and seen["limits"]["api"] == {"running": 0, "used": 0}
+    key, now = f"pw:gates:{pool.uid}", time.time()
+    client.hset(f"{key}:breaker:smtp", mapping={"state": "half_open", "since": int(now) * 1000, "passed": 1})
+    client.rpush(f"{key}:breaker:smtp:failures", int(now * 1000), int((now - 30) * 1000), int((now - 90) * 1000))
+    client.sadd(f"{key}:breaker:smtp:probes", "w-1")
+    client.sadd(f"{key}:limit:api::running", "w-1", "w-2")
+    client.set(f"{key}:limit:api::rate", int((now + 100) * 1_000_000))
+    tick(sampler)
+    seen = PoolNow.objects.get(pool=pool).gates
+    assert seen["breakers"]["smtp"] == {
+        "state": "half_open",
+        "since": int(now),
+        "passed": 1,
+        "generation": 0,
+        "failures": 2,
+        "probing": 1,
+        "tasks": ["mail.*"],
+    }
+    assert seen["limits"] == {"api": {"running": 2, "used": 5}, "each": {"running": 0, "used": 0}}
+    assert BrokerState.objects.get().round_trips == round_trips
+    assert PoolNow.objects.get(pool__slug="plain").gates == {}
+
+
+def test_hostile_values_of_breakers_are_nothing(sampler: Sampler, tick: Tick, client: redis.Redis, team: Team) -> None:
+    pool = new_pool(team, "payments", queues=["payments"], breakers=[{"name": "smtp", "tasks": ["mail.*"]}])
+    Pool.objects.update(published_number=1)
+    key = f"pw:gates:{pool.uid}:breaker:smtp"
+    client.set(key, "no hash")
+    client.hset(f"{key}:failures", "no", "list")
+    tick(sampler)
+    assert PoolNow.objects.get(pool=pool).gates["breakers"]["smtp"]["failures"] == 0
+    client.delete(key)
+    client.hset(key, mapping={"state": b"\xff" * 100, "since": "soon", "passed": "-", "generation": "x"})
+    tick(sampler)
+    assert PoolNow.objects.get(pool=pool).gates["breakers"]["smtp"]["since"] == 0

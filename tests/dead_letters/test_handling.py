@@ -13,6 +13,7 @@ from pools.models import DeadLetter, DeadLetterState, Operation, OutboxMessage, 
 from pools.permissions import REQUEUE, VIEW
 from tests.dead_letters.letters import HOSTILE, failed, numbered, pks
 from tests.dead_letters.test_list import text
+from tests.support import factories as make
 from tests.support.cast import Cast, signed_in
 
 VERBS = ["requeue", "discard", "quarantine", "archive"]
@@ -237,6 +238,17 @@ def test_what_waits_or_is_skipped_is_said_before_the_click(cast: Cast, payments:
     page = text(signed_in(cast.bob).post(url("requeue"), {"id": pks("a")}).content)
     assert "payments takes no jobs now: what is sent there waits." in page
     assert "1 job could not be read in full" in page
+
+
+@pytest.mark.parametrize("state", ["open", "half_open", "held", "closed"])
+def test_an_open_breaker_is_said_before_the_click(cast: Cast, payments: Pool, state: str) -> None:
+    breakers = {"gateway": {"state": state, "tasks": ["shop.charge*"]}, "smtp": {"state": "open", "tasks": ["mail.*"]}}
+    make.sampled(payments, gates={"breakers": breakers, "limits": {}})
+    failed(payments, "a", func="shop.charge_card")
+    page = text(signed_in(cast.bob).post(url("requeue"), {"id": pks("a")}).content)
+    said = "Breaker gateway of payments is open: jobs of its tasks wait in their queues until it closes."
+    assert (said in page) is (state != "closed") and "smtp" not in page
+    assert said not in text(signed_in(cast.bob).post(url("discard"), {"id": pks("a")}).content)
 
 
 def test_the_dialog_gets_the_form_alone(cast: Cast, payments: Pool) -> None:

@@ -50,6 +50,7 @@ def done(action: str) -> list[tuple[str, str]]:
 
 WHY: Data = {"reason": "The gateway is down"}
 PAYMENTS: Data = {"slug": "payments"}
+GATEWAY = {"slug": "payments", "name": "gateway"}
 SLOW: Data = {"to_queue": "payments.high"}
 NEW_POOL: Data = {
     "slug": "emails",
@@ -73,9 +74,14 @@ NEW_POOL: Data = {
     "open_files": "256",
     "processes": "32",
     "output": "100",
+    "weights": "",
     "retry-TOTAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
     "cron-INITIAL_FORMS": "0",
+    "breakers-TOTAL_FORMS": "0",
+    "breakers-INITIAL_FORMS": "0",
+    "limits-TOTAL_FORMS": "0",
+    "limits-INITIAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }
 EDIT: Data = {
@@ -137,6 +143,8 @@ PAGES: dict[str, list[Write]] = {
     "pool-edit": [Write("alice", EDIT, done("pool.changed"), PAYMENTS)],
     "pool-pause": [Write("bob", WHY, done("pool.paused"), PAYMENTS)],
     "pool-drain": [Write("bob", WHY, done("pool.drained"), PAYMENTS)],
+    "breaker-open": [Write("bob", WHY, done("breaker.opened"), GATEWAY)],
+    "breaker-close": [Write("bob", WHY, done("breaker.closed"), GATEWAY)],
     "pool-resume": [Write("bob", WHY, done("pool.resumed"), {"slug": "refunds"})],
     "pool-scale": [Write("alice", WHY | {"workers": "9"}, [*done("config.published"), *done("pool.scaled")], PAYMENTS)],
     "config": [
@@ -315,6 +323,26 @@ API: dict[str, list[Write]] = {
             {"slug": "refunds"},
             status=200,
             same=lambda a, w: verbs.pool_resume(actor=a, pool=w.refunds, **WHY),
+        )
+    ],
+    "POST pools/{slug}/breakers/{breaker}/open": [
+        Write(
+            "bob",
+            WHY,
+            done("breaker.opened"),
+            {"slug": "payments", "breaker": "gateway"},
+            status=200,
+            same=lambda a, w: verbs.breaker_open(actor=a, pool=w.payments, breaker="gateway", **WHY),
+        )
+    ],
+    "POST pools/{slug}/breakers/{breaker}/close": [
+        Write(
+            "bob",
+            WHY,
+            done("breaker.closed"),
+            {"slug": "payments", "breaker": "gateway"},
+            status=200,
+            same=lambda a, w: verbs.breaker_close(actor=a, pool=w.payments, breaker="gateway", **WHY),
         )
     ],
     "POST pools/{slug}/drain": [

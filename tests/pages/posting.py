@@ -10,7 +10,6 @@ from tests.support import factories as make
 
 URL = "/pools/payments/config/"
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
-RULES = {"retry-TOTAL_FORMS": "0", "retry-INITIAL_FORMS": "0", "cron-TOTAL_FORMS": "0", "cron-INITIAL_FORMS": "0"}
 RULE = {"task": "shop.*", "max": "3", "backoff": "10", "cap": "600", "jitter": "20", "transient": "", "permanent": ""}
 
 ENTRY = {"name": "report", "task": "shop.report", "schedule": "30 2 * * 1-5", "timezone": "Europe/Berlin"}
@@ -23,7 +22,19 @@ def fields(**changes: Any) -> dict[str, Any]:
     form = ConfigForm(initial=ConfigForm.initial_of(spec))
     typed = {name: form[name].field.prepare_value(form[name].initial) for name in form.fields}
     posted = {name: str(value) for name, value in typed.items() if value is not None}
-    return posted | RULES | {"as": "form", "do": "publish", "message": "Why not", "expected_version": "2"} | changes
+    return (
+        posted | _parts(form) | {"as": "form", "do": "publish", "message": "Why not", "expected_version": "2"} | changes
+    )
+
+
+def _parts(form: ConfigForm) -> dict[str, str]:
+    """The spec's lists of parts, as the page has them."""
+    posted = {}
+    for prefix, parts in form.parts.items():
+        posted |= {f"{prefix}-TOTAL_FORMS": str(len(parts.forms)), f"{prefix}-INITIAL_FORMS": "0"}
+        for part in parts:
+            posted |= {f"{part.prefix}-{f.name}": str(f.field.prepare_value(f.initial) or "") for f in part}
+    return posted
 
 
 def text(spec: PoolSpec | str, **changes: Any) -> dict[str, Any]:
@@ -32,11 +43,11 @@ def text(spec: PoolSpec | str, **changes: Any) -> dict[str, Any]:
 
 
 def rule(**changes: str) -> dict[str, str]:
-    return RULES | {"retry-TOTAL_FORMS": "1"} | {f"retry-0-{name}": value for name, value in (RULE | changes).items()}
+    return {"retry-TOTAL_FORMS": "1"} | {f"retry-0-{name}": value for name, value in (RULE | changes).items()}
 
 
 def entry(**changes: str) -> dict[str, str]:
-    return RULES | {"cron-TOTAL_FORMS": "1"} | {f"cron-0-{name}": value for name, value in (ENTRY | changes).items()}
+    return {"cron-TOTAL_FORMS": "1"} | {f"cron-0-{name}": value for name, value in (ENTRY | changes).items()}
 
 
 def unchanged() -> bool:

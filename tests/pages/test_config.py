@@ -54,6 +54,8 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
             "environment": ["TZ", "LANG"],
             "secrets": ["gateway-key"],
             "retry": [{"task": "shop.*", "max": 1, "transient": ["OSError"], "permanent": ["ValueError"]}],
+            "breakers": [{"name": "smtp", "tasks": ["shop.*", "mail.*"], "failures": 9, "errors": ["OSError"]}],
+            "limits": [{"name": "api", "tasks": ["shop.a"], "per_second": 9, "concurrency": 3, "by": "user.id"}],
             "cron": [
                 {"name": "a", "task": "shop.a", "schedule": "@daily", "args": {"region": "eu"}, "overlap": "allow"},
                 {"name": "b", "task": "shop.b", "schedule": "* * * * *", "queue": "payments", "timezone": "Asia/Tokyo"},
@@ -64,10 +66,12 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
     response = alice.post(URL, text(wanted, do="form"))
     form = response.context["form"]
     posted = {name: form[name].field.prepare_value(form[name].initial) for name in form.fields}
-    parts = [*form.rules.forms, *form.entries.forms]
+    parts = [part for forms in form.parts.values() for part in forms]
     posted |= {f"{part.prefix}-{f.name}": f.field.prepare_value(f.initial) for part in parts for f in part}
     posted |= {"retry-TOTAL_FORMS": "1", "retry-INITIAL_FORMS": "0", "as": "form", "do": "publish"}
     posted |= {"cron-TOTAL_FORMS": "2", "cron-INITIAL_FORMS": "0"}
+    posted |= {"breakers-TOTAL_FORMS": "1", "breakers-INITIAL_FORMS": "0"}
+    posted |= {"limits-TOTAL_FORMS": "1", "limits-INITIAL_FORMS": "0"}
     posted |= {"message": "All of it", "expected_version": "2"}
     assert alice.post(URL, {name: value for name, value in posted.items() if value is not None}).status_code == 302
     assert parse_spec(stored(ConfigVersion.objects.get(number=3))) == wanted

@@ -34,10 +34,15 @@ NEW = {
     "open_files": "256",
     "processes": "32",
     "output": "100",
+    "weights": "",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
     "cron-INITIAL_FORMS": "0",
+    "breakers-TOTAL_FORMS": "0",
+    "breakers-INITIAL_FORMS": "0",
+    "limits-TOTAL_FORMS": "0",
+    "limits-INITIAL_FORMS": "0",
 }
 EDIT = {
     "name": "Card payments",
@@ -51,7 +56,7 @@ EDIT_URL = "/pools/payments/edit/"
 
 def test_a_new_pool_gets_cron_entries(cast: Cast) -> None:
     """Adding an empty one loses nothing that was typed, and makes no pool."""
-    response = signed_in(cast.alice).post("/pools/new/", NEW | {"add_entry": "add_entry"})
+    response = signed_in(cast.alice).post("/pools/new/", NEW | {"do": "add_entry"})
     content = response.content.decode()
     assert response.status_code == 200 and "cron-0-schedule" in content and "E-mails" in content
     assert not Pool.objects.exists()
@@ -79,6 +84,54 @@ def test_delivery_policies_are_lines_of_the_form(cast: Cast) -> None:
         {"task": "mail.send", "delivery": "at_most_once", "losses": 3},
     ]
     assert "billing.* at_least_once 5\nmail.send at_most_once 3" in client.get("/pools/emails/config/").content.decode()
+
+
+def test_breakers_and_limits_are_parts_of_the_form(cast: Cast) -> None:
+    """Adding an empty one loses nothing that was typed, and makes no pool."""
+    client = signed_in(cast.alice)
+    for add, field in (("add_breaker", "breakers-0-open_for"), ("add_limit", "limits-0-burst")):
+        content = client.post("/pools/new/", NEW | {"do": add}).content.decode()
+        assert field in content and "E-mails" in content
+    breaker = {"name": "smtp", "tasks": "mail.*\nnews.*", "failures": "5", "window": "60", "open_for": "30"}
+    breaker |= {"probes": "2", "errors": "OSError"}
+    limit = {"name": "api", "tasks": "mail.*", "per_second": "5", "burst": "1", "concurrency": "0", "by": "queue"}
+    sent = NEW | {"breakers-TOTAL_FORMS": "1", "limits-TOTAL_FORMS": "1"}
+    sent |= {f"breakers-0-{name}": value for name, value in breaker.items()}
+    sent |= {f"limits-0-{name}": value for name, value in limit.items()}
+    for name, value, said in (
+        ("breakers-0-errors", "no such", "Line 1: must be an exception&#x27;s dotted name"),
+        ("breakers-0-probes", "0", "Must be at least 1."),
+        ("limits-0-by", "a..b", "Must be names or places with dots between"),
+        ("limits-0-per_second", "0", "Must be at least 1 when the rate is 0: this limits nothing."),
+    ):
+        content = client.post("/pools/new/", sent | {name: value}).content.decode()
+        assert said in content and "has an error, shown beside its field." in content
+        assert not Pool.objects.exists()
+    assert client.post("/pools/new/", sent).status_code == 302
+    spec = json.loads(bytes(ConfigVersion.objects.get().spec))
+    assert spec["breakers"][0]["tasks"] == ["mail.*", "news.*"] and spec["limits"][0]["by"] == "queue"
+
+
+def test_weights_are_lines_of_the_form(cast: Cast) -> None:
+    client = signed_in(cast.alice)
+    client.post("/pools/new/", NEW | {"weights": f"{NEW['queues'].split()[0]}=7"})
+    assert json.loads(bytes(ConfigVersion.objects.get().spec))["weights"] == {NEW["queues"].split()[0]: 7}
+    assert f"{NEW['queues'].split()[0]}=7" in client.get("/pools/emails/config/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("mail", "“mail” needs the form name=value."),
+        ("mail=much", "“mail” needs a whole number: mail=3."),
+        ("nobody=3", "Must not name nobody, which is none of the pool&#x27;s queues."),
+        (f"{NEW['queues'].split()[0]}=101", "must be at most 100."),
+    ],
+)
+def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, said: str) -> None:
+    page = signed_in(cast.alice).post("/pools/new/", NEW | {"weights": line}).content.decode()
+    assert said in page and line in page
+    assert not Pool.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +189,7 @@ def test_bad_input_is_named_beside_its_field(cast: Cast, payments: Pool, changes
 
 
 def test_a_rule_is_added_before_the_pool_is_made(cast: Cast) -> None:
-    response = signed_in(cast.alice).post("/pools/new/", NEW | {"add_rule": "add_rule"})
+    response = signed_in(cast.alice).post("/pools/new/", NEW | {"do": "add_rule"})
     content = response.content.decode()
     assert response.status_code == 200 and "retry-0-task" in content and "E-mails" in content
     assert not Pool.objects.exists()

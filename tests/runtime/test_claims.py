@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from rq import Queue, suspension
 
-from pools.runtime.claims import Claims
+from pools.runtime.claims import Claim, Claims
 from pools.runtime.keys import Keys
 from tests.runtime.places import places
 from tests.support.valkey import ValkeyServer
@@ -29,7 +29,7 @@ def claims() -> Claims:
 def test_queues_are_emptied_in_their_order(client: Any, queues: list[Queue], claims: Claims) -> None:
     later, sooner = queues[1].enqueue("tasks.add"), queues[0].enqueue("tasks.add")
     for queue, job in ((queues[0], sooner), (queues[1], later)):
-        assert claims.take(client, queues) == (queue.name, job.id)
+        assert claims.take(client, queues) == Claim(queue.name, job.id)
         assert places(client, queue.name, job.id) == ["intermediate"]
         claims.acknowledge(client, queue, job.id)
         assert places(client, queue.name, job.id) == []
@@ -39,9 +39,9 @@ def test_queues_are_emptied_in_their_order(client: Any, queues: list[Queue], cla
 
 def test_claim_whose_answer_was_lost_is_answered_again(client: Any, queues: list[Queue], claims: Claims) -> None:
     first, second = (queues[1].enqueue("tasks.add") for _ in range(2))
-    assert claims.take(client, queues) == claims.take(client, queues) == ("mail", first.id)
+    assert claims.take(client, queues) == claims.take(client, queues) == Claim("mail", first.id)
     assert places(client, "mail", second.id) == ["queue"]
-    assert Claims(Keys(), "worker-2").take(client, queues) == ("mail", second.id)
+    assert Claims(Keys(), "worker-2").take(client, queues) == Claim("mail", second.id)
 
 
 def test_acknowledging_twice_spares_another_workers_claim_of_the_same_job(
@@ -51,7 +51,7 @@ def test_acknowledging_twice_spares_another_workers_claim_of_the_same_job(
     claims.take(client, queues)
     claims.acknowledge(client, queues[1], job.id)
     queues[1].push_job_id(job.id)
-    assert other.take(client, queues) == ("mail", job.id)
+    assert other.take(client, queues) == Claim("mail", job.id)
     claims.acknowledge(client, queues[1], job.id)
     assert places(client, "mail", job.id) == ["intermediate"]
 
@@ -80,7 +80,7 @@ def test_suspended_workers_take_nothing(client: Any, queues: list[Queue], claims
     suspension.suspend(client)
     assert claims.take(client, queues) is None
     suspension.resume(client)
-    assert claims.take(client, queues) == ("mail", job.id)
+    assert claims.take(client, queues) == Claim("mail", job.id)
 
 
 def test_keys_follow_rqs_prefix() -> None:

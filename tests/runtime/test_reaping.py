@@ -15,7 +15,7 @@ from rq.results import Result
 from rq.utils import now
 
 from pools.runtime import delivery
-from pools.runtime.claims import Claims
+from pools.runtime.claims import Claim, Claims
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
@@ -153,7 +153,7 @@ class TestAgain:
 
     def test_claimed_job_goes_back_to_the_head(self, queue: Queue) -> None:
         first, second = queue.enqueue("tasks.add"), queue.enqueue("tasks.add")
-        assert Claims(KEYS, "gone").take(queue.connection, [queue]) == ("mail", first.id)
+        assert Claims(KEYS, "gone").take(queue.connection, [queue]) == Claim("mail", first.id)
         assert decided(queue) == {}
         assert queue.job_ids == [first.id, second.id]
 

@@ -98,9 +98,9 @@ class AgentHost:
         self.publish(uid, self.simulator.config(uid, spec, **overrides), version=version)
         return version
 
-    def command(self, uid: str, state: str) -> None:
+    def command(self, uid: str, state: str, **overrides: Any) -> None:
         """Sign and publish a run state."""
-        self.valkey.client.set(self.keys.run(uid), self.simulator.run(uid, state))
+        self.valkey.client.set(self.keys.run(uid), self.simulator.run(uid, state, **overrides))
         self._hint(uid, "pool", generation=self._hints(uid).get("generation", 0) + 1)
 
     def _hints(self, uid: str) -> dict[str, Any]:

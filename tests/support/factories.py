@@ -33,6 +33,7 @@ from pools.permissions import grant_team
 from pools.spec import PoolSpec, canonical, parse_spec
 
 SPEC: dict[str, Any] = {"queues": ["payments", "payments.high"], "workers": 4, "serializer": "json"}
+SPEC |= {"breakers": [{"name": "gateway", "tasks": ["shop.charge*"]}]}
 
 
 def ago(**span: float) -> datetime:
@@ -56,7 +57,7 @@ def pool(
         team=team,
         queues=queues,
         config_number=versions,
-        published_number=versions,
+        published_number=more.pop("published_number", versions),
         **more,
     )
     grant_team(made)

@@ -14,7 +14,7 @@ from pools.controller.sampling.workers import WorkerRows
 from pools.models import Agent, ConfigVersion, FailureGroup, Pool, PoolNow, QueueState
 
 FIELDS = ["waiting", "oldest_enqueued_at", "workers", "busy", "wanted", "done_per_minute", "failed_last_hour"]
-FIELDS += ["dead_letters", "sampled_at"]
+FIELDS += ["dead_letters", "gates", "sampled_at"]
 WINDOW = 60.0
 SHORTEST_WINDOW = 10.0
 

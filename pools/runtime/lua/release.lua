@@ -1,7 +1,9 @@
 -- A worker died between claiming a job and starting it: the job goes back to the head of its queue.
--- KEYS[1] claims hash. ARGV[1] worker name, ARGV[2] prefix of rq's job keys.
+-- What it took for that job, or for one that it ran, is given back. Follows holds.lua.
+-- KEYS[1] claims hash, KEYS[2] hash of holds. ARGV[1] worker name, ARGV[2] prefix of rq's job keys.
 -- Returns the job id, or false when the worker held no claim. A job that was cancelled or deleted meanwhile is dropped.
 local held = redis.call('HGET', KEYS[1], ARGV[1])
+let_go(KEYS[2], ARGV[1], held)
 if not held then
     return false
 end

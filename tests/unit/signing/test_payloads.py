@@ -93,3 +93,20 @@ def test_wrong_run_field_is_named(field: str, value: Any) -> None:
 def test_spec_value_that_cannot_be_signed(value: Any) -> None:
     with pytest.raises(BadPayloadError, match="cannot be signed"):
         config_payload(**CONFIG | {"spec": SPEC | {"workers": value}})
+
+
+WISH: dict[str, Any] = {"breaker": "smtp", "state": "open", "generation": 3}
+
+
+def test_wishes_of_breakers_are_signed_and_left_out_where_there_are_none() -> None:
+    payload = RunPayload.read(strict_json.parse(run_payload(**RUN, breakers=[WISH])))
+    assert [wish.model_dump() for wish in payload.breakers] == [WISH]
+    assert b"breakers" not in run_payload(**RUN), "agents that do not know of them go on"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("breaker", ""), ("state", "held"), ("generation", 0), ("generation", "3"), ("more", 1)]
+)
+def test_wrong_wish_is_named(field: str, value: Any) -> None:
+    with pytest.raises(BadPayloadError, match=rf"breakers\.0\.{field}"):
+        run_payload(**RUN, breakers=[WISH | {field: value}])

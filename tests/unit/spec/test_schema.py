@@ -7,6 +7,8 @@ from pools.spec.errors import MAX_ERRORS
 
 GOOD: dict[str, Any] = {"queues": ["mail"], "workers": 2}
 RULE: dict[str, Any] = {"task": "billing.*"}
+BREAKER: dict[str, Any] = {"name": "smtp", "tasks": ["mail.*"]}
+LIMIT: dict[str, Any] = {"name": "api", "tasks": ["api.*"], "per_second": 5}
 
 
 def errors(**fields: Any) -> list[FieldError]:
@@ -37,6 +39,9 @@ def test_defaults() -> None:
         },
         "placement": {},
         "application": {"interpreter": "", "directory": "", "preload": []},
+        "weights": {},
+        "breakers": [],
+        "limits": [],
         "environment": [],
         "secrets": [],
         "retry": [],
@@ -132,6 +137,26 @@ def test_every_field_at_its_limits() -> None:
         ("retry", [RULE | {"transient": ["OSError"], "permanent": ["OSError"]}], "retry.0.permanent"),
         ("retry", [RULE | {"extra": 1}], "retry.0.extra"),
         ("retry", [RULE, RULE], "retry"),
+        ("weights", {"mail": 0}, "weights.mail"),
+        ("weights", {"mail": 101}, "weights.mail"),
+        ("weights", {"mail": "2"}, "weights.mail"),
+        ("weights", {"nobody": 2}, "weights"),
+        ("weights", ["mail"], "weights"),
+        ("breakers", [BREAKER | {"name": "a b"}], "breakers.0.name"),
+        ("breakers", [BREAKER | {"tasks": []}], "breakers.0.tasks"),
+        ("breakers", [BREAKER | {"failures": 0}], "breakers.0.failures"),
+        ("breakers", [BREAKER | {"window": 86_401}], "breakers.0.window"),
+        ("breakers", [BREAKER | {"open_for": 0}], "breakers.0.open_for"),
+        ("breakers", [BREAKER | {"probes": 101}], "breakers.0.probes"),
+        ("breakers", [BREAKER | {"errors": ["no such"]}], "breakers.0.errors.0"),
+        ("breakers", [BREAKER, BREAKER], "breakers.1.name"),
+        ("limits", [LIMIT | {"tasks": ["a b"]}], "limits.0.tasks.0"),
+        ("limits", [LIMIT | {"per_second": 0}], "limits.0.concurrency"),
+        ("limits", [LIMIT | {"per_second": -1}], "limits.0.per_second"),
+        ("limits", [LIMIT | {"burst": 0}], "limits.0.burst"),
+        ("limits", [LIMIT | {"concurrency": 10_001}], "limits.0.concurrency"),
+        ("limits", [LIMIT | {"by": "user..id"}], "limits.0.by"),
+        ("limits", [LIMIT, LIMIT], "limits.1.name"),
         ("policies", [{"task": "a b"}], "policies.0.task"),
         ("policies", [{"task": "a.*", "delivery": "exactly_once"}], "policies.0.delivery"),
         ("policies", [{"task": "a.*", "losses": 0}], "policies.0.losses"),
