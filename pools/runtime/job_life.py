@@ -18,10 +18,11 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.job_lifecycle import call_exception_handlers, format_exc_info
 from rq.queue import Queue
+from rq.results import Result
 from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import delivery, events, secrets, step
+from pools.runtime import attempt, delivery, events, secrets, step
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
@@ -73,7 +74,7 @@ class JobLife(Worker):
         held = self.claims.guard(queue, job.id)
         guard = step.Guard(step.START, [self.claims.keys.claims, job.started_job_registry.key], held)
         with step.Step(self.connection, guard) as writes:
-            execution = Execution.create(job, ttl, pipeline=writes, worker_name=self.name)
+            execution = attempt.PoolExecution.create(job, ttl, pipeline=writes, worker_name=self.name)
             guard.args.append(encoded(execution.composite_key))
             self.set_state(WorkerStatus.BUSY, pipeline=writes)
             super().heartbeat(ttl, pipeline=writes)
@@ -265,7 +266,8 @@ class JobLife(Worker):
             write(job, *args)
             return
         keys = [job.started_job_registry.key, self.key]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)])
+        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
+        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)], record)
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

@@ -5,7 +5,7 @@ as one script that first looks whether the job is still this worker's. All of it
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -25,12 +25,21 @@ class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Ex
 
 
 @dataclass(frozen=True)
+class Record:
+    """The key of a job's results, and fields to be written into its new one beside rq's."""
+
+    key: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Guard:
     """``script`` (START or FINISH) with the keys and arguments that its first lines name."""
 
     script: str
     keys: list[Any]
     args: list[Any]
+    record: Record = Record()
 
 
 class Step(Pipeline):
@@ -45,6 +54,10 @@ class Step(Pipeline):
         super().__init__(client.connection_pool, client.response_callbacks, False, None)
         self._guard = guard
         self._absent: list[Any] | None = []
+
+    def xadd(self, name: Any, fields: dict[Any, Any], *args: Any, **options: Any) -> Any:
+        record = self._guard.record
+        return super().xadd(name, fields | record.fields if name == record.key else fields, *args, **options)
 
     def watch(self, *names: Any) -> Any:
         if self._absent is None:

@@ -253,7 +253,8 @@ def value(client: Any, key: bytes, kind: str) -> Any:
 
 
 def result(fields: dict[bytes, bytes]) -> dict[str, str]:
-    """Of a traceback its last line: the others name lines of the worker's own code."""
+    """Of a traceback its last line: the others name lines of the worker's own code. Where it ran only ours say."""
+    fields = {name: text for name, text in fields.items() if name not in (b"pw_host", b"pw_config")}
     if b"exc_string" in fields:
         text = zlib.decompress(b64decode(fields[b"exc_string"])).strip()
         fields = fields | {b"exc_string": text.splitlines()[-1]}
