@@ -33,6 +33,7 @@ from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
@@ -141,6 +142,7 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         policies=[],
         isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
         job_user="",
+        retry_budget=RetryBudget(),
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

@@ -10,7 +10,7 @@ from pools.broker.failed_jobs import stored_traceback
 from pools.broker.job_view import RESULT_COUNT, RESULT_TYPES
 from pools.broker.pipelines import Command, Pipelines
 from pools.broker.rq_keys import RqKeys
-from pools.broker.tracebacks import parse_traceback
+from pools.broker.tracebacks import parse_traceback, without_note
 from pools.models import BrokerState
 
 RUNNING = "running"
@@ -30,7 +30,8 @@ WORDS = {
 class Attempt:
     """One run. ``number`` counts from 1; ``outcome`` is "running", "unknown" or one of ``RESULT_TYPES``.
 
-    ``host`` and ``config`` (a version) are told by managed workers alone. ``why`` is the error's first line.
+    ``host`` and ``config`` (a version) are told by managed workers alone. ``why`` is the error's
+    first line, and before it what the pool's policy did.
     """
 
     number: int
@@ -120,8 +121,11 @@ def _added(about: Any) -> int:
 
 
 def _ended(number: int, raw: dict[bytes, bytes]) -> Attempt:
-    raised = parse_traceback(stored_traceback(raw)[0])
-    why = ": ".join(part for part in (raised.exc_type, raised.message) if part).partition("\n")[0]
+    printed = stored_traceback(raw)[0]
+    note, failure = without_note(printed)
+    raised = parse_traceback(failure)
+    error = ": ".join(part for part in (raised.exc_type, raised.message) if part).partition("\n")[0]
+    why = f"{note} {error}".strip()
     outcome = RESULT_TYPES.get(fields.count(raw.get(b"type")), "unknown")
     return _attempt(number, outcome, raw, b"execution_started_at", why[:WHY_LIMIT])
 

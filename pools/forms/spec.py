@@ -7,13 +7,26 @@ from django import forms
 from pydantic.fields import FieldInfo
 
 from pools.forms.cron import EMPTY, EntryFormSet
-from pools.spec import Admission, Application, FieldError, Horse, Isolation, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import (
+    Admission,
+    Application,
+    FieldError,
+    Horse,
+    Isolation,
+    PoolSpec,
+    RetryBudget,
+    RetryRule,
+    SpecError,
+    parse_spec,
+)
 
-# Parts of the spec whose fields are the form's own.
-GROUPS = {
-    "admission": tuple(Admission.model_fields),
-    "application": tuple(Application.model_fields),
-    "isolation": tuple(Isolation.model_fields),
+# Parts whose fields stand among the spec's own: for each field of the part the name of the form's.
+INLINE: dict[str, dict[str, str]] = {
+    "admission": {name: name for name in Admission.model_fields},
+    "application": {name: name for name in Application.model_fields},
+    "horse": {"jobs": "horse_jobs"},
+    "isolation": {name: name for name in Isolation.model_fields},
+    "retry_budget": {"percent": "retry_percent", "per_minute": "retry_per_minute"},
 }
 MAX_RULES = 64
 
@@ -111,9 +124,12 @@ class RuleForm(forms.Form):
     jitter = _whole(RetryRule, "jitter")
     transient = _lines(RetryRule, "transient", 2)
     permanent = _lines(RetryRule, "permanent", 2)
+    systemic = _lines(RetryRule, "systemic", 2)
+    patience = _whole(RetryRule, "patience")
 
 
-RULE_DEFAULTS = {name: str(RetryRule.model_fields[name].default) for name in ("max", "backoff", "cap", "jitter")}
+NUMBERS = ("max", "backoff", "cap", "jitter", "patience")
+RULE_DEFAULTS = {name: str(RetryRule.model_fields[name].default) for name in NUMBERS}
 RuleFormSet = forms.formset_factory(RuleForm, extra=0, max_num=MAX_RULES, absolute_max=MAX_RULES + 1)
 
 
@@ -140,6 +156,8 @@ class SpecForm(forms.Form):
     processes = _whole(Isolation, "processes")
     output = _whole(Isolation, "output")
     writable = _lines(Isolation, "writable")
+    retry_percent = _whole(RetryBudget, "percent")
+    retry_per_minute = _whole(RetryBudget, "per_minute")
     placement = _lines(PoolSpec, "placement", field=LabelsField)
     interpreter = _text(Application, "interpreter")
     directory = _text(Application, "directory")
@@ -160,9 +178,10 @@ class SpecForm(forms.Form):
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
-        for group in GROUPS:
-            values |= values.pop(group)
-        return values | {"horse_jobs": values.pop("horse")["jobs"]}
+        for part, names in INLINE.items():
+            inner = values.pop(part)
+            values |= {name: inner[field] for field, name in names.items()}
+        return values
 
     @property
     def chosen(self) -> PoolSpec:
@@ -193,10 +212,10 @@ class SpecForm(forms.Form):
         self.add_error(None, f"A {self._parts[prefix][2]} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *self._parts)}
-        groups = {group: {name: data[name] for name in names} for group, names in GROUPS.items()}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in {*INLINE, *self._parts}}
+        inline = {part: {field: data[name] for field, name in names.items()} for part, names in INLINE.items()}
         parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in self._parts}
-        return plain | parts | groups | {"horse": {"jobs": data["horse_jobs"]}}
+        return plain | inline | parts
 
     def _filled(self, prefix: str) -> list[forms.Form]:
         forms_, key, _ = self._parts[prefix]
@@ -204,9 +223,9 @@ class SpecForm(forms.Form):
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.replace("horse.jobs", "horse_jobs").split(".")
-        if head in GROUPS and rest:
-            head, *rest = rest
+        head, *rest = fault.path.split(".")
+        if rest and (name := INLINE.get(head, {}).get(rest[0])):
+            head, rest = name, rest[1:]
         if head in self._parts and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))

@@ -23,6 +23,8 @@ from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import DEFAULTS, Admission
+from pools.runtime.retry import Wait
+from pools.runtime.retry_budget import RetryBudget
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,18 @@ class Policy:
     rules: Sequence[retry.RetryRule]
     deliveries: Sequence[delivery.DeliveryRule] = ()
     admission: Admission = DEFAULTS
+    budget: RetryBudget = field(default_factory=RetryBudget)
 
 
 @dataclass
 class Failure:
-    """How this run of the job ended, as far as known: a killed horse leaves no exception."""
+    """How this run of the job ended, as far as known: a killed horse leaves no exception. ``final``: come what may."""
 
     text: str = ""
     names: frozenset[str] = field(default_factory=frozenset)
     execution: Execution | None = None
     worker: str = ""
+    final: bool = False
 
 
 class PoolFailedJobRegistry(FailedJobRegistry):
@@ -125,11 +129,22 @@ class PoolJob(AdmittedJob):
     @property
     def should_retry(self) -> bool:
         """A job enqueued with rq's own Retry keeps to it, also when it is used up; the pool's policy has the others."""
-        if self.refused:
+        if self.refused or self.failure.final:
             return False
         if self.retries_left is not None:
             return self.retries_left > 0
-        return self._policy_delay() is not None
+        return self._wait() is not None
+
+    def spends(self) -> bool:
+        """Whether this failure's retry is one that the pool's budget pays for.
+
+        None of a job with rq's own rate limit, which bounds it already: its retry needs a script of rq's, that would
+        run though the budget refuses.
+        """
+        if not self.should_retry or self.rate_limit_key:
+            return False
+        found = None if self.retries_left is not None else self._wait()
+        return found is None or found.counts
 
     def retry(self, queue: Queue, pipeline: Any) -> None:
         """Schedule or enqueue the next attempt, and keep this one's traceback, which rq would drop."""
@@ -148,16 +163,20 @@ class PoolJob(AdmittedJob):
         if self.retries_left is not None:
             super().retry(queue, pipeline)
             return
-        delay = self._policy_delay()
-        self.number_of_retries = (self.number_of_retries or 0) + 1
-        if delay:
-            queue.schedule_job(self, now() + timedelta(seconds=delay), pipeline=pipeline)
+        found = self._wait()
+        assert found is not None
+        self.number_of_retries = (self.number_of_retries or 0) + found.counts
+        if found.seconds:
+            queue.schedule_job(self, now() + timedelta(seconds=found.seconds), pipeline=pipeline)
         else:
             queue._enqueue_job(self, pipeline=pipeline)
 
-    def _policy_delay(self) -> int | None:
-        attempt = (self.number_of_retries or 0) + 1
-        return retry.delay(self.policy.rules, self._task(), self.failure.names, attempt, self.id)
+    def _wait(self) -> Wait | None:
+        """By the pool's policy. Only an exception has names, so the payload is never read outside the horse."""
+        if not self.failure.names:
+            return None
+        attempt, age = (self.number_of_retries or 0) + 1, (now() - self.created_at).total_seconds()
+        return retry.wait(self.policy.rules, self._task(), self.failure.names, attempt, self.id, age)
 
     def _task(self) -> str:
         """The task's dotted name; empty when the payload cannot be read, which no rule matches."""

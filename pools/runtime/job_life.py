@@ -23,6 +23,7 @@ from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
 from pools.runtime import attempt, delivery, events, secrets, step
+from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
@@ -33,6 +34,7 @@ from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.reaper import Order, reap
 from pools.runtime.retry import exception_names
+from pools.runtime.retry_budget import SPENT
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.worker_config import Lost
 
@@ -245,9 +247,14 @@ class JobLife(Worker):
         elif execution is not None and self._put_back(job, exc_string):
             return
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
-        self._commit(
-            "failure", super().handle_job_failure, job, execution, queue, started_job_registry, exc_string, execution
-        )
+        write, attempts = super().handle_job_failure, (job.number_of_retries, job.retries_left)
+        try:
+            self._commit("failure", write, job, execution, queue, started_job_registry, exc_string, execution)
+        except step.BudgetSpent:
+            failure.final = True
+            job.number_of_retries, job.retries_left = attempts
+            text = noted(SPENT, exc_string)
+            self._commit("failure", write, job, execution, queue, started_job_registry, text, execution)
 
     def _put_back(self, job: Job, why: str) -> bool:
         """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
@@ -265,9 +272,11 @@ class JobLife(Worker):
         if execution is None or execution is not self.lease:
             write(job, *args)
             return
-        keys = [job.started_job_registry.key, self.key]
+        policy, pooled = self.job_class.policy, cast(PoolJob, job)
+        change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
+        keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
         record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)], record)
+        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], record)
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

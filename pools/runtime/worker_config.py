@@ -10,6 +10,7 @@ from typing import Any
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.sandbox.limits import Isolation
 
 
@@ -63,6 +64,7 @@ class WorkerConfig:
     policies: list[DeliveryRule]
     isolation: Isolation
     job_user: str
+    retry_budget: RetryBudget
     secrets: SecretAccess
     lost: list[Lost]
     tidy: bool
@@ -81,6 +83,7 @@ class WorkerConfig:
                 "retry": [RetryRule.read(rule) for rule in data["retry"]],
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
                 "isolation": Isolation(**data["isolation"]),
+                "retry_budget": RetryBudget(**data["retry_budget"]),
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],
             }

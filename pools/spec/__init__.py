@@ -5,6 +5,7 @@ from pools.spec.comparison import Change, DiffLine, diff, diff_lines
 from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
 from pools.spec.isolation import Isolation
+from pools.spec.retry_budget import RetryBudget
 from pools.spec.schema import (
     Application,
     DeliveryPolicy,
@@ -28,6 +29,7 @@ __all__ = [
     "Horse",
     "Isolation",
     "PoolSpec",
+    "RetryBudget",
     "RetryRule",
     "SpecError",
     "canonical",

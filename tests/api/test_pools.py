@@ -117,6 +117,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
     ("isolation", {"profile": "strict"}),
+    ("retry_budget", {"percent": 101}),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("admission", {"job_kib": 0}),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),

@@ -11,7 +11,9 @@ from rq.executions import Execution
 
 from pools.broker.attempts import Attempts, attempts_of, read_attempts
 from pools.broker.connection import Broker
+from pools.broker.tracebacks import parse_traceback
 from pools.models import BrokerState
+from pools.runtime.attempt_note import noted
 from tests.broker import jobs
 from tests.broker.commands import counted
 from tests.broker.conftest import Work
@@ -110,3 +112,21 @@ def test_a_broker_that_is_away_is_said_and_not_waited_for(broker: Broker, valkey
     assert "cannot be read now" in attempts_of("nowhere", "one").problem
     BrokerState.objects.create(alias="default", reachable=False, sampled_at=make.ago(seconds=1))
     assert attempts_of("default", "one").problem == "The attempts cannot be read now: the broker cannot be reached."
+
+
+KINDS = {
+    "a traceback": TRACEBACK,
+    "a group": "  + Exception Group Traceback (most recent call last):\n  | ExceptionGroup: x (1 sub-exception)\n",
+    "rq's own text": "Work-horse terminated unexpectedly; waitpid returned 9",
+}
+
+
+@pytest.mark.parametrize("printed", KINDS.values(), ids=KINDS)
+def test_what_the_policy_did_is_said_before_the_error_and_no_part_of_it(
+    broker: Broker, client: redis.Redis, printed: str
+) -> None:
+    write_failed(client, "plain", traceback=printed)
+    write_failed(client, "noted", traceback=noted("The budget is spent.", printed))
+    plain, told = (read_attempts(broker, job_id).runs[0].why for job_id in ("plain", "noted"))
+    assert plain and told == f"The budget is spent. {plain}"
+    assert parse_traceback(noted("The budget is spent.", printed)) == parse_traceback(printed)

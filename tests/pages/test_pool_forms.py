@@ -34,6 +34,8 @@ NEW = {
     "open_files": "256",
     "processes": "32",
     "output": "100",
+    "retry_percent": "0",
+    "retry_per_minute": "10",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",

@@ -21,6 +21,7 @@ from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
 from pools.runtime.refusals import Admission
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from tests.runtime.conftest import APPLICATION
@@ -218,6 +219,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         policies=[],
         isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
         job_user="",
+        retry_budget=RetryBudget(),
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,
