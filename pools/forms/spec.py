@@ -61,7 +61,7 @@ class LabelsField(LinesField):
 
 
 class PoliciesField(LinesField):
-    """Delivery policies, ``task delivery`` or ``task delivery losses`` one a line."""
+    """Delivery policies, ``task delivery losses deadline`` one a line; the last two may be left out."""
 
     def clean(self, value: Any) -> Any:
         return [self._policy(line) for line in super().clean(value)]
@@ -69,22 +69,22 @@ class PoliciesField(LinesField):
     @staticmethod
     def _policy(line: str) -> dict[str, Any]:
         words = line.split()
-        if len(words) not in (2, 3) or not all(word.isdecimal() for word in words[2:]):
-            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses.")
-        losses = [int(word) for word in words[2:]]
-        return dict(zip(("task", "delivery", "losses"), [*words[:2], *losses], strict=False))
+        if not 2 <= len(words) <= 4 or not all(word.isdecimal() for word in words[2:]):
+            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses deadline.")
+        numbers = [int(word) for word in words[2:]]
+        return dict(zip(("task", "delivery", "losses", "deadline"), [*words[:2], *numbers], strict=False))
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, str) or value is None:
             return value
-        return "\n".join("{task} {delivery} {losses}".format(**policy) for policy in value)
+        return "\n".join("{task} {delivery} {losses} {deadline}".format(**policy) for policy in value)
 
 
 def _described(info: FieldInfo, **more: Any) -> dict[str, Any]:
     return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
 
 
-SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "“task delivery losses” "}
+SHAPES: dict[type[LinesField], str] = {LabelsField: "name=value ", PoliciesField: "“task delivery losses deadline” "}
 
 
 def _whole(model: Any, name: str) -> forms.IntegerField:

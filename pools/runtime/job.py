@@ -3,6 +3,7 @@
 Producers and stock workers never meet this class; what it writes is what rq 3.0 writes, with one event beside it.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +18,7 @@ from rq.registry import FailedJobRegistry
 from rq.results import Result
 from rq.utils import now
 
-from pools.runtime import delivery, events, retry
+from pools.runtime import deadline, delivery, events, retry
 from pools.runtime.admitted_job import AdmittedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
@@ -58,8 +59,10 @@ class PoolFailedJobRegistry(FailedJobRegistry):
     ) -> None:
         assert isinstance(job, PoolJob)
         super().add(job, ttl=job.policy.failure_ttl if ttl is None else ttl, exc_string=exc_string, pipeline=pipeline)
+        client = self.connection if pipeline is None else pipeline
+        client.hdel(job.key, deadline.FIELD)  # whoever requeues it gives it a new one
         body = job.identity.failure(job.id, job.origin)
-        events.append(self.connection if pipeline is None else pipeline, job.keys.events, "job.failed", body)
+        events.append(client, job.keys.events, "job.failed", body)
 
 
 class PoolJob(AdmittedJob):
@@ -75,6 +78,7 @@ class PoolJob(AdmittedJob):
         self.failure = Failure()
         self.claimed_from: Queue | None = None
         self._redeliver = 0
+        self._deadline: float | None = None
         self.raw: dict[bytes, bytes] = {}
 
     @classmethod
@@ -86,18 +90,35 @@ class PoolJob(AdmittedJob):
     def restore(self, raw_data: Any) -> None:
         super().restore(raw_data)
         self._redeliver = int(raw_data.get(delivery.FIELD.encode(), 0))
+        self._deadline = deadline.read(raw_data.get(deadline.FIELD.encode()))
         if self.timeout is None:
             self.timeout = self.policy.job_timeout
 
-    def note_delivery(self) -> None:
-        """Write into the job what is to become of this run should it be lost; nothing when that is there already.
+    def note_policy(self) -> None:
+        """Write into the job until when it may begin, and what is to become of this run should it be lost; nothing
+        when that is there already. Raises ExpiredError.
 
         In the horse: only there may a payload be read, which alone names the task.
         """
-        told = delivery.redeliver(self.policy.deliveries, self._task())
-        if told != self._redeliver:
-            self._redeliver = told
-            self.connection.hset(self.key, delivery.FIELD, told)
+        rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
+        until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)
+        deadline.check(until, rule.deadline, at)
+        told: dict[Any, Any] = {}
+        if rule.redeliver != self._redeliver:
+            told[delivery.FIELD] = self._redeliver = rule.redeliver
+        if until is not None and until != self._deadline:
+            told[deadline.FIELD] = until
+        self._deadline = until
+        if told:
+            self.connection.hset(self.key, mapping=told)
+
+    def too_late(self) -> bool:
+        """Whether the retry that this failure is to have would come after the job's deadline."""
+        if self._deadline is None or not self.should_retry:
+            return False
+        found = None if self.retries_left is not None else self._wait()
+        seconds = found.seconds if found else self.get_retry_interval()
+        return time.time() + seconds > self._deadline
 
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
@@ -119,6 +140,11 @@ class PoolJob(AdmittedJob):
         return PoolFailedJobRegistry(
             self.origin, connection=self.connection, job_class=type(self), serializer=self.serializer
         )
+
+    def _handle_success(self, result_ttl: int, pipeline: Any, *args: Any, **kwargs: Any) -> None:
+        super()._handle_success(result_ttl, pipeline, *args, **kwargs)
+        if self._deadline is not None:
+            pipeline.hdel(self.key, deadline.FIELD)  # it may be repeated
 
     def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **kwargs: Any) -> None:
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)

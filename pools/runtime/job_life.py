@@ -22,7 +22,7 @@ from rq.results import Result
 from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import attempt, delivery, events, secrets, step
+from pools.runtime import attempt, deadline, delivery, events, secrets, step
 from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
@@ -94,7 +94,7 @@ class JobLife(Worker):
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""
         cast(PoolJob, job).examine_all()
-        cast(PoolJob, job).note_delivery()
+        cast(PoolJob, job).note_policy()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """rq also sends one alone, after each job; the next job's start or the idle worker's report is as good."""
@@ -221,7 +221,10 @@ class JobLife(Worker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         exc_info = cast(PoolJob, job).note_refusal(exc_info)
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
+        expired = exc_info[0] is deadline.ExpiredError
+        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
+        if expired:
+            exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
         self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
 
@@ -246,6 +249,8 @@ class JobLife(Worker):
             exc_string, failure.names = self.bounds.why, self.bounds.names
         elif execution is not None and self._put_back(job, exc_string):
             return
+        if cast(PoolJob, job).too_late():
+            failure.final, exc_string = True, noted(deadline.TOO_LATE, exc_string)
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
         write, attempts = super().handle_job_failure, (job.number_of_retries, job.retries_left)
         try:

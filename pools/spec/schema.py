@@ -117,6 +117,14 @@ class DeliveryPolicy(Part):
         title="Losses",
         description="At the lost run of this number an at_least_once job is a dead letter: it may be what kills.",
     )
+    deadline: int = Field(
+        0,
+        ge=0,
+        le=7 * DAY,
+        title="Deadline",
+        description="Seconds after it is enqueued in which a job may begin, retries too; later it is a dead letter "
+        "that was not run. 0: no deadline.",
+    )
 
 
 class Application(Part):

@@ -61,6 +61,7 @@ end
 
 local function bury(id, job, origin, ttl)
     redis.call('HSET', job, 'status', 'failed')
+    redis.call('HDEL', job, 'pw_deadline')  -- whoever requeues it gives it a new one
     for _, part in ipairs({'', ':dependents', ':dependencies'}) do
         if ttl < 0 then redis.call('PERSIST', job .. part) else redis.call('EXPIRE', job .. part, ttl) end
     end

@@ -142,6 +142,7 @@ def test_every_field_at_its_limits() -> None:
         ("policies", [{"task": "a b"}], "policies.0.task"),
         ("policies", [{"task": "a.*", "delivery": "exactly_once"}], "policies.0.delivery"),
         ("policies", [{"task": "a.*", "losses": 0}], "policies.0.losses"),
+        ("policies", [{"task": "a.*", "deadline": -1}], "policies.0.deadline"),
         ("policies", [{"task": "a.*"}, {"task": "a.*", "losses": 5}], "policies"),
         ("unknown", 1, "unknown"),
     ],
