@@ -16,6 +16,7 @@ from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry
 from rq.results import Result
+from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from pools.runtime import deadline, delivery, events, retry
@@ -23,7 +24,7 @@ from pools.runtime.admitted_job import AdmittedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
-from pools.runtime.refusals import DEFAULTS, Admission
+from pools.runtime.refusals import DEFAULTS, Admission, shown_task
 from pools.runtime.retry import Wait
 from pools.runtime.retry_budget import RetryBudget
 
@@ -78,6 +79,7 @@ class PoolJob(AdmittedJob):
         self.failure = Failure()
         self.claimed_from: Queue | None = None
         self._redeliver = 0
+        self._in_horse = False
         self._deadline: float | None = None
         self.raw: dict[bytes, bytes] = {}
 
@@ -100,6 +102,7 @@ class PoolJob(AdmittedJob):
 
         In the horse: only there may a payload be read, which alone names the task.
         """
+        self._in_horse = True
         rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
         until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)
         deadline.check(until, rule.deadline, at)
@@ -198,14 +201,19 @@ class PoolJob(AdmittedJob):
             queue._enqueue_job(self, pipeline=pipeline)
 
     def _wait(self) -> Wait | None:
-        """By the pool's policy. Only an exception has names, so the payload is never read outside the horse."""
+        """By the pool's policy. Only an exception has names, or a timeout that the worker saw to."""
         if not self.failure.names:
             return None
         attempt, age = (self.number_of_retries or 0) + 1, (now() - self.created_at).total_seconds()
         return retry.wait(self.policy.rules, self._task(), self.failure.names, attempt, self.id, age)
 
     def _task(self) -> str:
-        """The task's dotted name; empty when the payload cannot be read, which no rule matches."""
+        """The task's dotted name; empty when the payload cannot be read, which no rule matches.
+
+        Outside the horse no pickle is loaded: there the name is read off it.
+        """
+        if not self._in_horse and self.serializer is not JSONSerializer:
+            return shown_task(self.data)
         try:
             return self.func_name or ""
         except DeserializationError:

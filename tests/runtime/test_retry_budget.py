@@ -1,6 +1,7 @@
 """A pool's retry budget: what real workers do when it is spent, and how the script keeps it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,13 @@ from rq import Queue, Retry
 from rq.job import Job
 
 from pools.runtime.attempt_note import NOTE
+from pools.runtime.identity import Identity
+from pools.runtime.job import Failure, Policy, PoolJob
+from pools.runtime.keys import Keys
+from pools.runtime.retry import RetryRule
 from pools.runtime.retry_budget import SPENT, WHOLE, RetryBudget
 from pools.runtime.step import FINISH
+from tests.broker.jobs import Marker
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid
@@ -148,3 +154,17 @@ def left(client: Redis, key: str) -> float:
 
 def ended(job: Job, status: str = "failed") -> None:
     wait_for(lambda: job.get_status() == status, timeout=30, message=f"{job.id} is {status}")
+
+
+def test_outside_the_horse_a_rule_is_found_without_loading_the_payload(valkey: ValkeyServer, tmp_path: Path) -> None:
+    """A worker that ended a job for its time decides about its retry, too."""
+    marker = tmp_path / "loaded"
+    identity = Identity("host-1", "host", "uid", "pool", "worker", 1)
+    rule = RetryRule("tasks.*", 3, 0, 0, 0, (), ())
+    kind = PoolJob.bind(keys=Keys(), identity=identity, policy=Policy(180, 60, [rule]))
+    job = kind.create("tasks.add", args=(Marker(str(marker)),), connection=valkey.client)
+    job.save()
+    job = kind("x", connection=valkey.client)
+    job.restore(valkey.client.hgetall(valkey.client.keys("rq:job:*")[0]))
+    job.failure = Failure(names=frozenset({"TimeoutError"}))
+    assert job.should_retry and not marker.exists()
