@@ -35,6 +35,7 @@ from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
@@ -147,6 +148,7 @@ def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfi
         isolation=Isolation(profile, 1024, 3600, 1024, 64, 1024, []),
         job_user="nobody" if os.getuid() == 0 else "",
         rules=PLAIN,
+        retry_budget=RetryBudget(),
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,

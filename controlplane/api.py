@@ -17,6 +17,7 @@ from pools.api.dead_letters import router as dead_letters_router
 from pools.api.docs import Reference
 from pools.api.failure_groups import router as failure_groups_router
 from pools.api.fleet import router as fleet_router
+from pools.api.jobs import router as jobs_router
 from pools.api.notifications import router as notifications_router
 from pools.api.openapi import Api
 from pools.api.operations import router as operations_router
@@ -43,6 +44,7 @@ api = Api(
 api.add_router("/pools", pools_router, tags=["pools"])
 api.add_router("/", fleet_router, tags=["fleet"])
 api.add_router("/", dead_letters_router, tags=["dead letters"])
+api.add_router("/jobs", jobs_router, tags=["jobs"])
 api.add_router("/jobs", payloads_router, tags=["jobs"])
 api.add_router("/failure-groups", failure_groups_router, tags=["dead letters"])
 api.add_router("/operations", operations_router, tags=["operations"])

@@ -131,7 +131,7 @@ def _failed_job(
         return Missing(job_id)
     result_id, parts = results[0] if isinstance(results, list) and results else (None, [])
     result = dict(zip(parts[::2], parts[1::2], strict=True))
-    traceback, packed, torn = _traceback(result, values["exc_info"])
+    traceback, packed, torn = stored_traceback(result, values["exc_info"])
     raised, described = parse_traceback(traceback), fields.text(values["description"])
     func = called_function(described, payload)
     failed_at = fields.stream_moment(result_id) if result.get(b"type") == FAILED_RESULT else None
@@ -169,7 +169,7 @@ def _damage(raw: Any, results: Any, size: Any, values: dict[str, Any]) -> str:
     return "" if isinstance(results, list) else "the results' key holds something other than results"
 
 
-def _traceback(result: dict[bytes, bytes], exc_info: Any) -> tuple[str, bytes, str]:
+def stored_traceback(result: dict[bytes, bytes], exc_info: Any = None) -> tuple[str, bytes, str]:
     """The printed traceback, packed as well, and what is wrong with it: from the newest result, or the hash, where
     RQ < 1.12 left it."""
     stored, wrong = result.get(b"exc_string"), ""

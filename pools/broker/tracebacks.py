@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 
+from pools.runtime.attempt_note import NOTE
+
 MESSAGE_LIMIT = 1000
 TYPE_LIMIT = 300
 GROUP_DEPTH = 5
@@ -64,7 +66,13 @@ class Raised:
 
 def parse_traceback(printed: str) -> Raised:
     """What ended the job. Never raises; a text of no known form is all message."""
-    return _parse(printed.replace("\r\n", "\n"), GROUP_DEPTH)
+    return _parse(without_note(printed.replace("\r\n", "\n"))[1], GROUP_DEPTH)
+
+
+def without_note(printed: str) -> tuple[str, str]:
+    """What the pool's policy did about the failure ("": nothing to say), and the rest: the failure itself."""
+    note, ends, rest = printed.partition("\n\n")
+    return (note.removeprefix(NOTE), rest) if ends and note.startswith(NOTE) else ("", printed)
 
 
 def _parse(printed: str, depth: int) -> Raised:

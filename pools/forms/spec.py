@@ -9,13 +9,26 @@ from django import forms
 from pools.forms.cron import EMPTY, EntryFormSet
 from pools.forms.gates import BREAKER_DEFAULTS, LIMIT_DEFAULTS, BreakerFormSet, LimitFormSet
 from pools.forms.spec_fields import LinesField, choice, defaults, described, lines, text, whole
-from pools.spec import Admission, Application, FieldError, Horse, Isolation, PoolSpec, RetryRule, SpecError, parse_spec
+from pools.spec import (
+    Admission,
+    Application,
+    FieldError,
+    Horse,
+    Isolation,
+    PoolSpec,
+    RetryBudget,
+    RetryRule,
+    SpecError,
+    parse_spec,
+)
 
-# Parts of the spec whose fields are the form's own.
-GROUPS = {
-    "admission": tuple(Admission.model_fields),
-    "application": tuple(Application.model_fields),
-    "isolation": tuple(Isolation.model_fields),
+# Parts whose fields stand among the spec's own: for each field of the part the name of the form's.
+INLINE: dict[str, dict[str, str]] = {
+    "admission": {name: name for name in Admission.model_fields},
+    "application": {name: name for name in Application.model_fields},
+    "horse": {"jobs": "horse_jobs"},
+    "isolation": {name: name for name in Isolation.model_fields},
+    "retry_budget": {"percent": "retry_percent", "per_minute": "retry_per_minute"},
 }
 MAX_RULES = 64
 
@@ -50,9 +63,9 @@ class WeightsField(LabelsField):
 
 
 class PoliciesField(LinesField):
-    """Delivery policies, ``task delivery`` or ``task delivery losses`` one a line."""
+    """Delivery policies, ``task delivery losses deadline`` one a line; the last two may be left out."""
 
-    shape = "“task delivery losses” "
+    shape = "“task delivery losses deadline” "
 
     def clean(self, value: Any) -> Any:
         return [self._policy(line) for line in super().clean(value)]
@@ -60,15 +73,15 @@ class PoliciesField(LinesField):
     @staticmethod
     def _policy(line: str) -> dict[str, Any]:
         words = line.split()
-        if len(words) not in (2, 3) or not all(word.isdecimal() for word in words[2:]):
-            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses.")
-        losses = [int(word) for word in words[2:]]
-        return dict(zip(("task", "delivery", "losses"), [*words[:2], *losses], strict=False))
+        if not 2 <= len(words) <= 4 or not all(word.isdecimal() for word in words[2:]):
+            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses deadline.")
+        numbers = [int(word) for word in words[2:]]
+        return dict(zip(("task", "delivery", "losses", "deadline"), [*words[:2], *numbers], strict=False))
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, str) or value is None:
             return value
-        return "\n".join("{task} {delivery} {losses}".format(**policy) for policy in value)
+        return "\n".join("{task} {delivery} {losses} {deadline}".format(**policy) for policy in value)
 
 
 class RuleForm(forms.Form):
@@ -81,9 +94,11 @@ class RuleForm(forms.Form):
     jitter = whole(RetryRule, "jitter")
     transient = lines(RetryRule, "transient", 2)
     permanent = lines(RetryRule, "permanent", 2)
+    systemic = lines(RetryRule, "systemic", 2)
+    patience = whole(RetryRule, "patience")
 
 
-RULE_DEFAULTS = defaults(RetryRule, "max", "backoff", "cap", "jitter")
+RULE_DEFAULTS = defaults(RetryRule, "max", "backoff", "cap", "jitter", "patience")
 RuleFormSet = forms.formset_factory(RuleForm, extra=0, max_num=MAX_RULES, absolute_max=MAX_RULES + 1)
 
 
@@ -135,6 +150,8 @@ class SpecForm(forms.Form):
     processes = whole(Isolation, "processes")
     output = whole(Isolation, "output")
     writable = lines(Isolation, "writable")
+    retry_percent = whole(RetryBudget, "percent")
+    retry_per_minute = whole(RetryBudget, "per_minute")
     weights = lines(PoolSpec, "weights", field=WeightsField)
     placement = lines(PoolSpec, "placement", field=LabelsField)
     interpreter = text(Application, "interpreter")
@@ -160,9 +177,10 @@ class SpecForm(forms.Form):
     @staticmethod
     def initial_of(spec: PoolSpec) -> dict[str, Any]:
         values = spec.as_dict()
-        for group in GROUPS:
-            values |= values.pop(group)
-        return values | {"horse_jobs": values.pop("horse")["jobs"]}
+        for part, names in INLINE.items():
+            inner = values.pop(part)
+            values |= {name: inner[field] for field, name in names.items()}
+        return values
 
     @property
     def chosen(self) -> PoolSpec:
@@ -188,19 +206,19 @@ class SpecForm(forms.Form):
         self.add_error(None, f"A {PARTS[prefix].word} has an error, shown beside its field.")
 
     def _values(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        plain = {name: data[name] for name in PoolSpec.model_fields if name not in ("horse", *GROUPS, *PARTS)}
-        groups = {group: {name: data[name] for name in names} for group, names in GROUPS.items()}
+        plain = {name: data[name] for name in PoolSpec.model_fields if name not in {*INLINE, *PARTS}}
+        inline = {part: {field: data[name] for field, name in names.items()} for part, names in INLINE.items()}
         parts = {prefix: [form.cleaned_data for form in self._filled(prefix)] for prefix in PARTS}
-        return plain | parts | groups | {"horse": {"jobs": data["horse_jobs"]}}
+        return plain | inline | parts
 
     def _filled(self, prefix: str) -> list[forms.Form]:
         return [form for form in self.parts[prefix].forms if form.cleaned_data.get(PARTS[prefix].key)]
 
     def _place(self, fault: FieldError) -> None:
         """Put a fault of the schema beside the field that it is about."""
-        head, *rest = fault.path.replace("horse.jobs", "horse_jobs").split(".")
-        if head in GROUPS and rest:
-            head, *rest = rest
+        head, *rest = fault.path.split(".")
+        if rest and (name := INLINE.get(head, {}).get(rest[0])):
+            head, rest = name, rest[1:]
         if head in PARTS and len(rest) >= 2:
             place, name, *rest = rest
             self._filled(head)[int(place)].add_error(name, _sentence(rest, fault.message))

@@ -12,7 +12,8 @@ from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pools.runtime.refusals import Admission, JobRefused, as_refusal, check_numbers, check_texts, shown_task
+from pools.runtime.refusals import Admission, JobRefused, as_refusal, check_numbers, check_texts
+from pools.runtime.task_name import task_name
 
 RECORD = files("pools.runtime").joinpath("lua/record.lua").read_text()
 # What rq would unpickle, or unpack without an end, as soon as it reads a record; the last two are of earlier runs.
@@ -54,7 +55,7 @@ class AdmittedJob(Job):
         self.admission.check_record(raw, self.data, reads)
         if reads == "json":
             self.examine()
-        elif self.admission.tasks and (name := shown_task(self.data)):
+        elif self.admission.tasks and "." in (name := task_name(self.data)):  # else an instance's method
             self.admission.check_task(name)
 
     def examine(self) -> None:

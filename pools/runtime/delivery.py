@@ -10,14 +10,23 @@ FIELD = "pw_redeliver"
 
 @dataclass(frozen=True)
 class DeliveryRule:
-    """One policy of the signed spec. ``losses``: the lost run after which an at_least_once job is a dead letter."""
+    """One policy of the signed spec. ``losses``: the lost run after which an at_least_once job is a dead letter;
+    ``deadline``: seconds after it is enqueued in which a job may begin, 0 for no such."""
 
     task: str
     delivery: str
     losses: int
+    deadline: int = 0
+
+    @property
+    def redeliver(self) -> int:
+        """What ``FIELD`` holds for a job."""
+        return self.losses if self.delivery == "at_least_once" else 0
 
 
-def redeliver(rules: Sequence[DeliveryRule], task: str) -> int:
-    """What ``FIELD`` holds for a job of this task. The first rule that matches decides, and no other."""
-    rule = next((rule for rule in rules if fnmatchcase(task, rule.task)), None)
-    return rule.losses if rule is not None and rule.delivery == "at_least_once" else 0
+def rule_for(rules: Sequence[DeliveryRule], task: str) -> DeliveryRule:
+    """The first rule that matches the task decides, and no other; without one it is at_most_once."""
+    return next((rule for rule in rules if fnmatchcase(task, rule.task)), NONE)
+
+
+NONE = DeliveryRule("", "at_most_once", 1)

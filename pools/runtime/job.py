@@ -3,6 +3,7 @@
 Producers and stock workers never meet this class; what it writes is what rq 3.0 writes, with one event beside it.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,15 +16,19 @@ from rq.job import Job, JobStatus
 from rq.queue import Queue
 from rq.registry import FailedJobRegistry
 from rq.results import Result
+from rq.serializers import JSONSerializer
 from rq.utils import now
 
-from pools.runtime import delivery, events, retry
+from pools.runtime import deadline, delivery, events, retry
 from pools.runtime.admitted_job import AdmittedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import DEFAULTS, Admission
+from pools.runtime.retry import Wait
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN, Rules
+from pools.runtime.task_name import task_name
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,18 @@ class Policy:
     rules: Sequence[retry.RetryRule]
     deliveries: Sequence[delivery.DeliveryRule] = ()
     admission: Admission = DEFAULTS
+    budget: RetryBudget = field(default_factory=RetryBudget)
 
 
 @dataclass
 class Failure:
-    """How this run of the job ended, as far as known: a killed horse leaves no exception."""
+    """How this run of the job ended, as far as known: a killed horse leaves no exception. ``final``: come what may."""
 
     text: str = ""
     names: frozenset[str] = field(default_factory=frozenset)
     execution: Execution | None = None
     worker: str = ""
+    final: bool = False
 
 
 class PoolFailedJobRegistry(FailedJobRegistry):
@@ -55,8 +62,10 @@ class PoolFailedJobRegistry(FailedJobRegistry):
     ) -> None:
         assert isinstance(job, PoolJob)
         super().add(job, ttl=job.policy.failure_ttl if ttl is None else ttl, exc_string=exc_string, pipeline=pipeline)
+        client = self.connection if pipeline is None else pipeline
+        client.hdel(job.key, deadline.FIELD)  # whoever requeues it gives it a new one
         body = job.identity.failure(job.id, job.origin)
-        events.append(self.connection if pipeline is None else pipeline, job.keys.events, "job.failed", body)
+        events.append(client, job.keys.events, "job.failed", body)
 
 
 class PoolJob(AdmittedJob):
@@ -72,6 +81,8 @@ class PoolJob(AdmittedJob):
         self.failure = Failure()
         self.claimed_from: Queue | None = None
         self._redeliver = 0
+        self._in_horse = False
+        self._deadline: float | None = None
         self.raw: dict[bytes, bytes] = {}
 
     @classmethod
@@ -83,18 +94,36 @@ class PoolJob(AdmittedJob):
     def restore(self, raw_data: Any) -> None:
         super().restore(raw_data)
         self._redeliver = int(raw_data.get(delivery.FIELD.encode(), 0))
+        self._deadline = deadline.read(raw_data.get(deadline.FIELD.encode()))
         if self.timeout is None:
             self.timeout = self.policy.job_timeout
 
-    def note_delivery(self) -> None:
-        """Write into the job what is to become of this run should it be lost; nothing when that is there already.
+    def note_policy(self) -> None:
+        """Write into the job until when it may begin, and what is to become of this run should it be lost; nothing
+        when that is there already. Raises ExpiredError.
 
         In the horse: only there may a payload be read, which alone names the task.
         """
-        told = delivery.redeliver(self.policy.deliveries, self._task())
-        if told != self._redeliver:
-            self._redeliver = told
-            self.connection.hset(self.key, delivery.FIELD, told)
+        self._in_horse = True
+        rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
+        until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)
+        deadline.check(until, rule.deadline, at)
+        told: dict[Any, Any] = {}
+        if rule.redeliver != self._redeliver:
+            told[delivery.FIELD] = self._redeliver = rule.redeliver
+        if until is not None and until != self._deadline:
+            told[deadline.FIELD] = until
+        self._deadline = until
+        if told:
+            self.connection.hset(self.key, mapping=told)
+
+    def too_late(self) -> bool:
+        """Whether the retry that this failure is to have would come after the job's deadline."""
+        if self._deadline is None or not self.should_retry:
+            return False
+        found = None if self.retries_left is not None else self._wait()
+        seconds = found.seconds if found else self.get_retry_interval()
+        return time.time() + seconds > self._deadline
 
     def acknowledge(self, pipeline: Any) -> None:
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
@@ -117,6 +146,11 @@ class PoolJob(AdmittedJob):
             self.origin, connection=self.connection, job_class=type(self), serializer=self.serializer
         )
 
+    def _handle_success(self, result_ttl: int, pipeline: Any, *args: Any, **kwargs: Any) -> None:
+        super()._handle_success(result_ttl, pipeline, *args, **kwargs)
+        if self._deadline is not None:
+            pipeline.hdel(self.key, deadline.FIELD)  # it may be repeated
+
     def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **kwargs: Any) -> None:
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
         if self.failure_ttl is None:
@@ -126,11 +160,22 @@ class PoolJob(AdmittedJob):
     @property
     def should_retry(self) -> bool:
         """A job enqueued with rq's own Retry keeps to it, also when it is used up; the pool's policy has the others."""
-        if self.refused:
+        if self.refused or self.failure.final:
             return False
         if self.retries_left is not None:
             return self.retries_left > 0
-        return self._policy_delay() is not None
+        return self._wait() is not None
+
+    def spends(self) -> bool:
+        """Whether this failure's retry is one that the pool's budget pays for.
+
+        None of a job with rq's own rate limit, which bounds it already: its retry needs a script of rq's, that would
+        run though the budget refuses.
+        """
+        if not self.should_retry or self.rate_limit_key:
+            return False
+        found = None if self.retries_left is not None else self._wait()
+        return found is None or found.counts
 
     def retry(self, queue: Queue, pipeline: Any) -> None:
         """Schedule or enqueue the next attempt, and keep this one's traceback, which rq would drop."""
@@ -149,19 +194,28 @@ class PoolJob(AdmittedJob):
         if self.retries_left is not None:
             super().retry(queue, pipeline)
             return
-        delay = self._policy_delay()
-        self.number_of_retries = (self.number_of_retries or 0) + 1
-        if delay:
-            queue.schedule_job(self, now() + timedelta(seconds=delay), pipeline=pipeline)
+        found = self._wait()
+        assert found is not None
+        self.number_of_retries = (self.number_of_retries or 0) + found.counts
+        if found.seconds:
+            queue.schedule_job(self, now() + timedelta(seconds=found.seconds), pipeline=pipeline)
         else:
             queue._enqueue_job(self, pipeline=pipeline)
 
-    def _policy_delay(self) -> int | None:
-        attempt = (self.number_of_retries or 0) + 1
-        return retry.delay(self.policy.rules, self._task(), self.failure.names, attempt, self.id)
+    def _wait(self) -> Wait | None:
+        """By the pool's policy. Only an exception has names, or a timeout that the worker saw to."""
+        if not self.failure.names:
+            return None
+        attempt, age = (self.number_of_retries or 0) + 1, (now() - self.created_at).total_seconds()
+        return retry.wait(self.policy.rules, self._task(), self.failure.names, attempt, self.id, age)
 
     def _task(self) -> str:
-        """The task's dotted name; empty when the payload cannot be read, which no rule matches."""
+        """The task's dotted name; empty when the payload cannot be read, which no rule matches.
+
+        Outside the horse no pickle is loaded: there the name is read off it.
+        """
+        if not self._in_horse and self.serializer is not JSONSerializer:
+            return task_name(self.data)
         try:
             return self.func_name or ""
         except DeserializationError:

@@ -18,10 +18,12 @@ from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.job_lifecycle import call_exception_handlers, format_exc_info
 from rq.queue import Queue
+from rq.results import Result
 from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import delivery, events, secrets, step
+from pools.runtime import attempt, deadline, delivery, events, secrets, step
+from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
@@ -32,6 +34,7 @@ from pools.runtime.job import Failure, PoolJob
 from pools.runtime.processes import ProcessId, die_with_parent
 from pools.runtime.reaper import Order, reap
 from pools.runtime.retry import exception_names
+from pools.runtime.retry_budget import SPENT
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.worker_config import Lost
 
@@ -73,7 +76,7 @@ class JobLife(Worker):
         held = self.claims.guard(queue, job.id)
         guard = step.Guard(step.START, [self.claims.keys.claims, job.started_job_registry.key], held)
         with step.Step(self.connection, guard) as writes:
-            execution = Execution.create(job, ttl, pipeline=writes, worker_name=self.name)
+            execution = attempt.PoolExecution.create(job, ttl, pipeline=writes, worker_name=self.name)
             guard.args.append(encoded(execution.composite_key))
             self.set_state(WorkerStatus.BUSY, pipeline=writes)
             super().heartbeat(ttl, pipeline=writes)
@@ -91,7 +94,7 @@ class JobLife(Worker):
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""
         cast(PoolJob, job).examine_all()
-        cast(PoolJob, job).note_delivery()
+        cast(PoolJob, job).note_policy()
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """rq also sends one alone, after each job; the next job's start or the idle worker's report is as good."""
@@ -218,7 +221,10 @@ class JobLife(Worker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         exc_info = cast(PoolJob, job).note_refusal(exc_info)
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]))
+        expired = exc_info[0] is deadline.ExpiredError
+        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
+        if expired:
+            exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
         self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
 
@@ -243,10 +249,17 @@ class JobLife(Worker):
             exc_string, failure.names = self.bounds.why, self.bounds.names
         elif execution is not None and self._put_back(job, exc_string):
             return
+        if cast(PoolJob, job).too_late():
+            failure.final, exc_string = True, noted(deadline.TOO_LATE, exc_string)
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name
-        self._commit(
-            "failure", super().handle_job_failure, job, execution, queue, started_job_registry, exc_string, execution
-        )
+        write, attempts = super().handle_job_failure, (job.number_of_retries, job.retries_left)
+        try:
+            self._commit("failure", write, job, execution, queue, started_job_registry, exc_string, execution)
+        except step.BudgetSpent:
+            failure.final = True
+            job.number_of_retries, job.retries_left = attempts
+            text = noted(SPENT, exc_string)
+            self._commit("failure", write, job, execution, queue, started_job_registry, text, execution)
 
     def _put_back(self, job: Job, why: str) -> bool:
         """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
@@ -264,9 +277,12 @@ class JobLife(Worker):
         if execution is None or execution is not self.lease:
             write(job, *args)
             return
-        keys = [job.started_job_registry.key, self.key]
-        after = self.claims.ended(end, cast(PoolJob, job).failure.names)
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key)], after)
+        policy, pooled = self.job_class.policy, cast(PoolJob, job)
+        change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
+        keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
+        after = self.claims.ended(end, pooled.failure.names)
+        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
+        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

@@ -22,6 +22,7 @@ class Keys:
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
     | reaper | STRING, a lease | agents | expires after three seconds |
     | unsettled(queue) | SET of job ids | agents | emptied by upkeep |
+    | retries(uid) | HASH, as lua/finish.lua says | workers | expires after an hour |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |
     | shelf, then a part's name and a job id | as in RQ; slips are HASHes | console jobs | expire, or are restored |
     """
@@ -83,6 +84,9 @@ class Keys:
 
     def unsettled(self, queue: str) -> str:
         return f"{self.prefix}:unsettled:{queue}"
+
+    def retries(self, pool_uid: str) -> str:
+        return f"{self.prefix}:retries:{pool_uid}"
 
     def moved(self, chunk: str) -> str:
         return f"{self.prefix}:moved:{chunk}"

@@ -12,6 +12,7 @@ from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
 from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import Rules
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
@@ -88,6 +89,7 @@ def _told(
         isolation=Isolation(**spec.isolation.model_dump()),
         job_user=options.job_user,
         rules=Rules.read(spec.model_dump(include={"weights", "breakers", "limits"})),
+        retry_budget=RetryBudget(**spec.retry_budget.model_dump()),
         secrets=_secrets(options, config),
         lost=lost,
         tidy=tidy,

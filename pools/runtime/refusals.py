@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import pickle
-import pickletools
 import traceback
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,6 @@ from rq.serializers import DefaultSerializer
 CALLBACKS = ("success", "failure", "stopped")
 # How each serializer's payloads begin: a list, and what pickle protocols before 2 or from 2 on begin with.
 BEGINNINGS = {"json": (b"[",), "pickle": (b"(", b"\x80")}
-PEEK_OPCODES = 12
 NAME_LIMIT = 200
 YEARS = 100 * 365 * 86_400
 
@@ -140,19 +138,6 @@ def check_texts(what: str, values: Any) -> None:
 
 def _is_list(values: Any, fits: Callable[[Any], bool]) -> bool:
     return isinstance(values, list) and all(map(fits, values))
-
-
-def shown_task(payload: bytes) -> str:
-    """The dotted name with which a pickle begins, read off its opcodes; empty when it begins otherwise."""
-    try:
-        for seen, (_, argument, _) in enumerate(pickletools.genops(payload)):
-            if isinstance(argument, str):
-                return argument if "." in argument else ""
-            if seen == PEEK_OPCODES:
-                break
-    except (ValueError, IndexError, OverflowError):
-        pass
-    return ""
 
 
 def as_refusal(what: str, error: BaseException | None) -> JobRefused:

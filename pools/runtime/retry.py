@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RetryRule:
-    """One rule of the signed spec. ``backoff`` and ``cap`` in seconds, ``jitter`` in percent (0-100)."""
+    """One rule of the signed spec. ``backoff``, ``cap`` and ``patience`` in seconds, ``jitter`` in percent (0-100)."""
 
     task: str
     max: int
@@ -18,17 +18,24 @@ class RetryRule:
     jitter: int
     transient: tuple[str, ...]
     permanent: tuple[str, ...]
+    systemic: tuple[str, ...] = ()
+    patience: int = 0
 
     @classmethod
     def read(cls, data: dict[str, Any]) -> "RetryRule":
-        return cls(**data | {"transient": tuple(data["transient"]), "permanent": tuple(data["permanent"])})
+        return cls(**data | {kind: tuple(data[kind]) for kind in ("transient", "permanent", "systemic")})
 
     def covers(self, names: Iterable[str]) -> bool:
         """Whether an exception with these names is worth a retry. No transient names: all that are not permanent."""
         known = set(names)
         if not known or known & set(self.permanent):
             return False
-        return not self.transient or bool(known & set(self.transient))
+        return not self.transient or bool(known & {*self.transient, *self.systemic})
+
+    def waits(self, names: Iterable[str], age: float) -> bool:
+        """Whether an exception says that something is broken for all jobs, and a job this old still waits for it."""
+        known = set(names)
+        return age < self.patience and bool(known & set(self.systemic)) and not known & set(self.permanent)
 
 
 def exception_names(kind: type[BaseException] | None) -> frozenset[str]:
@@ -43,18 +50,32 @@ def exception_names(kind: type[BaseException] | None) -> frozenset[str]:
     return frozenset(names)
 
 
-def delay(rules: Sequence[RetryRule], task: str, names: frozenset[str], attempt: int, job_id: str) -> int | None:
-    """Seconds until retry number ``attempt`` (1 is the first), or None when the failure is final.
+@dataclass(frozen=True)
+class Wait:
+    """That a failed job runs again, in so many seconds; ``counts`` as one of the retries that its rule allows."""
+
+    seconds: int
+    counts: bool = True
+
+
+def wait(
+    rules: Sequence[RetryRule], task: str, names: frozenset[str], attempt: int, job_id: str, age: float = 0
+) -> Wait | None:
+    """How a failed job waits for retry number ``attempt`` (1 is the first), or None when the failure is final.
 
     The first rule that matches the task decides, and no other. A failure without an exception (a killed horse, a
-    lost worker) has no names and is final: nobody knows how far the job came, so a person decides.
+    lost worker) has no names and is final: nobody knows how far the job came, so a person decides. ``age``: seconds
+    since the job was made. A systemic failure always waits the longest wait: what is broken is not to be hammered.
     """
     rule = next((rule for rule in rules if fnmatchcase(task, rule.task)), None)
-    if rule is None or attempt > rule.max or not rule.covers(names):
+    if rule is None or not names:
+        return None
+    systemic = rule.waits(names, age)
+    if not systemic and (attempt > rule.max or not rule.covers(names)):
         return None
     # 2**32 s is longer than any cap; the bound keeps a large attempt from building a large integer.
-    wait = min(rule.cap, rule.backoff << min(attempt - 1, 32))
-    return round(wait * (1 - rule.jitter / 100 * _fraction(job_id, attempt)))
+    longest = rule.cap if systemic else min(rule.cap, rule.backoff << min(attempt - 1, 32))
+    return Wait(round(longest * (1 - rule.jitter / 100 * _fraction(job_id, attempt))), counts=not systemic)
 
 
 def _fraction(job_id: str, attempt: int) -> float:

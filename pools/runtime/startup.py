@@ -112,7 +112,14 @@ def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
 
 
 def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
-    policy = Policy(config.job_timeout, config.failure_ttl, config.retry, config.policies, config.admission)
+    policy = Policy(
+        config.job_timeout,
+        config.failure_ttl,
+        config.retry,
+        config.policies,
+        config.admission,
+        config.retry_budget,
+    )
     return PoolWorker(
         config.queues,
         job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy, rules=config.rules),

@@ -5,7 +5,7 @@ as one script that first looks whether the job is still this worker's. All of it
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -17,11 +17,23 @@ _WRITES = _LUA.joinpath("writes.lua").read_text()
 START, FINISH = (_LUA.joinpath(f"{name}.lua").read_text() + _WRITES for name in ("start", "finish"))
 
 WIDEST = 4000
-DONE, REFUSED, PRESENT = 1, 0, 2
+DONE, REFUSED, PRESENT, SPENT = 1, 0, 2, 3
 
 
 class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Exception and goes on
     """The job is another's by now: nothing was written."""
+
+
+class BudgetSpent(BaseException):  # likewise
+    """The pool may have no more retries now: nothing was written."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The key of a job's results, and fields to be written into its new one beside rq's."""
+
+    key: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,10 +47,11 @@ class Guard:
     keys: list[Any]
     args: list[Any]
     after: tuple[Any, ...] = ()
+    record: Record = Record()
 
 
 class Step(Pipeline):
-    """rq's pipeline for one step. ``execute`` raises LeaseLost when the guard refuses.
+    """rq's pipeline for one step. ``execute`` raises LeaseLost, or BudgetSpent, when the guard refuses.
 
     The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent,
     which saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched
@@ -49,6 +62,10 @@ class Step(Pipeline):
         super().__init__(client.connection_pool, client.response_callbacks, False, None)
         self._guard = guard
         self._absent: list[Any] | None = []
+
+    def xadd(self, name: Any, fields: dict[Any, Any], *args: Any, **options: Any) -> Any:
+        record = self._guard.record
+        return super().xadd(name, fields | record.fields if name == record.key else fields, *args, **options)
 
     def watch(self, *names: Any) -> Any:
         if self._absent is None:
@@ -78,6 +95,8 @@ class Step(Pipeline):
         answers: list[Any] = super().execute(raise_on_error)
         if answers[0] == REFUSED:
             raise LeaseLost
+        if answers[0] == SPENT:
+            raise BudgetSpent
         if answers[0] == PRESENT:
             self._absent = None
             raise WatchError("a key exists that was taken to be absent")

@@ -10,6 +10,7 @@ from typing import Any
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.refusals import Admission
 from pools.runtime.retry import RetryRule
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import Rules
 from pools.runtime.sandbox.limits import Isolation
 
@@ -65,6 +66,7 @@ class WorkerConfig:
     isolation: Isolation
     job_user: str
     rules: Rules
+    retry_budget: RetryBudget
     secrets: SecretAccess
     lost: list[Lost]
     tidy: bool
@@ -84,6 +86,7 @@ class WorkerConfig:
                 "policies": [DeliveryRule(**rule) for rule in data["policies"]],
                 "isolation": Isolation(**data["isolation"]),
                 "rules": Rules.read(data["rules"]),
+                "retry_budget": RetryBudget(**data["retry_budget"]),
                 "secrets": SecretAccess(**data["secrets"]),
                 "lost": [Lost(**lost) for lost in data["lost"]],
             }

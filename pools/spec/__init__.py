@@ -6,6 +6,7 @@ from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
 from pools.spec.gates import BreakerRule, LimitRule
 from pools.spec.isolation import Isolation
+from pools.spec.retry_budget import RetryBudget
 from pools.spec.schema import (
     Application,
     DeliveryPolicy,
@@ -31,6 +32,7 @@ __all__ = [
     "Isolation",
     "LimitRule",
     "PoolSpec",
+    "RetryBudget",
     "RetryRule",
     "SpecError",
     "canonical",

@@ -26,6 +26,7 @@ from pools.spec.fields import (
 from pools.spec.gates import BreakerRule, LimitRule, gate_faults
 from pools.spec.isolation import Isolation
 from pools.spec.part import Part
+from pools.spec.retry_budget import RetryBudget
 
 DAY = 86_400
 YEAR = 365 * DAY
@@ -68,6 +69,21 @@ class RetryRule(Part):
         [], max_length=64, title="Permanent errors", description="Exceptions that are never retried."
     )
 
+    systemic: Annotated[list[ExceptionName], Unique()] = Field(
+        [],
+        max_length=64,
+        title="Systemic errors",
+        description="Exceptions that say that something is broken for all jobs. They are retried after the longest "
+        "wait each time, and count neither as retries nor against the retry budget.",
+    )
+    patience: int = Field(
+        4 * 3600,
+        ge=0,
+        le=7 * DAY,
+        title="Patience",
+        description="Seconds since a job was made in which that goes on; later a systemic error is a transient one.",
+    )
+
     @field_validator("cap")
     @classmethod
     def _cap_reaches_backoff(cls, cap: int, info: ValidationInfo) -> int:
@@ -76,13 +92,14 @@ class RetryRule(Part):
             raise ValueError(f"must be at least the first wait ({backoff} s)")
         return cap
 
-    @field_validator("permanent")
+    @field_validator("permanent", "systemic")
     @classmethod
-    def _not_both(cls, permanent: list[str], info: ValidationInfo) -> list[str]:
-        both = [name for name in permanent if name in info.data.get("transient", [])]
-        if both:
-            raise ValueError(f"must not name {both[0]}, which is listed as transient too")
-        return permanent
+    def _in_one_list(cls, names: list[str], info: ValidationInfo) -> list[str]:
+        for other in ("transient", "permanent"):
+            both = [name for name in names if name in info.data.get(other, [])]
+            if both:
+                raise ValueError(f"must not name {both[0]}, which is listed as {other} too")
+        return names
 
 
 class DeliveryPolicy(Part):
@@ -103,6 +120,14 @@ class DeliveryPolicy(Part):
         le=100,
         title="Losses",
         description="At the lost run of this number an at_least_once job is a dead letter: it may be what kills.",
+    )
+    deadline: int = Field(
+        0,
+        ge=0,
+        le=7 * DAY,
+        title="Deadline",
+        description="Seconds after it is enqueued in which a job may begin, retries too; later it is a dead letter "
+        "that was not run. 0: no deadline.",
     )
 
 
@@ -205,6 +230,9 @@ class PoolSpec(Part):
         max_length=64,
         title="Retry rules",
         description="The first rule that matches a task applies. None: no retry.",
+    )
+    retry_budget: RetryBudget = Field(
+        RetryBudget(), title="Retry budget", description="How many failed jobs may run again, of all that run."
     )
     cron: list[CronEntry] = Field(
         [],

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from audit.actor import Actor
 from controlplane.actors import actor_of
+from pools.broker.attempts import attempts_of
 from pools.broker.payload_reveal import revealed
 from pools.forms.verbs import ReasonForm
 from pools.models import DeadLetter, DeadLetterState
@@ -37,7 +38,7 @@ class JobIdConverter:
 
 @require_safe
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
-    """A job's story, from the read model. Redis is asked only for a payload that is open to the visitor."""
+    """A job's story, from the read model. Redis tells its attempts, and a payload that is open to the visitor."""
     actor = actor_of(request)
     try:
         story = job_story(actor, job_id, request.GET.get("broker", "default"))
@@ -47,6 +48,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     rights = pool_rights(actor, pool, REQUEUE, DISCARD, REVEAL)
     reveal = open_reveal(actor, story.job)
     context = about(request, story.job) | {"story": story, "right": rights[REVEAL], "open": reveal}
+    context["attempts"] = attempts_of(story.job.broker, job_id)
     context |= {"edit_right": rights[REQUEUE], "is_dead": letter is not None and letter.state == DeadLetterState.OPEN}
     if reveal:
         context["payload"] = revealed(story.job.broker, job_id)

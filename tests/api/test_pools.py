@@ -120,6 +120,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("weights", {"nobody.takes.it": 2}),
     ("breakers", [{"name": "smtp", "tasks": []}]),
     ("limits", [{"name": "api", "tasks": ["*"]}]),
+    ("retry_budget", {"percent": 101}),
     ("policies", [{"task": "*", "delivery": "exactly_once"}]),
     ("admission", {"job_kib": 0}),
     ("cron", [{"name": "report", "task": "shop.report", "schedule": "soon"}]),

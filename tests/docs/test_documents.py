@@ -133,9 +133,16 @@ def test_every_metric_is_documented() -> None:
 def test_every_spec_field_is_documented() -> None:
     schema = json_schema()
     parts = schema["$defs"]
-    fields = set(schema["properties"]) - {"application", "horse", "isolation"} | set(parts["RetryRule"]["properties"])
-    for name in ("Application", "Horse", "Isolation"):
-        fields |= {f"{name.lower()}.{field}" for field in parts[name]["properties"]}
+    fields = set(schema["properties"]) - {"application", "horse", "isolation", "retry_budget"} | set(
+        parts["RetryRule"]["properties"]
+    )
+    for name, part in (
+        ("application", "Application"),
+        ("horse", "Horse"),
+        ("isolation", "Isolation"),
+        ("retry_budget", "RetryBudget"),
+    ):
+        fields |= {f"{name}.{field}" for field in parts[part]["properties"]}
     assert {name for name in fields if f"| `{name}` |" not in read("config-spec.md")} == set()
 
 

@@ -75,6 +75,8 @@ NEW_POOL: Data = {
     "processes": "32",
     "output": "100",
     "weights": "",
+    "retry_percent": "0",
+    "retry_per_minute": "10",
     "retry-TOTAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
     "cron-INITIAL_FORMS": "0",

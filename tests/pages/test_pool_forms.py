@@ -35,6 +35,8 @@ NEW = {
     "processes": "32",
     "output": "100",
     "weights": "",
+    "retry_percent": "0",
+    "retry_per_minute": "10",
     "retry-TOTAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
     "cron-TOTAL_FORMS": "0",
@@ -77,13 +79,15 @@ def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
 
 def test_delivery_policies_are_lines_of_the_form(cast: Cast) -> None:
     client = signed_in(cast.alice)
-    policies = "billing.* at_least_once 5\nmail.send at_most_once"
+    policies = "billing.* at_least_once 5\nmail.send at_most_once\nsms.* at_most_once 3 60"
     client.post("/pools/new/", NEW | {"policies": policies})
     assert json.loads(bytes(ConfigVersion.objects.get().spec))["policies"] == [
-        {"task": "billing.*", "delivery": "at_least_once", "losses": 5},
-        {"task": "mail.send", "delivery": "at_most_once", "losses": 3},
+        {"task": "billing.*", "delivery": "at_least_once", "losses": 5, "deadline": 0},
+        {"task": "mail.send", "delivery": "at_most_once", "losses": 3, "deadline": 0},
+        {"task": "sms.*", "delivery": "at_most_once", "losses": 3, "deadline": 60},
     ]
-    assert "billing.* at_least_once 5\nmail.send at_most_once 3" in client.get("/pools/emails/config/").content.decode()
+    shown = "billing.* at_least_once 5 0\nmail.send at_most_once 3 0\nsms.* at_most_once 3 60"
+    assert shown in client.get("/pools/emails/config/").content.decode()
 
 
 def test_breakers_and_limits_are_parts_of_the_form(cast: Cast) -> None:
@@ -137,8 +141,10 @@ def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, sai
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("billing.*", "“billing.*” needs the form: task delivery losses."),
-        ("a.* at_least_once many", "needs the form: task delivery losses."),
+        ("billing.*", "“billing.*” needs the form: task delivery losses deadline."),
+        ("a.* at_least_once many", "needs the form: task delivery losses deadline."),
+        ("a.* at_least_once 1 2 3", "needs the form: task delivery losses deadline."),
+        ("a.* at_least_once 1 604801", "Line 1: must be"),
         ("a.* exactly_once", "Line 1: must be"),
         ("a.* at_least_once 0", "Line 1: must be"),
     ],

@@ -21,6 +21,7 @@ from rq.rate_limit import RateLimit
 
 from pools.runtime.channel import Channel, Control
 from pools.runtime.refusals import Admission
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
@@ -220,6 +221,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
         job_user="",
         rules=PLAIN,
+        retry_budget=RetryBudget(),
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=False,
@@ -255,7 +257,8 @@ def value(client: Any, key: bytes, kind: str) -> Any:
 
 
 def result(fields: dict[bytes, bytes]) -> dict[str, str]:
-    """Of a traceback its last line: the others name lines of the worker's own code."""
+    """Of a traceback its last line: the others name lines of the worker's own code. Where it ran only ours say."""
+    fields = {name: text for name, text in fields.items() if name not in (b"pw_host", b"pw_config")}
     if b"exc_string" in fields:
         text = zlib.decompress(b64decode(fields[b"exc_string"])).strip()
         fields = fields | {b"exc_string": text.splitlines()[-1]}

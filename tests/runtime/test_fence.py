@@ -156,7 +156,9 @@ def test_many_dependents_pass_through_the_script(client: Any, worker: PoolWorker
     """Lua passes at most 8,000 values to one command."""
     _, _, execution = started(worker)
     client.sadd("many", *range(20_000))
-    with step.Step(client, step.Guard(step.FINISH, ["rq:wip:mail", worker.key], [execution.composite_key])) as writes:
+    with step.Step(
+        client, step.Guard(step.FINISH, ["rq:wip:mail", worker.key, "pw:retries:x"], [execution.composite_key, 0, 0, 0])
+    ) as writes:
         writes.srem("many", *range(19_999))
         writes.execute()
     assert client.smembers("many") == {b"19999"}

@@ -1,5 +1,6 @@
 """The pool's policy in real jobs: retries, ttls, serializer, damaged records, and the event of each dead letter."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from rq.job import Job
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
+from pools.broker.attempts import read_attempts
+from pools.broker.connection import Broker
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid
@@ -59,6 +62,22 @@ def test_transient_errors_are_retried_and_then_become_a_dead_letter(host: AgentH
     assert all("of the third kind" in (result.exc_string or "") for result in results)
     assert _events(host, job.id) == [job.id]
     assert places(host.valkey.client, "mail", job.id) == ["failed"]
+
+
+def test_every_attempt_says_who_where_config_why_and_how_long(host: AgentHost, queue: Queue) -> None:
+    job, done = queue.enqueue("tasks.fail", "ValueError", "again"), queue.enqueue("tasks.add", 1, 1)
+    _ended(job)
+    _ended(done, "finished")
+    broker = Broker("default", host.valkey.url)
+    runs = read_attempts(broker, job.id).runs
+    assert [(run.number, run.outcome, run.why) for run in runs] == [
+        (3, "failed", "ValueError: again"),
+        (2, "retried", "ValueError: again"),
+        (1, "retried", "ValueError: again"),
+    ]
+    for run in [*runs, *read_attempts(broker, done.id).runs]:
+        assert (run.host, run.config) == (socket.gethostname(), 1)
+        assert run.worker.startswith("pool-host-1-") and run.took is not None and run.started_at
 
 
 def test_other_errors_and_other_tasks_fail_at_once(host: AgentHost, queue: Queue) -> None:

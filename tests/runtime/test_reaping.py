@@ -86,6 +86,13 @@ class TestDeadLetter:
             "queue": "mail",
         }
 
+    def test_its_result_says_where_it_ran_as_its_execution_did(self, queue: Queue) -> None:
+        run = started(queue)
+        queue.connection.hset(run.execution.key, mapping={"pw_host": "dead-host", "pw_config": 6})
+        decided(queue)
+        ((_, fields),) = queue.connection.xrange(Result.get_key(run.job.id))
+        assert (fields[b"pw_host"], fields[b"pw_config"]) == (b"dead-host", b"6")
+
     @pytest.mark.parametrize(
         "options",
         [{}, {"failure_ttl": 100}, {"failure_ttl": -1}, {"failure_ttl": 0}, {"ttl": 50}, {"retry": Retry(max=1)}],

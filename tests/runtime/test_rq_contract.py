@@ -203,6 +203,16 @@ class TestFailure:
         assert "self.set_status(JobStatus.SCHEDULED)\n" in inspect.getsource(Job.retry)
         assert job.retries_left == 0
 
+    def test_unknown_fields_of_results_and_executions_are_passed_over(self, client: Any, queue: Queue) -> None:
+        """docs/rq-3.md, fields beside rq's: where a run happened."""
+        _, job, execution = claimed(client, queue)
+        more = {"pw_host": "h", "pw_config": 1}
+        client.hset(execution.key, mapping=more)
+        Execution.fetch(execution.id, job.id, client)
+        client.xadd(Result.get_key(job.id), {"type": 2, "worker_name": "w"} | more)
+        result = job.latest_result()
+        assert result is not None and (result.type, result.worker_name) == (Result.Type.FAILED, "w")
+
     def test_jobs_without_rqs_retry_have_no_retries_left_field(self, client: Any, queue: Queue) -> None:
         job = queue.enqueue("tasks.add")
         assert client.hget(f"rq:job:{job.id}", "retries_left") is None

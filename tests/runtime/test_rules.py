@@ -5,7 +5,7 @@ import pytest
 from pools.runtime.handle import WorkerState
 from pools.runtime.reconciler import ACTIVE, MAX_STARTING, TRANSITIONS, Drain, Seen, Start, Wanted, plan
 from pools.runtime.respawn import BOOT_RETRY_SECONDS, BootFailure, Respawn
-from pools.runtime.retry import RetryRule, delay, exception_names
+from pools.runtime.retry import RetryRule, Wait, exception_names, wait
 
 RUNNING, STARTING, DRAINING = WorkerState.RUNNING, WorkerState.STARTING, WorkerState.DRAINING
 
@@ -114,7 +114,8 @@ class TestRetry:
     RULE = RetryRule("shop.*", max=3, backoff=10, cap=30, jitter=50, transient=(), permanent=("KeyError",))
 
     def wait(self, attempt: int, error: type[BaseException] = ValueError, rule: RetryRule = RULE) -> int | None:
-        return delay([rule], "shop.pay", exception_names(error), attempt, "job-1")
+        found = wait([rule], "shop.pay", exception_names(error), attempt, "job-1")
+        return found.seconds if found else None
 
     def test_waits_double_to_the_cap_and_end_at_max(self) -> None:
         steady = RetryRule("*", max=4, backoff=10, cap=35, jitter=0, transient=(), permanent=())
@@ -122,10 +123,10 @@ class TestRetry:
 
     def test_jitter_shortens_differs_between_jobs_and_is_the_same_each_time(self) -> None:
         names = exception_names(ValueError)
-        waits = [delay([self.RULE], "shop.pay", names, 2, f"job-{n}") for n in range(200)]
-        assert all(wait is not None and 10 <= wait <= 20 for wait in waits)
+        waits = [wait([self.RULE], "shop.pay", names, 2, f"job-{n}") for n in range(200)]
+        assert all(found is not None and 10 <= found.seconds <= 20 for found in waits)
         assert len(set(waits)) > 5
-        assert waits == [delay([self.RULE], "shop.pay", names, 2, f"job-{n}") for n in range(200)]
+        assert waits == [wait([self.RULE], "shop.pay", names, 2, f"job-{n}") for n in range(200)]
 
     def test_permanent_errors_and_their_subclasses_are_final(self) -> None:
         class Missing(KeyError):
@@ -143,9 +144,19 @@ class TestRetry:
     def test_first_rule_that_matches_decides(self) -> None:
         never = RetryRule("shop.pay", max=0, backoff=1, cap=1, jitter=0, transient=(), permanent=())
         names = exception_names(ValueError)
-        assert delay([never, self.RULE], "shop.pay", names, 1, "j") is None
-        assert delay([never, self.RULE], "shop.ship", names, 1, "j") is not None
-        assert delay([never, self.RULE], "other", names, 1, "j") is None
+        assert wait([never, self.RULE], "shop.pay", names, 1, "j") is None
+        assert wait([never, self.RULE], "shop.ship", names, 1, "j") is not None
+        assert wait([never, self.RULE], "other", names, 1, "j") is None
 
     def test_failure_without_an_exception_is_final(self) -> None:
-        assert delay([self.RULE], "shop.pay", exception_names(None), 1, "j") is None
+        assert wait([self.RULE], "shop.pay", exception_names(None), 1, "j") is None
+
+    def test_a_systemic_error_waits_longest_and_counts_not_until_patience_ends(self) -> None:
+        rule = RetryRule("*", 2, 10, 80, 0, ("OSError",), ("BrokenPipeError",), ("ConnectionError",), patience=100)
+        down, broken = exception_names(ConnectionResetError), exception_names(BrokenPipeError)
+        assert wait([rule], "t", down, 50, "j", age=99.9) == Wait(80, counts=False)
+        assert wait([rule], "t", down, 1, "j", age=100) == Wait(10)
+        assert wait([rule], "t", down, 3, "j", age=100) is None
+        assert wait([rule], "t", broken, 1, "j", age=0) is None, "what is permanent stays so"
+        assert wait([rule], "t", exception_names(OSError), 2, "j", age=0) == Wait(20)
+        assert wait([rule], "t", down, 1, "j", age=-3600) == Wait(80, counts=False), "made by a clock that is ahead"

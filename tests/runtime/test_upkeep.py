@@ -13,6 +13,7 @@ from rq.job import Dependency, Job
 from pools.runtime import startup
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
+from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import Lost, SecretAccess, WorkerConfig
@@ -47,6 +48,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
         job_user="",
         rules=PLAIN,
+        retry_budget=RetryBudget(),
         secrets=SecretAccess({}, [], {}),
         lost=[],
         tidy=True,

@@ -19,10 +19,17 @@ local function runs_elsewhere(id, registry)
     return false
 end
 
-local function record(id, kind, text, run, began, ttl)
+-- `ran`: of the execution, as it was started (pools/runtime/attempt.py): created_at, pw_host, pw_config.
+local function record(id, kind, text, run, ran, ttl)
     local key = prefix .. ':results:' .. id
-    redis.call('XADD', key, 'MAXLEN', '=', 10, '*', 'type', kind, 'worker_name', order.worker, 'exc_string', order[text],
-        'execution_id', run, 'execution_started_at', began or order.now, 'execution_ended_at', order.now)
+    local fields = {'type', kind, 'worker_name', order.worker, 'exc_string', order[text], 'execution_id', run,
+        'execution_started_at', ran[1] or order.now, 'execution_ended_at', order.now}
+    if ran[2] and ran[3] then
+        for _, part in ipairs({'pw_host', ran[2], 'pw_config', ran[3]}) do
+            table.insert(fields, part)
+        end
+    end
+    redis.call('XADD', key, 'MAXLEN', '=', 10, '*', unpack(fields))
     if ttl < 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, ttl) end
 end
 
@@ -54,6 +61,7 @@ end
 
 local function bury(id, job, origin, ttl)
     redis.call('HSET', job, 'status', 'failed')
+    redis.call('HDEL', job, 'pw_deadline')  -- whoever requeues it gives it a new one
     for _, part in ipairs({'', ':dependents', ':dependencies'}) do
         if ttl < 0 then redis.call('PERSIST', job .. part) else redis.call('EXPIRE', job .. part, ttl) end
     end
@@ -65,7 +73,7 @@ local function bury(id, job, origin, ttl)
     end
 end
 
-local function decide(id, job, origin, run, began)
+local function decide(id, job, origin, run, ran)
     local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl')
     local redeliver, retries, ttl = tonumber(f[1] or '') or 0, tonumber(f[2] or '') or 0, tonumber(f[3] or '')
     ttl = ttl or order.failure_ttl
@@ -73,18 +81,18 @@ local function decide(id, job, origin, run, began)
     if redeliver > 0 then
         if redis.call('HINCRBY', job, 'pw_lost', 1) < redeliver then
             redis.call('HINCRBY', job, 'number_of_retries', 1)
-            record(id, 4, 'again', run, began, ttl)
+            record(id, 4, 'again', run, ran, ttl)
             enqueue(id, job, origin, 'LPUSH')
             return 'again'
         end
     elseif retries > 0 then
-        record(id, 4, 'again', run, began, ttl)
+        record(id, 4, 'again', run, ran, ttl)
         retry(id, job, origin)
         return 'again'
     end
     local outcome = redeliver > 0 and 'too_often' or 'unknown'
     bury(id, job, origin, ttl)
-    record(id, 2, outcome, run, began, ttl)
+    record(id, 2, outcome, run, ran, ttl)
     return outcome
 end
 
@@ -93,14 +101,15 @@ for _, execution in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     local cut = string.find(execution, ':', 1, true)
     local id, run = string.sub(execution, 1, cut - 1), string.sub(execution, cut + 1)
     local job, key = prefix .. ':job:' .. id, prefix .. ':execution:' .. execution
-    local f, began = redis.call('HMGET', job, 'origin', 'status'), redis.call('HGET', key, 'created_at')
+    local f = redis.call('HMGET', job, 'origin', 'status')
+    local ran = redis.call('HMGET', key, 'created_at', 'pw_host', 'pw_config')
     local registry = prefix .. ':wip:' .. (f[1] or '')
     local undecided = redis.call('ZREM', registry, execution) == 1
     redis.call('ZREM', prefix .. ':executions:' .. id, run)
     redis.call('DEL', key)
     if undecided and f[2] == 'started' and not runs_elsewhere(id, registry) then
         table.insert(decided, id)
-        table.insert(decided, decide(id, job, f[1], run, began))
+        table.insert(decided, decide(id, job, f[1], run, ran))
     end
 end
 redis.call('DEL', KEYS[1])
