@@ -34,6 +34,7 @@ from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
 from pools.runtime.sandbox.limits import Isolation
+from pools.runtime.ringer import Listening, Ringer
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +54,7 @@ def main() -> None:
         measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
-        waiting(client, ours(port, Path(home), 1))
+        waiting(port, Path(home), client)
         profiled(port, Path(home), client, jobs)
 
 
@@ -129,6 +130,7 @@ def told(port: int, channel: Path, horse_jobs: int) -> WorkerConfig:
         pool="bench",
         config=1,
         channel=str(channel),
+        bell=str(channel / "bell"),
         preload=[],
         queues=["mail"],
         job_timeout=180,
@@ -164,12 +166,15 @@ def bare(client: redis.Redis) -> Iterator[None]:
     yield
 
 
-def waiting(client: redis.Redis, worker: Any, jobs: int = 22) -> None:
-    """How long a job waits for an idle worker."""
+def waiting(port: int, home: Path, client: redis.Redis, jobs: int = 22) -> None:
+    """How long a job waits for an idle worker, which an agent's ringer wakes."""
     client.flushall()
     queue = Queue("mail", connection=client)
     waits: list[float] = []
-    with worker:
+    ringer = Ringer(f"redis://localhost:{port}", Keys())
+    ringer.listening = [Listening(home / "worker" / "bell", ["mail"], 1)]
+    with ours(port, home, 1):
+        ringer.start()
         for n in range(jobs):
             time.sleep(0.3 + n % 7 / 10)
             job = queue.enqueue(TASK)
@@ -179,6 +184,7 @@ def waiting(client: redis.Redis, worker: Any, jobs: int = 22) -> None:
             assert job.enqueued_at
             assert job.started_at
             waits.append((job.started_at - job.enqueued_at).total_seconds() * 1000)
+    ringer.close()
     waits = sorted(waits[2:])
     print(f"\nenqueue to start, idle worker: p50 {statistics.median(waits):.1f} ms, longest {waits[-1]:.1f} ms")
 

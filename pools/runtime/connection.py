@@ -27,7 +27,7 @@ def patient(url: str) -> Any:
     return Redis.from_url(url, retry=retry, retry_on_error=list(UNAVAILABLE), socket_timeout=10, **quiet)
 
 
-def impatient(url: str, *, timeout: float = 2.0) -> Any:
+def impatient(url: str, *, timeout: float = 2.0, **options: Any) -> Any:
     """For loops: an error after ``timeout`` seconds at most, one silent reconnect at most."""
     retry: Retry = Retry(NoBackoff(), 1)
-    return Redis.from_url(url, retry=retry, socket_timeout=timeout, socket_connect_timeout=timeout)
+    return Redis.from_url(url, retry=retry, socket_timeout=timeout, socket_connect_timeout=timeout, **options)

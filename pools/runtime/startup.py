@@ -16,6 +16,7 @@ from typing import Any
 from rq.defaults import RQ_KEY_PREFIX
 
 from pools.runtime import clock, connection, secrets, upkeep
+from pools.runtime.bell import Bell
 from pools.runtime.channel import Channel, Status
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
@@ -81,8 +82,16 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     identity = Identity.of(config)
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
-    options = {"idle_connection": idle, "stop_requested": lambda: stop.requested, "horse_jobs": config.horse_jobs}
-    worker = _worker(config, identity, client, enclosure=enclosure, **options)
+    worker = _worker(
+        config,
+        identity,
+        client,
+        enclosure=enclosure,
+        idle_connection=idle,
+        stop_requested=lambda: stop.requested,
+        rung=Bell(Path(config.bell)).wait,
+        horse_jobs=config.horse_jobs,
+    )
     gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
     worker.work(logging_level="INFO")
     if not worker.ended_as_asked:
@@ -137,8 +146,8 @@ def keep_up(config: WorkerConfig) -> int:
 
     def named(name: str) -> PoolWorker:
         identity = replace(Identity.of(config), worker=name)
-        options = {"idle_connection": client, "stop_requested": lambda: False, "prepare_for_work": False}
-        return _worker(config, identity, client, **options)
+        never: dict[str, Any] = {"stop_requested": lambda: False, "rung": lambda seconds: False}
+        return _worker(config, identity, client, idle_connection=client, prepare_for_work=False, **never)
 
     for lost in config.lost:
         upkeep.recover(named(lost.worker), lost)
