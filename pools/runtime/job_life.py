@@ -21,7 +21,7 @@ from rq.queue import Queue
 from rq.utils import now
 from rq.worker import Worker, WorkerStatus
 
-from pools.runtime import delivery, events, secrets, step
+from pools.runtime import connection, delivery, events, secrets, step
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel
 from pools.runtime.claims import Claims, encoded
@@ -58,6 +58,7 @@ class JobLife(Worker):
     enclosure: Enclosure | None = None
     lease: Execution | None = None
     _horse: Horse | None = None
+    _next_horse: Horse | None = None
     _explained = ""
 
     def execute_job(self, job: Job, queue: Queue) -> None:
@@ -101,20 +102,31 @@ class JobLife(Worker):
     # The horse.
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Hand the job to the horse, or to a new one."""
+        """Hand the job to the horse, or to the next. While a horse has its last job, the next one is made."""
         assert self.lease is not None
-        if self._horse is not None and self._horse.takes_another():
-            self.bounds.begin(job.timeout or 0, self._horse.pid)
-            raw = cast(PoolJob, job).raw
-            small = sum(map(len, raw.values())) < LARGEST // 2
-            created = self.lease.created_at.timestamp()
-            self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
-        else:
-            self.dismiss_horse()
-            self.bounds.begin(job.timeout or 0, 0)
-            self._horse = Horse(self.horse_jobs, lambda line: self._serve(line, job, queue))
-            self.bounds.forked(self._horse.pid)
+        raw = cast(PoolJob, job).raw
+        small = sum(map(len, raw.values())) < LARGEST // 2
+        created = self.lease.created_at.timestamp()
+        waiting = self._waiting_horse()
+        self.bounds.begin(job.timeout or 0, waiting.pid if waiting else 0)
+        self._horse = waiting or Horse(self.horse_jobs, self._serve)
+        self.bounds.forked(self._horse.pid)
         self._horse_pid = self._horse.pid
+        self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
+        if self._horse.spent and self.enclosure is None:  # the meter of an enclosed pool knows one horse at a time
+            with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
+                self._next_horse = Horse(self.horse_jobs, self._serve)
+
+    def _waiting_horse(self) -> Horse | None:
+        """The horse at hand, or the next one, if it takes a job. A horse may die idle."""
+        while self._horse is not None and not self._horse.takes_another():
+            self._part()
+        return self._horse
+
+    def _part(self) -> None:
+        assert self._horse is not None
+        self.bounds.over(self._horse.dismiss())
+        self._horse, self._next_horse = self._next_horse, None
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Until the job is over or the horse dead, as os.wait4 says it."""
@@ -127,6 +139,8 @@ class JobLife(Worker):
             ended = self._wait_within_bounds(self._horse)
         signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
         if ended is None:
+            if self.enclosure is not None:
+                self.reap_spent_horse()
             return self.horse_pid, os.EX_OK, None
         self.bounds.over(ended.status)
         return self.horse_pid, ended.status, ended.usage
@@ -140,19 +154,35 @@ class JobLife(Worker):
             with contextlib.suppress(TimeoutError):
                 return horse.wait(self.bounds.patience())
 
-    def dismiss_horse(self) -> None:
-        if self._horse is not None:
-            self.bounds.over(self._horse.dismiss())
-            self._horse = None
+    def reap_spent_horse(self) -> None:
+        """It has ended by itself; without an enclosure nobody waits for that while there are jobs."""
+        if self._horse is not None and self._horse.spent:
+            self._part()
 
-    def _serve(self, line: Line, job: Job, queue: Queue) -> None:
+    def dismiss_horses(self) -> None:
+        while self._horse is not None:
+            self._part()
+
+    def _serve(self, line: Line) -> None:
         """In the child. A horse never outlives its worker: it would run beside the next attempt."""
         if self.process is None or not die_with_parent(self.process.pid):
             os._exit(1)
         if self.enclosure is not None:
             self._enclose(self.enclosure)
-        self._line = line
-        self.main_work_horse(job, queue)
+        random.seed()
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        self._is_horse = True
+        os.environ["RQ_WORKER_ID"] = self.name
+        try:
+            connection.warm(self.connection)
+            while told := line.next():
+                job, queue = self._taken(*told)
+                assert self.lease is not None
+                os.environ["RQ_JOB_ID"] = job.id
+                self.perform_job(job, queue, self.lease)
+            os._exit(os.EX_OK)
+        except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
+            os._exit(1)
 
     def _enclose(self, enclosure: Enclosure) -> None:
         try:
@@ -161,27 +191,10 @@ class JobLife(Worker):
             log.exception("Worker %s: the isolation could not be set up", self.name)
             os._exit(NOT_ENCLOSED)
 
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        random.seed()
-        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        self._is_horse = True
-        os.environ["RQ_WORKER_ID"] = self.name
-        try:
-            while True:
-                assert self.lease is not None
-                os.environ["RQ_JOB_ID"] = job.id
-                self.perform_job(job, queue, self.lease)
-                told = self._line.next()
-                if told is None:
-                    os._exit(os.EX_OK)
-                job, queue = self._taken(*told)
-        except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
-            os._exit(1)
-
     def _taken(
         self, job_id: str, queue_name: str, execution_id: str, created: float, config: int, raw: Any
     ) -> tuple[Job, Queue]:
-        """In a horse that goes on: the next job, as the worker holds it."""
+        """The next job, as the worker holds it."""
         self.executions.clear()
         self.lease = Execution(execution_id, job_id, self.connection, self.name)
         self.lease.created_at = datetime.fromtimestamp(created, UTC)

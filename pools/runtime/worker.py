@@ -126,6 +126,7 @@ class PoolWorker(JobLife):
             try:
                 found = None if paused else self._claim()
                 if not found:
+                    self.reap_spent_horse()
                     self._say_idle("paused" if paused else "idle")
             except UNAVAILABLE as error:
                 log.warning("Worker %s: Redis is away: %s", self.name, error)
@@ -240,7 +241,7 @@ class PoolWorker(JobLife):
         self.connection = self.idle_connection
         try:
             if not self.is_horse:
-                self.dismiss_horse()
+                self.dismiss_horses()
                 self.claims.release(self.connection)
             super().teardown()  # type: ignore[no-untyped-call]
             self.said_goodbye = True
