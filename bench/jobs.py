@@ -35,8 +35,8 @@ from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
-from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.ringer import Listening, Ringer
+from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 Redis is asked for the lengths of the queues with ``CLIENT TRACKING`` on, and then says by itself, once, that one has
 changed; whoever reads it anew is told of the next change. Nothing is written or taken, so nothing can be lost: jobs are
-claimed by workers alone. Without an agent, or when it is deaf, workers still look every second or two.
+claimed by workers alone. Without an agent, or when it is deaf, workers still look every few seconds.
 """
 
 import logging

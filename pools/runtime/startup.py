@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -89,7 +90,7 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
         enclosure=enclosure,
         idle_connection=idle,
         stop_requested=lambda: stop.requested,
-        rung=Bell(Path(config.bell)).wait,
+        rung=_bell(Path(config.bell)),
         horse_jobs=config.horse_jobs,
     )
     gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
@@ -109,6 +110,15 @@ def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
     return Enclosure(
         config.isolation, config.worker, uid, gid, namespace=found[probe.NAMESPACE].holds, jobs=config.horse_jobs
     )
+
+
+def _bell(path: Path) -> Callable[[float], bool]:
+    """What the worker waits for; where the bell cannot be hung, for the time alone."""
+    try:
+        return Bell(path).wait
+    except OSError as error:
+        log.warning("The agent cannot wake this worker: %s", error)
+        return threading.Event().wait
 
 
 def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:

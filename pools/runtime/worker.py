@@ -37,7 +37,7 @@ log = logging.getLogger("rq.worker")
 
 # How often an idle worker looks for work unless its agent wakes it: soon after a job or a ring, then less and less
 # often. One script call, about 10 µs in Redis.
-FIRST_WAIT, LONGEST_WAIT = 0.01, 2.0
+FIRST_WAIT, LONGEST_WAIT = 0.01, 4.0
 # How often it looks whether it is to stop or to pause.
 HEARING_SECONDS = 0.2
 HEARTBEAT_SECONDS = 10.0

@@ -8,6 +8,7 @@ from typing import Any
 from rq import Queue
 from rq.job import Job
 
+from pools.runtime.processes import ProcessId
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -80,7 +81,7 @@ def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -
 def test_a_horse_that_dies_idle_takes_no_job(host: AgentHost, tmp_path: Path) -> None:
     queue, _ = serving(host, 50)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    os.kill(int((tmp_path / "runs").read_text()), signal.SIGKILL)
+    _killed(int((tmp_path / "runs").read_text()))
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert host.events("job.failed") == []
 
@@ -124,7 +125,7 @@ def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
-    os.kill(_children(worker)[0], signal.SIGKILL)
+    _killed(_children(worker)[0])
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert host.events("job.failed") == []
 
@@ -137,6 +138,11 @@ def test_a_horse_that_waits_leaves_with_its_worker(host: AgentHost, tmp_path: Pa
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{waiting}").exists(), message="the horse died with its worker")
     assert host.events("job.failed") == []
+
+
+def _killed(horse: int) -> None:
+    os.kill(horse, signal.SIGKILL)
+    wait_for(lambda: ProcessId.of(horse) is None, message="the horse is dead")
 
 
 def _children(worker: dict[str, Any]) -> list[int]:

@@ -200,6 +200,16 @@ def test_workers_take_jobs_without_an_agent(host: AgentHost, tmp_path: Path, num
     assert marker.read_text().count("\n") == 4
 
 
+def test_a_worker_whose_bell_cannot_be_hung_looks_by_itself(host: AgentHost, tmp_path: Path) -> None:
+    uid = new_uid()
+    host.configure(uid, spec())
+    (host.state / "bells" / uid).mkdir(parents=True)
+    host.start()
+    host.wait_for_workers(uid, 1)
+    job = Queue("mail", connection=host.valkey.client).enqueue("tasks.mark", str(tmp_path / "runs"))
+    wait_for(lambda: job.get_status() == "finished", timeout=40, message=host.log)
+
+
 def test_a_worker_that_waits_hears_that_it_is_to_stop(host: AgentHost) -> None:
     uid = new_uid()
     host.configure(uid, spec(workers=3))
