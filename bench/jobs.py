@@ -4,10 +4,10 @@
 
 One worker process each, jobs enqueued beforehand; a rate is from the first job's start to the last one's end, as their
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
-machine that is not idle. ``commands`` are the broker's count, those inside scripts among them; ``round trips`` its
-reads.
-*Isolated* is profile standard.
-The bare loop claims and acknowledges the same jobs, and does nothing else: the limit of this client on this machine.
+machine that is not idle. ``commands`` are the broker's count, those inside scripts among them (a table below tells them
+apart); ``round trips`` its reads, a horse's closed connection among them. *Isolated* is profile standard.
+The physical limits of this client on this machine: a bare loop that claims and acknowledges the same jobs, and does
+nothing else, and a bare fork of a process that has loaded what a worker loads.
 """
 
 import argparse
@@ -30,12 +30,14 @@ import redis
 from rq import Queue
 from rq.utils import utcparse
 
+from bench import traffic
 from bench.server import running_server
 from pools.runtime.channel import Channel, Control
 from pools.runtime.claims import Claims
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
 from pools.runtime.retry_budget import RetryBudget
+from pools.runtime.ringer import Listening, Ringer
 from pools.runtime.rules import PLAIN
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
@@ -59,8 +61,11 @@ def main() -> None:
         measure(client, "ours, the same, isolated", jobs, isolated, stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
-        waiting(client, ours(port, Path(home), 1))
-        profiled(port, Path(home), client, jobs)
+        forking()
+        heard(port, client, Path(home), jobs // 10)
+        waiting(port, Path(home), client)
+        profiled(port, Path(home), client, jobs // 4, 1, "a process for each job")
+        profiled(port, Path(home), client, jobs, 200, "a process for 200 jobs")
 
 
 def measure(client: redis.Redis, name: str, jobs: int, start: Callable[[], Any], stock: float | None = None) -> float:
@@ -135,6 +140,7 @@ def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfi
         pool="bench",
         config=1,
         channel=str(channel),
+        bell=str(channel / "bell"),
         preload=[],
         queues=["mail"],
         job_timeout=180,
@@ -172,12 +178,40 @@ def bare(client: redis.Redis) -> Iterator[None]:
     yield
 
 
-def waiting(client: redis.Redis, worker: Any, jobs: int = 22) -> None:
-    """How long a job waits for an idle worker."""
+def forking() -> None:
+    """What a process for each job can cost at the least: fork such a worker, and let the child end at once."""
+    code = "import gc, os, time, rq.cli, pools.runtime.startup as _; gc.freeze(); began = time.perf_counter()\n"
+    code += "for _ in range(300):\n    pid = os.fork()\n    pid or os._exit(0)\n    os.waitpid(pid, 0)\n"
+    code += "print(300 / (time.perf_counter() - began))"
+    before = cpu()
+    rate = float(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout)
+    print(f"{'bare fork of such a process':34}{rate:>10,.0f}{'':10}{(cpu() - before) / 300 * 1000:>10.2f}")
+
+
+def heard(port: int, client: redis.Redis, home: Path, jobs: int) -> None:
+    workers = {
+        "rq worker": lambda: rq_worker(port),
+        "a process each": lambda: ours(port, home, 1),
+        "a process for 200": lambda: ours(port, home, 200),
+    }
+    columns = {}
+    for name, worker in workers.items():
+        client.flushall()
+        Queue("mail", connection=client).enqueue_many([Queue.prepare_data(TASK) for _ in range(jobs)])
+        with traffic.overheard(port) as columns[name], worker():
+            traffic.settle(client)
+    traffic.table(jobs, columns)
+
+
+def waiting(port: int, home: Path, client: redis.Redis, jobs: int = 22) -> None:
+    """How long a job waits for an idle worker, which an agent's ringer wakes."""
     client.flushall()
     queue = Queue("mail", connection=client)
     waits: list[float] = []
-    with worker:
+    ringer = Ringer(f"redis://localhost:{port}", Keys())
+    ringer.listening = [Listening(home / "worker" / "bell", ["mail"], 1)]
+    with ours(port, home, 1):
+        ringer.start()
         for n in range(jobs):
             time.sleep(0.3 + n % 7 / 10)
             job = queue.enqueue(TASK)
@@ -187,19 +221,20 @@ def waiting(client: redis.Redis, worker: Any, jobs: int = 22) -> None:
             assert job.enqueued_at
             assert job.started_at
             waits.append((job.started_at - job.enqueued_at).total_seconds() * 1000)
+    ringer.close()
     waits = sorted(waits[2:])
     print(f"\nenqueue to start, idle worker: p50 {statistics.median(waits):.1f} ms, longest {waits[-1]:.1f} ms")
 
 
-def profiled(port: int, home: Path, client: redis.Redis, jobs: int) -> None:
-    """Where a horse's time goes: it is the worker that waits for it."""
+def profiled(port: int, home: Path, client: redis.Redis, jobs: int, horse_jobs: int, what: str) -> None:
+    """Where the worker's time goes, and, as the worker waits for it, the horse's."""
     client.flushall()
     Queue("mail", connection=client).enqueue_many([Queue.prepare_data(TASK) for _ in range(jobs)])
     out = home / "profile"
-    with ours(port, home, 200, "-m", "cProfile", "-o", str(out)):
+    with ours(port, home, horse_jobs, "-m", "cProfile", "-o", str(out)):
         while client.llen("rq:queue:mail") or client.zcard("rq:wip:mail"):
             time.sleep(0.2)
-    print("\nWhere the worker's time goes, a process for 200 jobs:")
+    print(f"\nWhere the worker's time goes, {what}:")
     pstats.Stats(str(out)).sort_stats("tottime").print_stats(15)
 
 

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from pools.runtime import heartbeat
+from pools.runtime import heartbeat, ringer
 from pools.runtime.inbox import SignalInbox
 from pools.runtime.intake import Intake
 from pools.runtime.keeper import PoolKeeper
@@ -20,10 +20,13 @@ from pools.runtime.keys import Keys
 from pools.runtime.link import Link, Outgoing
 from pools.runtime.options import Options, parse
 from pools.runtime.reaper import Order
+from pools.runtime.ringer import Listening, Ringer
 from pools.runtime.store import Store
 from pools.runtime.supervisor import Supervisor
 from pools.runtime.watch import Silent
 from pools.runtime.worker_config import Lost
+from pools.signing import VerifiedConfig
+from pools.spec import PoolSpec
 
 log = logging.getLogger("poolwarden.agent")
 
@@ -39,6 +42,7 @@ class Agent:
         self._options = options
         keys = Keys(os.environ.get("RQ_KEY_PREFIX", "rq"))
         self._link = Link(options.redis_url, keys, options.name, options.signature)
+        self._ringer = Ringer(options.redis_url, keys)
         self._intake = Intake(options.root, options.env, Store(options.state / "pools"))
         self._supervisor = Supervisor(options)
         self._heartbeat = heartbeat.Heartbeat(options)
@@ -51,6 +55,7 @@ class Agent:
         self._supervisor.adopt()
         self._refused(self._intake.restore(int(time.time())))
         self._link.start()
+        self._ringer.start()
         while not {signal.SIGTERM, signal.SIGINT} & set(inbox.wait(TICK_SECONDS)):
             self._tick()
         log.info("Stopping: workers finish their jobs, within their grace")
@@ -62,6 +67,7 @@ class Agent:
             inbox.wait(TICK_SECONDS)
         for keeper in self._keepers.values():
             keeper.chores.end()
+        self._ringer.close()
         self._speak()
         self._link.close(GOODBYE_SECONDS)
 
@@ -106,10 +112,12 @@ class Agent:
         self._supervisor.kill_overdue(now)
 
     def _speak(self) -> None:
+        """Tell the threads that speak to Redis what they are to say and to listen to."""
         pools = [pool for pool in self._intake.pools.values() if self._keeper(pool.uid).concerns(pool)]
         served = [pool for pool in pools if pool.config is not None]
         described = [self._keeper(pool.uid).describe(pool) for pool in pools]
         workers = [worker for pool in pools for worker in self._keeper(pool.uid).describe_workers(pool)]
+        self._ringer.listening = [self._listening(pool.config) for pool in served if pool.config]
         self._link.outgoing = Outgoing(
             heartbeat=self._heartbeat.text(described, workers),
             picture=repr((described, workers)),
@@ -118,6 +126,10 @@ class Agent:
             queues=sorted({queue for pool in served if pool.config for queue in pool.config.spec.queues}),
             cron=[pool.config for pool in served if pool.config and pool.config.spec.cron and pool.state == "running"],
         )
+
+    def _listening(self, config: VerifiedConfig[PoolSpec]) -> Listening:
+        uid = config.payload.pool_uid
+        return Listening(ringer.path(self._options.state, uid), config.spec.queues, len(self._supervisor.of_pool(uid)))
 
     def _refused(self, news: list[dict[str, object]]) -> None:
         for body in news:

@@ -27,13 +27,18 @@ class Ended:
 
 
 class Horse:
-    """The worker's side of one horse, which serves up to ``jobs`` jobs, the one it was forked with among them."""
+    """The worker's side of one horse, which waits for jobs and serves up to ``jobs`` of them."""
 
     def __init__(self, jobs: int, serve: Callable[["Line"], None]) -> None:
-        """Fork. ``serve`` is called in the child, and must not return."""
+        """Fork. ``serve`` is called in the child, and must not return. Raises OSError."""
         down_read, down_write = os.pipe()
         up_read, up_write = os.pipe()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            for fd in (down_read, down_write, up_read, up_write):
+                os.close(fd)
+            raise
         if self.pid == 0:
             os.setpgid(0, 0)
             os.close(down_write)
@@ -48,8 +53,13 @@ class Horse:
         self._down, self._up = down_write, up_read
         # Not the pipe's end: what a job started may hold it open longer than the horse lives.
         self._death = os.pidfd_open(self.pid)
-        self._left = jobs - 1
+        self._left = jobs
         self._ended: Ended | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has been given its last job."""
+        return self._left == 0
 
     def takes_another(self) -> bool:
         return self._left > 0 and self._ended is None and not select.select([self._death], [], [], 0)[0]
@@ -69,8 +79,7 @@ class Horse:
         """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError."""
         if self._ended is not None:
             return self._ended
-        signs = [self._up, self._death] if self._left > 0 else [self._death]
-        ready = select.select(signs, [], [], seconds)[0]
+        ready = select.select([self._up, self._death], [], [], seconds)[0]
         if not ready:
             raise TimeoutError
         if self._up in ready and os.read(self._up, 1) == OVER:
@@ -85,11 +94,16 @@ class Horse:
                     end(self.pid, signal.SIGKILL)
 
     def dismiss(self) -> int | None:
-        """Let a horse go that waits for a job. Returns its wait status, None when it had ended before."""
+        """Let a horse go that waits for a job, or has said that its last one is over.
+
+        Returns its wait status, None when it had ended before.
+        """
         if self._ended is not None:
             return None
         os.close(self._down)
         self._down = -1
+        if self.spent:
+            os.kill(self.pid, signal.SIGKILL)  # it ends anyway; nothing that its jobs left behind is to delay that
         return self._reap().status
 
     def _reap(self) -> Ended:
@@ -105,14 +119,15 @@ class Line:
     """The horse's side."""
 
     def __init__(self, down: int, up: int, jobs: int) -> None:
-        self._down, self._up, self._left = down, up, jobs
+        self._down, self._up, self._jobs, self._left = down, up, jobs, jobs
 
     def next(self) -> Any:
-        """Say that a job is over, and wait for the next; None when there will be none."""
-        self._left -= 1
+        """Say that a job is over, if there was one, and wait for the next; None when there will be none."""
+        if self._left < self._jobs:
+            os.write(self._up, OVER)
         if not self._left:
             return None
-        os.write(self._up, OVER)
+        self._left -= 1
         head = self._read(LENGTH_BYTES)
         return marshal.loads(self._read(int.from_bytes(head))) if head else None  # noqa: S302  # from the worker itself
 

@@ -1,7 +1,7 @@
 """A job from its claim to its end, in the worker and in its horse: rq's code, each step's writes as one script.
 
-The worker starts the job, a horse runs it and commits its end, the worker commits it when the horse has died. An end
-counts only while the execution holds its lease (step.py); docs/rq-3.md lists what differs from rq.
+The worker starts the job, a horse runs it and commits its end (job_end.py), the worker commits it when the horse has
+died. docs/rq-3.md lists what differs from rq.
 """
 
 import contextlib
@@ -11,57 +11,39 @@ import random
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, cast
 
 from rq.executions import Execution
 from rq.job import Job, JobStatus
-from rq.job_lifecycle import call_exception_handlers, format_exc_info
 from rq.queue import Queue
-from rq.results import Result
-from rq.utils import now
-from rq.worker import Worker, WorkerStatus
+from rq.worker import WorkerStatus
 
-from pools.runtime import attempt, deadline, delivery, events, secrets, step
-from pools.runtime.attempt_note import noted
-from pools.runtime.bounds import Bounds
+from pools.runtime import attempt, connection, step
 from pools.runtime.channel import Channel
-from pools.runtime.claims import Claims, encoded
+from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.horse import LARGEST, Ended, Horse, Line
-from pools.runtime.identity import Identity
-from pools.runtime.job import Failure, PoolJob
+from pools.runtime.job import PoolJob
+from pools.runtime.job_end import JobEnd
 from pools.runtime.processes import ProcessId, die_with_parent
-from pools.runtime.reaper import Order, reap
-from pools.runtime.retry import exception_names
-from pools.runtime.retry_budget import SPENT
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
-from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("rq.worker")
 
 # Only a job that runs for longer is told to the agent: a file written for each would cost as much as a short job.
 REPORT_AFTER = 0.05
 
-ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
-
-class JobLife(Worker):
-    """The part of PoolWorker that has a job in hand. ``lease``: the execution that this process started or runs."""
+class JobLife(JobEnd):
+    """The part of PoolWorker that has a job in hand."""
 
     channel: Channel
-    identity: Identity
-    claims: Claims
     process: ProcessId | None
     horse_jobs: int
-    job_class: type[PoolJob]
     report: Callable[..., None]
-    bounds: Bounds
     idle_connection: Any
-    enclosure: Enclosure | None = None
-    lease: Execution | None = None
     _horse: Horse | None = None
-    _explained = ""
+    _next_horse: Horse | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         execution = self._start(cast(PoolJob, job), queue)
@@ -104,20 +86,31 @@ class JobLife(Worker):
     # The horse.
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Hand the job to the horse, or to a new one."""
+        """Hand the job to the horse, or to the next. While a horse has its last job, the next one is made."""
         assert self.lease is not None
-        if self._horse is not None and self._horse.takes_another():
-            self.bounds.begin(job.timeout or 0, self._horse.pid)
-            raw = cast(PoolJob, job).raw
-            small = sum(map(len, raw.values())) < LARGEST // 2
-            created = self.lease.created_at.timestamp()
-            self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
-        else:
-            self.dismiss_horse()
-            self.bounds.begin(job.timeout or 0, 0)
-            self._horse = Horse(self.horse_jobs, lambda line: self._serve(line, job, queue))
-            self.bounds.forked(self._horse.pid)
+        raw = cast(PoolJob, job).raw
+        small = sum(map(len, raw.values())) < LARGEST // 2
+        created = self.lease.created_at.timestamp()
+        waiting = self._waiting_horse()
+        self.bounds.begin(job.timeout or 0, waiting.pid if waiting else 0)
+        self._horse = waiting or Horse(self.horse_jobs, self._serve)
+        self.bounds.forked(self._horse.pid)
         self._horse_pid = self._horse.pid
+        self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
+        if self._horse.spent and self.enclosure is None:  # the meter of an enclosed pool knows one horse at a time
+            with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
+                self._next_horse = Horse(self.horse_jobs, self._serve)
+
+    def _waiting_horse(self) -> Horse | None:
+        """The horse at hand, or the next one, if it takes a job. A horse may die idle."""
+        while self._horse is not None and not self._horse.takes_another():
+            self._part()
+        return self._horse
+
+    def _part(self) -> None:
+        assert self._horse is not None
+        self.bounds.over(self._horse.dismiss())
+        self._horse, self._next_horse = self._next_horse, None
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Until the job is over or the horse dead, as os.wait4 says it."""
@@ -130,6 +123,8 @@ class JobLife(Worker):
             ended = self._wait_within_bounds(self._horse)
         signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
         if ended is None:
+            if self.enclosure is not None:
+                self.reap_spent_horse()
             return self.horse_pid, os.EX_OK, None
         self.bounds.over(ended.status)
         return self.horse_pid, ended.status, ended.usage
@@ -143,19 +138,35 @@ class JobLife(Worker):
             with contextlib.suppress(TimeoutError):
                 return horse.wait(self.bounds.patience())
 
-    def dismiss_horse(self) -> None:
-        if self._horse is not None:
-            self.bounds.over(self._horse.dismiss())
-            self._horse = None
+    def reap_spent_horse(self) -> None:
+        """It has ended by itself; without an enclosure nobody waits for that while there are jobs."""
+        if self._horse is not None and self._horse.spent:
+            self._part()
 
-    def _serve(self, line: Line, job: Job, queue: Queue) -> None:
+    def dismiss_horses(self) -> None:
+        while self._horse is not None:
+            self._part()
+
+    def _serve(self, line: Line) -> None:
         """In the child. A horse never outlives its worker: it would run beside the next attempt."""
         if self.process is None or not die_with_parent(self.process.pid):
             os._exit(1)
         if self.enclosure is not None:
             self._enclose(self.enclosure)
-        self._line = line
-        self.main_work_horse(job, queue)
+        random.seed()
+        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        self._is_horse = True
+        os.environ["RQ_WORKER_ID"] = self.name
+        try:
+            connection.warm(self.connection)
+            while told := line.next():
+                job, queue = self._taken(*told)
+                assert self.lease is not None
+                os.environ["RQ_JOB_ID"] = job.id
+                self.perform_job(job, queue, self.lease)
+            os._exit(os.EX_OK)
+        except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
+            os._exit(1)
 
     def _enclose(self, enclosure: Enclosure) -> None:
         try:
@@ -164,27 +175,10 @@ class JobLife(Worker):
             log.exception("Worker %s: the isolation could not be set up", self.name)
             os._exit(NOT_ENCLOSED)
 
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        random.seed()
-        self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        self._is_horse = True
-        os.environ["RQ_WORKER_ID"] = self.name
-        try:
-            while True:
-                assert self.lease is not None
-                os.environ["RQ_JOB_ID"] = job.id
-                self.perform_job(job, queue, self.lease)
-                told = self._line.next()
-                if told is None:
-                    os._exit(os.EX_OK)
-                job, queue = self._taken(*told)
-        except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
-            os._exit(1)
-
     def _taken(
         self, job_id: str, queue_name: str, execution_id: str, created: float, config: int, raw: Any
     ) -> tuple[Job, Queue]:
-        """In a horse that goes on: the next job, as the worker holds it."""
+        """The next job, as the worker holds it."""
         self.executions.clear()
         self.lease = Execution(execution_id, job_id, self.connection, self.name)
         self.lease.created_at = datetime.fromtimestamp(created, UTC)
@@ -204,98 +198,3 @@ class JobLife(Worker):
             log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)
         finally:
             self.connection = client
-
-    # The end.
-
-    def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
-        """Written with the end, not before: an end that does not count leaves no trace in the job's record."""
-        job.ended_at = job.last_heartbeat = now()
-
-    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: Any, execution: Execution) -> None:
-        self._commit("success", super().handle_job_success, job, execution, queue, started_job_registry, execution)
-
-    def handle_job_retry(
-        self, job: Job, queue: Queue, retry: Any, started_job_registry: Any, execution: Execution
-    ) -> None:
-        self._commit("retry", super().handle_job_retry, job, execution, queue, retry, started_job_registry, execution)
-
-    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
-        exc_info = cast(PoolJob, job).note_refusal(exc_info)
-        expired = exc_info[0] is deadline.ExpiredError
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
-        if expired:
-            exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
-        self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
-        super()._finalize_failure(job, queue, execution, exc_info)
-
-    def handle_exception(self, job: Job, *exc_info: Any) -> None:
-        """As rq's, but what it logs is redacted."""
-        log.error("Worker %s: job %s failed\n%s", self.name, job.id, secrets.redact(format_exc_info(exc_info)))
-        call_exception_handlers(self._exc_handlers, job, *exc_info)
-
-    def handle_job_failure(
-        self,
-        job: Job,
-        queue: Queue,
-        started_job_registry: Any = None,
-        exc_string: str = "",
-        execution: Execution | None = None,
-    ) -> None:
-        exc_string = secrets.redact(exc_string)
-        failure = cast(PoolJob, job).failure
-        if self.is_horse:
-            exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
-        elif self.bounds.why:
-            exc_string, failure.names = self.bounds.why, self.bounds.names
-        elif execution is not None and self._put_back(job, exc_string):
-            return
-        if cast(PoolJob, job).too_late():
-            failure.final, exc_string = True, noted(deadline.TOO_LATE, exc_string)
-        failure.text, failure.execution, failure.worker = exc_string, execution, self.name
-        write, attempts = super().handle_job_failure, (job.number_of_retries, job.retries_left)
-        try:
-            self._commit("failure", write, job, execution, queue, started_job_registry, exc_string, execution)
-        except step.BudgetSpent:
-            failure.final = True
-            job.number_of_retries, job.retries_left = attempts
-            text = noted(SPENT, exc_string)
-            self._commit("failure", write, job, execution, queue, started_job_registry, text, execution)
-
-    def _put_back(self, job: Job, why: str) -> bool:
-        """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
-        if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
-            return False
-        reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
-        return True
-
-    def order(self, lost: Lost) -> Order:
-        """To decide the jobs of a worker of this pool."""
-        return Order(lost, self.identity.pool_uid, self.identity.config, self.job_class.policy.failure_ttl)
-
-    def _commit(self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any) -> None:
-        """Let rq write a job's end, through steps that are fenced. Upkeep's are not: it ends what others had begun."""
-        if execution is None or execution is not self.lease:
-            write(job, *args)
-            return
-        policy, pooled = self.job_class.policy, cast(PoolJob, job)
-        change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
-        keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
-        after = self.claims.ended(end, pooled.failure.names)
-        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
-        client = self.connection
-        self.connection = cast(Any, step.Leased(client, guard))
-        try:
-            write(job, *args)
-            return
-        except step.LeaseLost:
-            pass
-        finally:
-            self.connection = client
-        self._refused(job, execution, end)
-
-    def _refused(self, job: Job, execution: Execution, end: str) -> None:
-        log.error("Worker %s: the %s of job %s does not count: it lost its lease", self.name, end, job.id)
-        job.webhooks = []  # nobody is told of an end that does not count
-        body = self.identity.fenced(job.id, execution.id, end)
-        events.append(self.connection, self.claims.keys.events, "job.fenced", body)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from pools.runtime import ringer
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.options import Options
 from pools.runtime.refusals import Admission
@@ -76,6 +77,7 @@ def _told(
         pool=config.payload.pool,
         config=config.version,
         channel=str(channel),
+        bell=str(ringer.path(options.state, config.payload.pool_uid)),
         preload=spec.application.preload,
         queues=spec.queues,
         job_timeout=spec.job_timeout,

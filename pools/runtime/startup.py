@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 from rq.defaults import RQ_KEY_PREFIX
 
 from pools.runtime import clock, connection, secrets, upkeep
+from pools.runtime.bell import Bell
 from pools.runtime.channel import Channel, Status
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
@@ -81,8 +83,16 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     identity = Identity.of(config)
     secrets.install(config.secrets, identity, Keys(RQ_KEY_PREFIX))
     client = connection.patient(config.redis_url)
-    options = {"idle_connection": idle, "stop_requested": lambda: stop.requested, "horse_jobs": config.horse_jobs}
-    worker = _worker(config, identity, client, enclosure=enclosure, **options)
+    worker = _worker(
+        config,
+        identity,
+        client,
+        enclosure=enclosure,
+        idle_connection=idle,
+        stop_requested=lambda: stop.requested,
+        rung=_bell(Path(config.bell)),
+        horse_jobs=config.horse_jobs,
+    )
     gc.freeze()  # what is loaded by now is shared with every horse, as long as no collection writes to it
     worker.work(logging_level="INFO")
     if not worker.ended_as_asked:
@@ -100,6 +110,15 @@ def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
     return Enclosure(
         config.isolation, config.worker, uid, gid, namespace=found[probe.NAMESPACE].holds, jobs=config.horse_jobs
     )
+
+
+def _bell(path: Path) -> Callable[[float], bool]:
+    """What the worker waits for; where the bell cannot be hung, for the time alone."""
+    try:
+        return Bell(path).wait
+    except OSError as error:
+        log.warning("The agent cannot wake this worker: %s", error)
+        return threading.Event().wait
 
 
 def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
@@ -144,8 +163,8 @@ def keep_up(config: WorkerConfig) -> int:
 
     def named(name: str) -> PoolWorker:
         identity = replace(Identity.of(config), worker=name)
-        options = {"idle_connection": client, "stop_requested": lambda: False, "prepare_for_work": False}
-        return _worker(config, identity, client, **options)
+        never: dict[str, Any] = {"stop_requested": lambda: False, "rung": lambda seconds: False}
+        return _worker(config, identity, client, idle_connection=client, prepare_for_work=False, **never)
 
     for lost in config.lost:
         upkeep.recover(named(lost.worker), lost)

@@ -6,6 +6,7 @@ What differs from rq.Worker, and why, is listed in docs/rq-3.md; tests/runtime/t
 import contextlib
 import logging
 import os
+import random
 import time
 import traceback
 from collections.abc import Callable
@@ -34,8 +35,11 @@ from pools.runtime.sandbox.meter import Meter
 
 log = logging.getLogger("rq.worker")
 
-# How often an idle worker looks for work: soon after a job, then less often. One script call, about 10 µs in Redis.
-FIRST_WAIT, LONGEST_WAIT = 0.01, 0.2
+# How often an idle worker looks for work unless its agent wakes it: soon after a job or a ring, then less and less
+# often. One script call, about 10 µs in Redis.
+FIRST_WAIT, LONGEST_WAIT = 0.01, 4.0
+# How often it looks whether it is to stop or to pause.
+HEARING_SECONDS = 0.2
 HEARTBEAT_SECONDS = 10.0
 # How often a running job's lease is renewed (it lasts a minute longer); a dead host is told by two missing renewals.
 LEASE_RENEWAL_SECONDS = 5
@@ -48,7 +52,8 @@ NOT_WAITING = {status.value.encode() for status in JobStatus if status != JobSta
 class PoolWorker(JobLife):
     """``connection`` is patient (a job's life), ``idle_connection`` impatient (waiting for work, saying goodbye).
 
-    ``stop_requested`` tells whether the agent asked the worker to end once its job is done.
+    ``stop_requested`` tells whether the agent asked the worker to end once its job is done; ``rung`` waits so many
+    seconds for its bell, and tells whether it rang for this worker.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class PoolWorker(JobLife):
         idle_connection: Any,
         channel: Channel,
         stop_requested: Callable[[], bool],
+        rung: Callable[[float], bool],
         horse_jobs: int = 1,
         enclosure: Enclosure | None = None,
         **options: Any,
@@ -67,6 +73,7 @@ class PoolWorker(JobLife):
         self.channel = channel
         self.idle_connection = idle_connection
         self.stop_requested = stop_requested
+        self.rung = rung
         self.identity = job_class.identity
         self.claims = job_class.claims
         self.process = ProcessId.of(os.getpid())
@@ -119,16 +126,24 @@ class PoolWorker(JobLife):
             try:
                 found = None if paused else self._claim()
                 if not found:
+                    self.reap_spent_horse()
                     self._say_idle("paused" if paused else "idle")
             except UNAVAILABLE as error:
                 log.warning("Worker %s: Redis is away: %s", self.name, error)
                 found, wait = None, 1.0
             if found:
                 return found
-            time.sleep(wait)
-            wait = min(wait * 2, LONGEST_WAIT)
+            wait = FIRST_WAIT if self._rest(wait) else min(wait * 4, LONGEST_WAIT)
         self.ended_as_asked = True
         return None
+
+    def _rest(self, seconds: float) -> bool:
+        """Wait; a little less, by lot, so that workers do not look all at once. True at once on a ring or a resume."""
+        until, paused = time.monotonic() + seconds * random.uniform(0.75, 1), self._paused  # noqa: S311
+        while (left := until - time.monotonic()) > 0 and self._may_go_on():
+            if self._paused != paused or self.rung(min(left, HEARING_SECONDS)):
+                return True
+        return False
 
     def _may_go_on(self) -> bool:
         if self.stop_requested():
@@ -232,7 +247,7 @@ class PoolWorker(JobLife):
         self.connection = self.idle_connection
         try:
             if not self.is_horse:
-                self.dismiss_horse()
+                self.dismiss_horses()
                 self.claims.release(self.connection)
             super().teardown()  # type: ignore[no-untyped-call]
             self.said_goodbye = True

@@ -53,6 +53,7 @@ class WorkerConfig:
     pool: str
     config: int
     channel: str
+    bell: str
     preload: list[str]
     queues: list[str]
     job_timeout: int

@@ -49,6 +49,7 @@ def make(client: Any, tmp_path: Path) -> Make:
             idle_connection=client,
             channel=Channel(tmp_path),
             stop_requested=lambda: False,
+            rung=lambda seconds: False,
             prepare_for_work=False,
             serializer=serializer_for(admission, serializer),
         )

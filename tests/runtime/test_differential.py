@@ -208,6 +208,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         pool="mail",
         config=1,
         channel=str(channel),
+        bell=str(channel / "bell"),
         preload=[],
         queues=["mail"],
         job_timeout=180,

@@ -36,6 +36,7 @@ def worker(client: Any, tmp_path: Path) -> PoolWorker:
         idle_connection=client,
         channel=Channel(tmp_path),
         stop_requested=lambda: False,
+        rung=lambda seconds: False,
         prepare_for_work=False,
     )
 

@@ -23,8 +23,9 @@ HOGS = [
     ("hogs.flood_disk", "OutputLimitError", "4 MiB"),
     ("hogs.one_large_file", "OSError", "4 MiB"),
     ("hogs.print_much", "OSError", "4 MiB"),
-    ("hogs.open_files", "OSError", "256 open files"),
     ("hogs.spin", "CpuLimitError", "1 s of processor time"),
+    # Last: a horse that serves several jobs keeps what this one opened, and the next job would find no file to open.
+    ("hogs.open_files", "OSError", "256 open files"),
 ]
 
 

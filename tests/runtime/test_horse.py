@@ -8,6 +8,7 @@ from typing import Any
 from rq import Queue
 from rq.job import Job
 
+from pools.runtime.processes import ProcessId
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -80,7 +81,7 @@ def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -
 def test_a_horse_that_dies_idle_takes_no_job(host: AgentHost, tmp_path: Path) -> None:
     queue, _ = serving(host, 50)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    os.kill(int((tmp_path / "runs").read_text()), signal.SIGKILL)
+    _killed(int((tmp_path / "runs").read_text()))
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert host.events("job.failed") == []
 
@@ -109,6 +110,43 @@ def test_an_idle_horse_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -
     horse = int((tmp_path / "runs").read_text())
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{horse}").exists(), message="the horse died with its worker")
+
+
+def test_the_next_horse_waits_for_its_job(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 1)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
+    (waiting,) = _children(worker)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    assert (tmp_path / "runs").read_text().split()[1] == str(waiting)
+
+
+def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 1)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
+    _killed(_children(worker)[0])
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    assert host.events("job.failed") == []
+
+
+def test_a_horse_that_waits_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 1)
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
+    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
+    (waiting,) = _children(worker)
+    signal_worker(worker, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{waiting}").exists(), message="the horse died with its worker")
+    assert host.events("job.failed") == []
+
+
+def _killed(horse: int) -> None:
+    os.kill(horse, signal.SIGKILL)
+    wait_for(lambda: ProcessId.of(horse) is None, message="the horse is dead")
+
+
+def _children(worker: dict[str, Any]) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{worker['pid']}/task/{worker['pid']}/children").read_text().split()]
 
 
 def _statuses(host: AgentHost) -> list[Any]:

@@ -35,6 +35,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         pool="pool",
         config=7,
         channel=str(tmp_path),
+        bell=str(tmp_path / "bell"),
         preload=[],
         queues=["mail"],
         job_timeout=180,

@@ -1,0 +1,138 @@
+"""The end of a job, in its horse or, when that has died, in the worker: rq's code, its writes as one fenced script.
+
+An end counts only while the execution holds its lease (step.py).
+"""
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, cast
+
+from rq.executions import Execution
+from rq.job import Job
+from rq.job_lifecycle import call_exception_handlers, format_exc_info
+from rq.queue import Queue
+from rq.results import Result
+from rq.utils import now
+from rq.worker import Worker
+
+from pools.runtime import attempt, deadline, delivery, events, secrets, step
+from pools.runtime.attempt_note import noted
+from pools.runtime.bounds import Bounds
+from pools.runtime.claims import Claims, encoded
+from pools.runtime.identity import Identity
+from pools.runtime.job import Failure, PoolJob
+from pools.runtime.reaper import Order, reap
+from pools.runtime.retry import exception_names
+from pools.runtime.retry_budget import SPENT
+from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.worker_config import Lost
+
+log = logging.getLogger("rq.worker")
+
+ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+
+class JobEnd(Worker):
+    """The part of PoolWorker that ends a job. ``lease``: the execution that this process started or runs."""
+
+    identity: Identity
+    claims: Claims
+    job_class: type[PoolJob]
+    bounds: Bounds
+    enclosure: Enclosure | None = None
+    lease: Execution | None = None
+    _explained = ""
+
+    def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
+        """Written with the end, not before: an end that does not count leaves no trace in the job's record."""
+        job.ended_at = job.last_heartbeat = now()
+
+    def handle_job_success(self, job: Job, queue: Queue, started_job_registry: Any, execution: Execution) -> None:
+        self._commit("success", super().handle_job_success, job, execution, queue, started_job_registry, execution)
+
+    def handle_job_retry(
+        self, job: Job, queue: Queue, retry: Any, started_job_registry: Any, execution: Execution
+    ) -> None:
+        self._commit("retry", super().handle_job_retry, job, execution, queue, retry, started_job_registry, execution)
+
+    def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
+        exc_info = cast(PoolJob, job).note_refusal(exc_info)
+        expired = exc_info[0] is deadline.ExpiredError
+        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
+        if expired:
+            exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
+        self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
+        super()._finalize_failure(job, queue, execution, exc_info)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """As rq's, but what it logs is redacted."""
+        log.error("Worker %s: job %s failed\n%s", self.name, job.id, secrets.redact(format_exc_info(exc_info)))
+        call_exception_handlers(self._exc_handlers, job, *exc_info)
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: Any = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        exc_string = secrets.redact(exc_string)
+        failure = cast(PoolJob, job).failure
+        if self.is_horse:
+            exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
+        elif self.bounds.why:
+            exc_string, failure.names = self.bounds.why, self.bounds.names
+        elif execution is not None and self._put_back(job, exc_string):
+            return
+        if cast(PoolJob, job).too_late():
+            failure.final, exc_string = True, noted(deadline.TOO_LATE, exc_string)
+        failure.text, failure.execution, failure.worker = exc_string, execution, self.name
+        write, attempts = super().handle_job_failure, (job.number_of_retries, job.retries_left)
+        try:
+            self._commit("failure", write, job, execution, queue, started_job_registry, exc_string, execution)
+        except step.BudgetSpent:
+            failure.final = True
+            job.number_of_retries, job.retries_left = attempts
+            text = noted(SPENT, exc_string)
+            self._commit("failure", write, job, execution, queue, started_job_registry, text, execution)
+
+    def _put_back(self, job: Job, why: str) -> bool:
+        """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
+        if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
+            return False
+        reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
+        return True
+
+    def order(self, lost: Lost) -> Order:
+        """To decide the jobs of a worker of this pool."""
+        return Order(lost, self.identity.pool_uid, self.identity.config, self.job_class.policy.failure_ttl)
+
+    def _commit(self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any) -> None:
+        """Let rq write a job's end, through steps that are fenced. Upkeep's are not: it ends what others had begun."""
+        if execution is None or execution is not self.lease:
+            write(job, *args)
+            return
+        policy, pooled = self.job_class.policy, cast(PoolJob, job)
+        change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
+        keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
+        after = self.claims.ended(end, pooled.failure.names)
+        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
+        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
+        client = self.connection
+        self.connection = cast(Any, step.Leased(client, guard))
+        try:
+            write(job, *args)
+            return
+        except step.LeaseLost:
+            pass
+        finally:
+            self.connection = client
+        self._refused(job, execution, end)
+
+    def _refused(self, job: Job, execution: Execution, end: str) -> None:
+        log.error("Worker %s: the %s of job %s does not count: it lost its lease", self.name, end, job.id)
+        job.webhooks = []  # nobody is told of an end that does not count
+        body = self.identity.fenced(job.id, execution.id, end)
+        events.append(self.connection, self.claims.keys.events, "job.fenced", body)
