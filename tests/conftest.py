@@ -25,6 +25,12 @@ from django.conf import settings
 # A password costs 0.3 s to hash; no test asks how hard it is to guess.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # A file, as in earnest. In memory all threads of a page's server share one connection, and Python's sqlite3 can
+    # block for ever when one of them is in the authorizer. It need not outlive the tests, so nobody waits for the disk.
+    sqlite: Any = settings.DATABASES["default"]
+    sqlite["TEST"] = sqlite.get("TEST", {}) | {"NAME": str(settings.POOLWARDEN_HOME / "test.sqlite3")}
+    sqlite["OPTIONS"]["init_command"] += " PRAGMA synchronous=OFF;"
 
 from tests.support.valkey import ValkeyServer, free_port
 

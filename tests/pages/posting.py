@@ -11,6 +11,7 @@ from tests.support import factories as make
 URL = "/pools/payments/config/"
 HOSTILE = "<script>alert(1)</script>'; DROP TABLE pools_pool; --"
 RULE = {"task": "shop.*", "max": "3", "backoff": "10", "cap": "600", "jitter": "20", "transient": "", "permanent": ""}
+RULE |= {"systemic": "", "patience": "3600"}
 
 ENTRY = {"name": "report", "task": "shop.report", "schedule": "30 2 * * 1-5", "timezone": "Europe/Berlin"}
 ENTRY |= {"args": '["eu", 7]', "queue": "payments.high", "overlap": "skip", "catch_up": "last"}
