@@ -2,6 +2,14 @@
 
 from django.db import migrations, models
 
+from pools.search_index import install
+
+
+def install_anew(apps, schema_editor):
+    """SQLite has built the table anew, without its triggers."""
+    if schema_editor.connection.vendor == "sqlite":
+        install(apps, schema_editor)
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -26,4 +34,5 @@ class Migration(migrations.Migration):
                 condition=models.Q(("state", "quarantined")), fields=["pool"], name="dead_letter_quarantine"
             ),
         ),
+        migrations.RunPython(install_anew, migrations.RunPython.noop, elidable=False),
     ]
