@@ -23,10 +23,10 @@ demo: $(STAMP) ## Run everything on this machine with a sample workload
 
 test: test-sqlite test-postgres ## Run every test, on SQLite and on PostgreSQL
 
-# What starts installations, agents and workers, and kills them, waits more than it works: more of it fits beside each other.
+# Installations are started and killed in tests/acceptance: that needs the machine for itself, and waits more than it works.
 test-sqlite: $(STAMP)
-	$(PYTEST) --ignore tests/acceptance --ignore tests/runtime
-	$(PYTEST) -n 5 tests/acceptance tests/runtime
+	$(PYTEST) --ignore tests/acceptance
+	$(PYTEST) -n 4 tests/acceptance
 
 test-postgres: $(STAMP)
 	$(BIN)/python -m tests.support.postgres $(PYTEST) --ignore tests/acceptance $(WITHOUT_DATABASE)
