@@ -18,6 +18,7 @@ from pools.broker.payload_mask import masked_arguments
 from pools.broker.pipelines import Pipelines
 from pools.broker.scripts import script
 from pools.broker.tracebacks import parse_traceback
+from pools.words import own_words
 
 TRACEBACK_LIMIT = 1_000_000
 """Bytes to which a stored traceback is unpacked: a few kilobytes can hold gigabytes."""
@@ -36,9 +37,10 @@ HASH_FIELDS += ["worker_name", "exc_info"]
 class FailedJob(NamedTuple):
     """A job as its failure left it; all text is safe for SQL and pages, times are UTC.
 
-    ``arguments`` is their shape, every value masked. ``score`` is its place in the failed registry or None, ``packed``
-    the traceback as UTF-8, zlib-compressed. ``damaged`` says what could not be read ("": nothing). ``digests`` of those
-    arguments that were found of the ``searched``.
+    ``words`` are the message's own beside the cause's title. ``arguments`` is their shape, every value masked.
+    ``score`` is its place in the failed registry or None, ``packed`` the traceback as UTF-8, zlib-compressed.
+    ``damaged`` says what could not be read ("": nothing). ``digests`` of those arguments that were found of the
+    ``searched``.
     """
 
     job_id: str
@@ -47,6 +49,7 @@ class FailedJob(NamedTuple):
     exc_type: str
     message: str
     cause: Fingerprint
+    words: str
     created_at: datetime | None
     enqueued_at: datetime | None
     started_at: datetime | None
@@ -134,6 +137,7 @@ def _failed_job(
     traceback, packed, torn = stored_traceback(result, values["exc_info"])
     raised, described = parse_traceback(traceback), fields.text(values["description"])
     func = called_function(described, payload)
+    cause = fingerprint(func, raised.exc_type, raised.message, raised.frames)
     failed_at = fields.stream_moment(result_id) if result.get(b"type") == FAILED_RESULT else None
     expires = fields.integer(ttl)
     return FailedJob(
@@ -142,7 +146,8 @@ def _failed_job(
         func=func,
         exc_type=raised.exc_type,
         message=raised.message,
-        cause=fingerprint(func, raised.exc_type, raised.message, raised.frames),
+        cause=cause,
+        words=own_words(raised.message, cause.title),
         created_at=fields.moment(values["created_at"]),
         enqueued_at=fields.moment(values["enqueued_at"]),
         started_at=fields.moment(values["started_at"]),

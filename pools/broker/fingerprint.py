@@ -7,8 +7,8 @@ those) and the way the application got there. Pure. Changing any rule means a ne
 
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from pools.broker.tracebacks import Frame
 
@@ -43,8 +43,7 @@ NO_PLACE = {"JobTimeoutException", "WorkerLost", "AbandonedJobError", "JobStoppe
 LIBRARY = re.compile(r"[/\\](?:site-packages|dist-packages|lib[/\\]python\d|Lib[/\\])|^<")
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """``digest`` is 64 hexadecimal digits; ``title`` one line of at most 200 characters."""
 
     version: int

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import batched, chain
 from typing import Any
 
 from django.db import connection
 from django.db.models import BinaryField, DateTimeField, Field, Model
+
+TOGETHER = 500
+"""Rows of one statement on SQLite: it opens and closes a savepoint in the search index for each statement."""
 
 
 def write(
@@ -24,13 +28,18 @@ def write(
     """
     if not rows:
         return
-    sql, converters = _statement(model, tuple(columns), tuple(unique), adding)
+    told = model, tuple(columns), tuple(unique), adding
+    sql, converters = _statement(*told)
     values = [list(map(convert, column)) if convert else column for convert, column in _columns(rows, converters)]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(sql, [list(column) for column in values])
         else:
-            cursor.executemany(sql, list(zip(*values, strict=True)))
+            for some in batched(zip(*values, strict=True), TOGETHER):
+                if len(some) == TOGETHER:
+                    cursor.execute(_statement(*told, TOGETHER)[0], list(chain.from_iterable(some)))
+                else:
+                    cursor.executemany(sql, some)
 
 
 def _columns(rows: Iterable[Sequence[Any]], converters: Sequence[Any]) -> Iterable[tuple[Any, Sequence[Any]]]:
@@ -39,7 +48,7 @@ def _columns(rows: Iterable[Sequence[Any]], converters: Sequence[Any]) -> Iterab
 
 @cache
 def _statement(
-    model: type[Model], columns: tuple[str, ...], unique: tuple[str, ...], adding: bool
+    model: type[Model], columns: tuple[str, ...], unique: tuple[str, ...], adding: bool, rows: int = 1
 ) -> tuple[str, list[Callable[[Any], Any] | None]]:
     fields = {field.attname: field for field in model._meta.concrete_fields}
     wanted = [fields[name] for name in columns]
@@ -48,7 +57,8 @@ def _statement(
     if connection.vendor == "postgresql":
         source = "SELECT * FROM unnest(" + ", ".join(f"%s::{_type(field)}[]" for field in wanted) + ")"  # noqa: S608
     else:
-        source = "VALUES (" + ", ".join(["%s"] * len(wanted)) + ")"
+        row = "(" + ", ".join(["%s"] * len(wanted)) + ")"
+        source = "VALUES " + ", ".join([row] * rows)
     sql = f"INSERT INTO {quote(model._meta.db_table)} ({names}) {source}"
     if unique:
         rest = [_column(field) for field in wanted if field.attname not in unique]
@@ -68,7 +78,9 @@ def _type(field: "Field[Any, Any]") -> str:
 
 def _utc_text(at: datetime | None) -> str | None:
     """As Django writes it to SQLite."""
-    return at.astimezone(UTC).isoformat(" ").removesuffix("+00:00") if at else None
+    if at is None:
+        return None
+    return str(at if at.tzinfo is UTC else at.astimezone(UTC))[: -len("+00:00")]
 
 
 def _converter(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:

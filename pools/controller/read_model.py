@@ -233,7 +233,7 @@ def _take(
             attempts=attempts,
             arguments=job.arguments,
             damaged=job.damaged[:200],
-            words=own_words(job.message[:1000], group.title),
+            words=job.words if group.title == job.cause.title else own_words(job.message, group.title),
             came_back=letter.came_back if letter and letter.created_at == job.created_at else 0,
             refused=job.exc_type == REFUSED if letter is None or failed_at != letter.failed_at else letter.refused,
         )

@@ -29,10 +29,14 @@ class Reader:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._started: tuple[BaseProcess, Connection] | None = None
+        self._first: list[FailedJob | Missing] | None = None
 
     def ask(self, queues: Queues, searched: Searched) -> None:
-        """Have these jobs read. Raises BrokerUnavailable when the process has died."""
-        self._started = self._started or self._start()
+        """Have these jobs read. Raises BrokerUnavailable, also when the process has died."""
+        if not self._started:
+            self._started = self._start()
+            self._first = read(self._broker, queues, searched)  # which it would not have begun by then
+            return
         try:
             self._started[1].send((queues, searched))
         except OSError:
@@ -41,6 +45,9 @@ class Reader:
     def answer(self) -> list[FailedJob | Missing]:
         """What was asked for; waits for it. Raises BrokerUnavailable, also when the process has died."""
         assert self._started is not None
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         try:
             found: list[FailedJob | Missing] | str = self._started[1].recv()
         except (OSError, EOFError):
@@ -51,6 +58,7 @@ class Reader:
 
     def close(self) -> None:
         """End the process, whatever it was asked: it only reads."""
+        self._first = None
         if self._started:
             process, pipe = self._started
             self._started = None

@@ -17,7 +17,7 @@ from pools.controller.lease import LeaderLease
 from pools.controller.reader import Reader
 from pools.models import BrokerState, QueueState
 
-TURN = 20_000
+TURN = 100_000
 """Jobs that are indexed in one tick, about: then the queues and the clock are looked at anew."""
 FULL_EVERY = 60.0
 UNFINISHED = Sign(-1, None)
