@@ -15,12 +15,18 @@ os.environ.setdefault("POOLWARDEN_LOG_LEVEL", "WARNING")
 os.environ["DJANGO_SETTINGS_MODULE"] = "controlplane.settings"
 
 import django
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 django.setup()
 
 from django.conf import settings
+
+# Nothing is timed: the machine may be busy. What a fixture gives is for all examples of a test.
+CHECKS_LEFT_OUT = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("poolwarden", deadline=None, suppress_health_check=CHECKS_LEFT_OUT)
+hypothesis.settings.load_profile("poolwarden")
 
 # A password costs 0.3 s to hash; no test asks how hard it is to guess.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -142,9 +142,21 @@ class DeadLetter(models.Model):
                 condition=models.Q(state="open"),
                 name="dead_letter_where",
             ),
-            # The scanner's comparison with one failed registry.
+            # The scanner's comparison with one failed registry, and what filters by queue count.
             models.Index(
-                fields=["broker", "queue", "score"], condition=models.Q(state="open"), name="dead_letter_registry"
+                fields=[
+                    "broker",
+                    "queue",
+                    "score",
+                    "group",
+                    "failed_at",
+                    "host",
+                    "config_number",
+                    "expires_at",
+                    "state",
+                ],
+                condition=models.Q(state="open"),
+                name="dead_letter_registry",
             ),
             # What lies in the trash or in the archive: lists newest first, and their counts from the index alone.
             models.Index(

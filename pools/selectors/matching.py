@@ -7,7 +7,7 @@ whole groups, and jobs one by one. Parts never overlap.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
@@ -20,6 +20,7 @@ from pools.selectors.search import search
 type Jobs = frozenset[int] | QuerySet[Any, Any]
 
 WHOLE = Q(state=DeadLetterState.OPEN)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,31 @@ class Part:
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
         found = self._between(self.since, self.until).filter(group__in=self.groups.order_by().values("pk"))
+        if isinstance(self.jobs, frozenset):
+            return found.filter(pk__among=self.jobs)
         return found if self.jobs is None else found.filter(pk__in=self.jobs)
 
     def counts(self, moments: Sequence[datetime] = ()) -> dict[int, list[int]]:
         """How many there are, and how many of them failed at each of the moments or later, by the primary key of their
         group; only of groups that have any. The moments are not before ``since``."""
-        if not self.ranged or self.jobs is not None:
-            rows: Iterable[tuple[int, ...]] = self._in_one_pass(moments)
+        rows: Iterable[tuple[int, ...]]
+        if isinstance(self.jobs, frozenset):
+            rows = self._one_by_one(moments)
+        elif not self.ranged or self.jobs is not None:
+            rows = self._in_one_pass(moments)
         elif connection.vendor == "postgresql" and self._is_most():
             rows = self._by_slice(moments)
         else:
             rows = self._by_group(moments)
         return {pk: [n or 0 for n in counts] for pk, *counts in rows if counts[0]}
+
+    def _one_by_one(self, moments: Sequence[datetime]) -> Iterator[tuple[int, ...]]:
+        """A few thousand at most, in the order of their keys: or the database goes through all jobs of their groups."""
+        found: dict[int, list[datetime]] = {}
+        for pk, at in self.all().order_by("-pk").values_list("group_id", "failed_at"):
+            found.setdefault(pk, []).append(at)
+        for pk, times in found.items():
+            yield pk, len(times), *(sum(at >= moment for at in times) for moment in moments)
 
     def _in_one_pass(self, moments: Sequence[datetime]) -> QuerySet[DeadLetter, tuple[int, ...]]:
         later = {f"n{n}": Count("pk", filter=Q(failed_at__gte=at)) for n, at in enumerate(moments)}
@@ -102,14 +116,23 @@ class Part:
     def _is_known(self) -> bool:
         return self.letters == WHOLE and self.since is None and self.until is None
 
+    @property
+    def _known(self) -> Q:
+        """Groups of which all open jobs are meant: all that ever failed did so within the time."""
+        if self.letters != WHOLE:
+            return Q(pk__in=[])
+        ended = Q(last_seen__lt=self.until) if self.until else Q()
+        return Q(first_seen__gte=self.since or EVER) & ended
+
     def _by_group(self, moments: Sequence[datetime]) -> Iterator[tuple[int, ...]]:
         """From one moment to the next, too, so that no job is counted twice."""
         *younger, rest = self._slices(moments)
         slices = {f"n{n}": self._slice(*bounds) for n, bounds in enumerate(younger)}
-        left = F("open_count") if self._is_known else self._count(*rest)
-        groups = self.groups.order_by().annotate(left=left, **slices)
-        for pk, whole, *counts in groups.values_list("pk", "left", *slices):
-            whole += 0 if self._is_known else sum(counts)
+        known = When(self._known, then=F("open_count"))
+        left = Case(known, default=self._count(*rest), output_field=IntegerField())
+        groups = self.groups.order_by().annotate(left=left, known=self._known, **slices)
+        for pk, whole, is_known, *counts in groups.values_list("pk", "left", "known", *slices):
+            whole += 0 if is_known else sum(counts)
             columns, so_far = {}, 0
             for (at, _), count in zip(younger, counts, strict=True):
                 so_far = whole if count is None else so_far + count
@@ -119,9 +142,9 @@ class Part:
     def _slice(self, since: datetime | None, until: datetime | None) -> Case:
         """Of a group that was last seen before, none; None, for all that are left, where it is known that all are
         younger."""
-        known = [When(first_seen__gte=since, then=Value(None))] if self._is_known else []
         none = When(last_seen__lt=since, then=Value(0))
-        return Case(none, *known, default=self._count(since, until), output_field=IntegerField())
+        all_left = When(self._known & Q(first_seen__gte=since), then=Value(None))
+        return Case(none, all_left, default=self._count(since, until), output_field=IntegerField())
 
     def _count(self, since: datetime | None, until: datetime | None) -> Coalesce:
         here = self._between(since, until).filter(group=OuterRef("pk")).order_by()

@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pools.models import DeadLetterState
@@ -155,7 +155,6 @@ def filters(draw: st.DrawFn) -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(filters())
 def test_what_is_printed_is_read_as_the_same_filter(fields: dict[str, str]) -> None:
     line = line_of(fields)

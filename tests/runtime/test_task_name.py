@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 from rq.job import Job
@@ -82,7 +82,7 @@ def test_a_payload_is_not_loaded(tmp_path: Any) -> None:
     | st.from_regex(r"[a-c*]{0,4}\[!?[a-c]{1,3}\][a-c.*?]{0,4}", fullmatch=True),
     name=st.text("abc._-[", max_size=12),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 def test_lua_matches_as_python_does(valkey: ValkeyServer, pattern: str, name: str) -> None:
     found = valkey.client.eval(MATCHES, 0, name, json.dumps(pieces(pattern)))
     assert bool(found) == fnmatchcase(name, pattern)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rq import Queue
 
@@ -42,7 +42,7 @@ def _take(client: Any, rules: Rules, times: int, queues: list[str] = QUEUES) -> 
 
 
 @given(weights=st.lists(st.integers(1, 100), min_size=2, max_size=4))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_shares_are_exactly_the_weights(valkey: ValkeyServer, weights: list[int]) -> None:
     client: Any = valkey.client
     client.flushall()
@@ -66,7 +66,7 @@ def test_turns_are_mixed_and_not_in_blocks(client: Any) -> None:
     weights=st.lists(st.integers(1, 100), min_size=4, max_size=4),
     pushes=st.lists(st.sampled_from(QUEUES), min_size=1, max_size=40),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 def test_a_waiting_queue_is_passed_over_for_a_bounded_time(
     valkey: ValkeyServer, weights: list[int], pushes: list[str]
 ) -> None:

@@ -69,7 +69,7 @@ edits = st.lists(
 
 
 @given(edits)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_edited_config_is_refused_or_means_the_same(steps: list[tuple[str, int, int]]) -> None:
     raw = bytearray(PUBLISHED)
     for kind, position, value in steps:
@@ -86,7 +86,7 @@ def test_edited_config_is_refused_or_means_the_same(steps: list[tuple[str, int, 
 
 
 @given(st.sampled_from(b" \t\r\n"), st.integers(0, len(PUBLISHED)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_white_space_is_refused_or_means_the_same(space: int, position: int) -> None:
     assert digest(PUBLISHED[:position] + bytes([space]) + PUBLISHED[position:]) in (None, GOOD)
 
@@ -99,19 +99,19 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_json_as_an_envelope_is_refused(value: Any) -> None:
     assert digest(json.dumps(value).encode()) is None
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_signed_bytes_are_refused(payload: bytes) -> None:
     assert digest(SIMULATOR.sign(payload, CONFIG_TYPE)) is None
 
 
 @given(st.sampled_from(sorted(SIMULATOR.config_fields(POOL, SPEC, version=1))), json_values)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_signed_config_with_any_field_replaced_is_refused_or_taken_as_signed(field: str, value: Any) -> None:
     """A trusted key signs nonsense: the agent answers with a SigningError, never with another exception."""
     fields = SIMULATOR.config_fields(POOL, SPEC, version=1) | {field: value}
@@ -120,7 +120,7 @@ def test_signed_config_with_any_field_replaced_is_refused_or_taken_as_signed(fie
 
 
 @given(st.integers(1, 30), st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_replay_never_lowers_the_version(trusted: int, offered: int) -> None:
     raw = SIMULATOR.sign(canonical(SIMULATOR.config_fields(POOL, SPEC, version=offered)), CONFIG_TYPE)
     accepted = digest(raw, Trusted(trusted, "c" * 64))
@@ -129,7 +129,7 @@ def test_replay_never_lowers_the_version(trusted: int, offered: int) -> None:
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_config_counts_only_within_its_time(not_before: int, expires: int) -> None:
     fields = SIMULATOR.config_fields(POOL, SPEC, version=1, not_before=not_before, expires=expires)
     accepted = digest(SIMULATOR.sign(canonical(fields), CONFIG_TYPE))

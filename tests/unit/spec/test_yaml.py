@@ -108,7 +108,7 @@ specs = st.fixed_dictionaries(
 
 
 @given(specs)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_spec_survives_yaml_and_json(data: dict[str, Any]) -> None:
     spec = parse_spec(data)
     assert parse_yaml(to_yaml(spec)) == spec
@@ -116,7 +116,7 @@ def test_every_spec_survives_yaml_and_json(data: dict[str, Any]) -> None:
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_a_spec_or_a_spec_error(text: str) -> None:
     try:
         result: object = parse_yaml(text)
