@@ -96,8 +96,6 @@ class DeadLetterFilter:
         """What a dead letter must be, but for ``since``, ``until`` and ``q``. Raises ``FilterError``."""
         where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
         where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
-        if read_values("queue", self.queue).wanted:  # an index has the jobs of one queue of one broker together
-            where &= Q(broker__in=list(Pool.objects.order_by().values_list("broker", flat=True).distinct()))
         where &= self._among("version", _versions)
         if self.restorable:
             now = timezone.now()
@@ -174,6 +172,9 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     since = moment("since", wanted.since) if wanted.since else None
     until = moment("until", wanted.until) if wanted.until else None
     whole = Part(groups, wanted.letter_conditions(), since, until, wanted.is_ranged, letters_with(wanted.args))
+    if read_values("queue", wanted.queue).wanted:
+        brokers = Pool.objects.order_by().values_list("broker", flat=True).distinct()
+        whole = replace(whole, hint=Q(broker__in=list(brokers)))
     return list(parts(whole, wanted.q))
 
 
