@@ -11,12 +11,21 @@ FIELD = "pw_redeliver"
 @dataclass(frozen=True)
 class DeliveryRule:
     """One policy of the signed spec. ``losses``: the lost run after which an at_least_once job is a dead letter;
-    ``deadline``: seconds after it is enqueued in which a job may begin, 0 for no such."""
+    ``deadline``: seconds after it is enqueued in which a job may begin, 0 for no such. ``idempotency_key``: the path of
+    the argument that is its jobs' key, ``job`` for their ids, "" for none; ``idempotency_keep`` seconds.
+    """
 
     task: str
     delivery: str
     losses: int
     deadline: int = 0
+    idempotency_key: str = ""
+    idempotency_keep: int = 0
+
+    @property
+    def weighs(self) -> bool:
+        """Whether a claim has to know of it."""
+        return bool(self.idempotency_key)
 
     @property
     def redeliver(self) -> int:

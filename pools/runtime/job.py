@@ -20,9 +20,9 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from pools.runtime import deadline, delivery, events, retry
-from pools.runtime.admitted_job import AdmittedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
+from pools.runtime.keyed_job import KeyedJob
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import DEFAULTS, Admission
 from pools.runtime.retry import Wait
@@ -68,7 +68,7 @@ class PoolFailedJobRegistry(FailedJobRegistry):
         events.append(client, job.keys.events, "job.failed", body)
 
 
-class PoolJob(AdmittedJob):
+class PoolJob(KeyedJob):
     """Use ``bind``: rq creates jobs from the class alone, so what they need hangs on the class."""
 
     keys: Keys
@@ -100,12 +100,13 @@ class PoolJob(AdmittedJob):
 
     def note_policy(self) -> None:
         """Write into the job until when it may begin, and what is to become of this run should it be lost; nothing
-        when that is there already. Raises ExpiredError.
+        when that is there already. Raises ExpiredError, UnknownOutcome, JobRefused.
 
         In the horse: only there may a payload be read, which alone names the task.
         """
         self._in_horse = True
         rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
+        self.check_key(rule)
         until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)
         deadline.check(until, rule.deadline, at)
         told: dict[Any, Any] = {}

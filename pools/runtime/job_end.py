@@ -16,7 +16,7 @@ from rq.results import Result
 from rq.utils import now
 from rq.worker import Worker
 
-from pools.runtime import attempt, deadline, delivery, events, secrets, step
+from pools.runtime import attempt, deadline, delivery, events, idempotency, secrets, step
 from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.claims import Claims, encoded
@@ -58,9 +58,9 @@ class JobEnd(Worker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         exc_info = cast(PoolJob, job).note_refusal(exc_info)
-        expired = exc_info[0] is deadline.ExpiredError
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
-        if expired:
+        unbegun = exc_info[0] in (deadline.ExpiredError, idempotency.UnknownOutcome)
+        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=unbegun)
+        if unbegun:
             exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
         self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
@@ -118,8 +118,10 @@ class JobEnd(Worker):
         change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
         keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
         after = self.claims.ended(end, pooled.failure.names)
-        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
+        beside = attempt.place(self.identity) | ({idempotency.BY: pooled.answer.by} if pooled.answer else {})
+        record = step.Record(Result.get_key(job.id), beside)  # type: ignore[no-untyped-call]
+        told = [encoded(execution.composite_key), *change]
+        guard = step.Guard(step.FINISH, keys, told, after, record, pooled.of_key(end))
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

@@ -4,8 +4,8 @@
 -- what rq 3.0 writes for a failure; tests/runtime/test_reaping.py compares.
 -- KEYS[1] set of executions (rq's index of the worker's), KEYS[2] event stream.
 -- ARGV[1] a JSON object: prefix (of rq), unsettled (prefix of our sets of jobs whose dependents wait), worker, now (Unix
--- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), and the
--- texts, as rq encodes them: again, unknown, too_often.
+-- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), once
+-- (prefix of idempotency keys, see once.lua), and the texts, as rq encodes them: again, unknown, too_often.
 -- Returns job ids and outcomes in turn: again, unknown, too_often.
 local order = cjson.decode(ARGV[1])
 local prefix, now = order.prefix, order.now
@@ -73,6 +73,21 @@ local function bury(id, job, origin, ttl)
     end
 end
 
+-- What the idempotency key of a lost run says from now on, if it had one: nothing, or that nobody knows.
+local function tell_key(id, job, outcome)
+    local digest = redis.call('HGET', job, 'pw_once')
+    local key = order.once .. ':' .. (digest or '')
+    local held = digest and digest ~= '' and redis.call('HMGET', key, 'state', 'job', 'worker', 'keep')
+    if not held or held[1] ~= 'running' or held[2] ~= id or held[3] ~= order.worker then
+        return
+    elseif outcome == 'again' then
+        redis.call('DEL', key)
+    else
+        redis.call('HSET', key, 'state', 'unknown', 'may:' .. id, 1)
+        redis.call('EXPIRE', key, held[4])
+    end
+end
+
 local function decide(id, job, origin, run, ran)
     local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl')
     local redeliver, retries, ttl = tonumber(f[1] or '') or 0, tonumber(f[2] or '') or 0, tonumber(f[3] or '')
@@ -110,6 +125,7 @@ for _, execution in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     if undecided and f[2] == 'started' and not runs_elsewhere(id, registry) then
         table.insert(decided, id)
         table.insert(decided, decide(id, job, f[1], run, ran))
+        tell_key(id, job, decided[#decided])
     end
 end
 redis.call('DEL', KEYS[1])

@@ -1,0 +1,23 @@
+"""A pool's delivery policies as forms. Their rules are the schema's."""
+
+from django import forms
+
+from pools.forms.spec_fields import choice, defaults, described, text, whole
+from pools.spec import DeliveryPolicy
+
+MAX_POLICIES = 64
+
+
+class PolicyForm(forms.Form):
+    """One policy. A policy without a task is none."""
+
+    task = forms.CharField(**described(DeliveryPolicy.model_fields["task"], required=False))
+    delivery = choice(DeliveryPolicy, "delivery", "at_most_once")
+    losses = whole(DeliveryPolicy, "losses")
+    deadline = whole(DeliveryPolicy, "deadline")
+    idempotency_key = text(DeliveryPolicy, "idempotency_key")
+    idempotency_keep = whole(DeliveryPolicy, "idempotency_keep")
+
+
+POLICY_DEFAULTS = defaults(DeliveryPolicy, "delivery", "losses", "deadline", "idempotency_keep")
+PolicyFormSet = forms.formset_factory(PolicyForm, extra=0, max_num=MAX_POLICIES, absolute_max=MAX_POLICIES + 1)
