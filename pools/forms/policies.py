@@ -2,7 +2,7 @@
 
 from django import forms
 
-from pools.forms.spec_fields import choice, defaults, described, text, whole
+from pools.forms.spec_fields import NumbersField, choice, defaults, described, lines, text, whole
 from pools.spec import DeliveryPolicy
 
 MAX_POLICIES = 64
@@ -17,6 +17,7 @@ class PolicyForm(forms.Form):
     deadline = whole(DeliveryPolicy, "deadline")
     idempotency_key = text(DeliveryPolicy, "idempotency_key")
     idempotency_keep = whole(DeliveryPolicy, "idempotency_keep")
+    schema_versions = lines(DeliveryPolicy, "schema_versions", 2, NumbersField)
 
 
 POLICY_DEFAULTS = defaults(DeliveryPolicy, "delivery", "losses", "deadline", "idempotency_keep")

@@ -16,7 +16,7 @@ from rq.queue import Queue
 from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import Worker
 
-from pools.runtime import idempotency
+from pools.runtime import idempotency, payload_version
 from pools.runtime.keys import Keys
 from pools.runtime.rules import PLAIN, Limit, Rules, Wish
 from pools.runtime.task_name import argument, task_name
@@ -29,7 +29,7 @@ def _script(*parts: str) -> str:
 
 
 CLAIM = _script("claim")
-CLAIM_BY_RULES = _script("holds", "gates", "once", "claim_by_rules")
+CLAIM_BY_RULES = _script("holds", "gates", "once", "versions", "claim_by_rules")
 MISREAD = _script("holds", "misread")
 ENDED = _script("holds", "gates", "ended")
 ACKNOWLEDGE = _script("holds", "acknowledge")
@@ -117,6 +117,8 @@ class Claims:
         values = {f"{BY}{path}": argument(raw[b"data"], path) for path in paths}
         if path := policy.idempotency_key:
             values[idempotency.DIGEST] = idempotency.digest(self.pool_uid, task, raw[b"data"], path, claim.job_id)
+        if policy.schema_versions and not policy.knows(found := payload_version.version(raw.get(b"meta", b""))):
+            values[payload_version.FIELD] = found
         return told | {name: value for name, value in values.items() if raw.get(name.encode()) != encoded(value)}
 
     def correct(self, connection: Any, queue: Queue, claim: Claim, told: Mapping[str, str]) -> None:

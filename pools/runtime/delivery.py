@@ -13,6 +13,7 @@ class DeliveryRule:
     """One policy of the signed spec. ``losses``: the lost run after which an at_least_once job is a dead letter;
     ``deadline``: seconds after it is enqueued in which a job may begin, 0 for no such. ``idempotency_key``: the path of
     the argument that is its jobs' key, ``job`` for their ids, "" for none; ``idempotency_keep`` seconds.
+    ``schema_versions``: of the payload that these workers know; none: they ask nobody.
     """
 
     task: str
@@ -21,11 +22,16 @@ class DeliveryRule:
     deadline: int = 0
     idempotency_key: str = ""
     idempotency_keep: int = 0
+    schema_versions: Sequence[int] = ()
 
     @property
     def weighs(self) -> bool:
         """Whether a claim has to know of it."""
-        return bool(self.idempotency_key)
+        return bool(self.idempotency_key or self.schema_versions)
+
+    def knows(self, version: str) -> bool:
+        """Whether these workers may run a payload of this version; "" is one that is not marked."""
+        return not (version and self.schema_versions) or version in map(str, self.schema_versions)
 
     @property
     def redeliver(self) -> int:

@@ -119,7 +119,8 @@ class Rules:
                 for limit in self.limits
             ],
             "policies": [
-                {"tasks": _pieces([rule.task])} | ({"keep": rule.idempotency_keep} if rule.idempotency_key else {})
+                {"tasks": _pieces([rule.task]), "versions": [str(version) for version in rule.schema_versions]}
+                | ({"keep": rule.idempotency_keep} if rule.idempotency_key else {})
                 for rule in self.policies
             ],
         }

@@ -1,15 +1,17 @@
 """Delivery policies: what becomes of a task's jobs that are lost, late, or have been done already."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pools.spec.errors import FieldError
 from pools.spec.fields import ArgumentPath, TaskPattern
 from pools.spec.part import Part
 
 DAY = 86_400
+
+SchemaVersion = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class DeliveryPolicy(Part):
@@ -52,6 +54,21 @@ class DeliveryPolicy(Part):
         title="Keep its result",
         description="Seconds that a key's result answers later jobs. Means nothing without a key.",
     )
+    schema_versions: list[SchemaVersion] = Field(
+        [],
+        max_length=64,
+        title="Payload versions",
+        description="What these workers know of what producers mark a job with, as its meta's schema. Jobs of another "
+        "version wait for a worker that knows it. Empty: marks mean nothing.",
+    )
+
+    @field_validator("schema_versions")
+    @classmethod
+    def _each_once(cls, versions: list[int]) -> list[int]:
+        twice = [version for place, version in enumerate(versions) if version in versions[:place]]
+        if twice:
+            raise ValueError(f"must not name {twice[0]} twice")
+        return versions
 
 
 def policy_faults(policies: Sequence[DeliveryPolicy]) -> list[FieldError]:

@@ -80,7 +80,7 @@ def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
 
 
 POLICY = {"task": "billing.*", "delivery": "at_least_once", "losses": "5", "deadline": "60"}
-POLICY |= {"idempotency_key": "order.id", "idempotency_keep": "600"}
+POLICY |= {"idempotency_key": "order.id", "idempotency_keep": "600", "schema_versions": "3\n4"}
 
 
 def test_delivery_policies_are_parts_of_the_form(cast: Cast) -> None:
@@ -90,7 +90,8 @@ def test_delivery_policies_are_parts_of_the_form(cast: Cast) -> None:
     assert "policies-0-losses" in content and "E-mails" in content
     client.post("/pools/new/", NEW | policy())
     (stored,) = json.loads(bytes(ConfigVersion.objects.get().spec))["policies"]
-    assert {name: str(value) for name, value in stored.items()} == POLICY
+    assert stored.pop("schema_versions") == [3, 4]
+    assert stored == {name: type(stored[name])(POLICY[name]) for name in stored} and len(stored) == len(POLICY) - 1
     assert 'value="order.id"' in client.get("/pools/emails/config/").content.decode()
 
 
@@ -156,6 +157,8 @@ def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, sai
         ({"losses": "many"}, "Enter a whole number."),
         ({"idempotency_key": "queue"}, "Must not be queue: an argument&#x27;s path, or job."),
         ({"idempotency_keep": "0"}, "Must be at least 1."),
+        ({"schema_versions": "3\nfour"}, "“four” is not a whole number."),
+        ({"schema_versions": "3\n3"}, "Must not name 3 twice."),
     ],
 )
 def test_a_broken_delivery_policy_is_named_and_changes_nothing(cast: Cast, changes: dict[str, str], said: str) -> None:

@@ -1,5 +1,5 @@
 -- Take the next job of a pool with weights, breakers, limits or idempotency keys, as claim.lua does without them.
--- Follows gates.lua and once.lua.
+-- Follows gates.lua, once.lua and versions.lua.
 -- Weights are smooth weighted round-robin: each queue that holds jobs gains its weight, the richest is served and pays
 -- what all gained. So shares are as the weights are, none waits for ever, and what is not used goes to the others.
 -- A job that must not begin yet holds up only those of its kind: of each queue the first 100 are looked at, in order.
@@ -46,6 +46,7 @@ local function task_of(job)
 end
 
 local tasks, answers, hopeless = {}, {}, {}
+local versions = unknown_versions(rules)
 local function gates_of(task)
     if not tasks[task] then
         tasks[task] = {breakers = matching(rules.breakers, task), limits = matching(rules.limits, task)}
@@ -78,6 +79,9 @@ local function pass(task, id, queue)
     local job = rules.jobs .. id
     local gates, taken = gates_of(task), {task = task, slots = {}, rates = {}, breakers = {}}
     local passed = {}
+    if not versions.known(gates.policy, job, task) then
+        return nil
+    end
     -- False: not read yet, as an argument in value_of.
     local digest = gates.policy.keep and redis.call('HGET', job, 'pw_once')
     if digest and digest ~= '' then
@@ -185,10 +189,12 @@ for _, queue in ipairs(waiting) do
         if weighted then
             pay(queue)
         end
+        versions.tell(false)
         return {queue.list, found.id, taken.task, found.before}
     end
     queue.blocked = true  -- nobody gains by jobs that may not begin
 end
+versions.tell(true)
 if gated then
     redis.call('SET', KEYS[5], 1, 'PX', rest)
 end

@@ -171,6 +171,8 @@ def test_every_field_at_its_limits() -> None:
         ("policies", [{"task": "a.*", "idempotency_key": "a..b"}], "policies.0.idempotency_key"),
         ("policies", [{"task": "a.*", "idempotency_key": "queue"}], "policies.0.idempotency_key"),
         ("policies", [{"task": "a.*", "idempotency_keep": 604_801}], "policies.0.idempotency_keep"),
+        ("policies", [{"task": "a.*", "schema_versions": [1, 1]}], "policies.0.schema_versions"),
+        ("policies", [{"task": "a.*", "schema_versions": ["4"]}], "policies.0.schema_versions.0"),
         ("policies", [{"task": "a.*"}, {"task": "a.*", "losses": 5}], "policies"),
         ("unknown", 1, "unknown"),
     ],
