@@ -18,7 +18,10 @@ class PolicyForm(forms.Form):
     idempotency_key = text(DeliveryPolicy, "idempotency_key")
     idempotency_keep = whole(DeliveryPolicy, "idempotency_keep")
     schema_versions = lines(DeliveryPolicy, "schema_versions", 2, NumbersField)
+    failure_ttl = whole(DeliveryPolicy, "failure_ttl")
+    fallback = text(DeliveryPolicy, "fallback")
+    fallback_queue = text(DeliveryPolicy, "fallback_queue")
 
 
-POLICY_DEFAULTS = defaults(DeliveryPolicy, "delivery", "losses", "deadline", "idempotency_keep")
+POLICY_DEFAULTS = defaults(DeliveryPolicy, "delivery", "losses", "deadline", "idempotency_keep", "failure_ttl")
 PolicyFormSet = forms.formset_factory(PolicyForm, extra=0, max_num=MAX_POLICIES, absolute_max=MAX_POLICIES + 1)

@@ -1,15 +1,18 @@
 """Delivery policies: what becomes of a task's jobs that are lost, late, or have been done already."""
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pools.spec.admission import NOT_LISTED, Admission
 from pools.spec.errors import FieldError
-from pools.spec.fields import ArgumentPath, TaskPattern
+from pools.spec.fields import ArgumentPath, OptionalTask, TaskPattern
 from pools.spec.part import Part
 
 DAY = 86_400
+YEAR = 365 * DAY
 
 SchemaVersion = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -62,6 +65,33 @@ class DeliveryPolicy(Part):
         "version wait for a worker that knows it. Empty: marks mean nothing.",
     )
 
+    failure_ttl: int = Field(
+        0,
+        ge=0,
+        le=YEAR,
+        title="Keep failures",
+        description="Seconds that a failed job is a dead letter, at least 60; then it is gone. 0: as the pool's.",
+    )
+    fallback: OptionalTask = Field(
+        "",
+        title="Fallback",
+        description="The task that is called once when a job has finally failed, with job_id, task, queue and error. "
+        "Empty: none.",
+    )
+    fallback_queue: str = Field(
+        "",
+        max_length=200,
+        title="Fallback's queue",
+        description="One of the pool's queues. Empty: the failed job's. Means nothing without a fallback.",
+    )
+
+    @field_validator("failure_ttl")
+    @classmethod
+    def _long_enough(cls, seconds: int) -> int:
+        if 0 < seconds < 60:
+            raise ValueError("must be 0 or at least 60: what is gone sooner nobody sees")
+        return seconds
+
     @field_validator("schema_versions")
     @classmethod
     def _each_once(cls, versions: list[int]) -> list[int]:
@@ -71,10 +101,15 @@ class DeliveryPolicy(Part):
         return versions
 
 
-def policy_faults(policies: Sequence[DeliveryPolicy]) -> list[FieldError]:
-    """What is wrong between fields of a policy."""
-    return [
-        FieldError(f"policies.{place}.idempotency_key", "must not be queue: an argument's path, or job")
-        for place, policy in enumerate(policies)
-        if policy.idempotency_key == "queue"
-    ]
+def policy_faults(policies: Sequence[DeliveryPolicy], queues: Sequence[str], admission: Admission) -> list[FieldError]:
+    """What is wrong between a policy's fields and the spec's others."""
+    faults = []
+    for place, policy in enumerate(policies):
+        if policy.idempotency_key == "queue":
+            faults.append(FieldError(f"policies.{place}.idempotency_key", "must not be queue: a path, or job"))
+        if policy.fallback_queue and policy.fallback_queue not in queues:
+            faults.append(FieldError(f"policies.{place}.fallback_queue", "must be one of the pool's queues, or empty"))
+        listed = any(fnmatchcase(policy.fallback, pattern) for pattern in admission.tasks)
+        if policy.fallback and admission.tasks and not listed:
+            faults.append(FieldError(f"policies.{place}.fallback", NOT_LISTED))
+    return faults

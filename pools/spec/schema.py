@@ -260,7 +260,7 @@ def parse_spec(data: Any) -> PoolSpec:
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
     faults = cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron)
-    faults += gate_faults(spec.breakers, spec.limits) + policy_faults(spec.policies)
+    faults += gate_faults(spec.breakers, spec.limits) + policy_faults(spec.policies, spec.queues, spec.admission)
     if faults:
         raise SpecError(faults)
     return spec

@@ -56,7 +56,9 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
             "retry": [{"task": "shop.*", "max": 1, "transient": ["OSError"], "permanent": ["ValueError"]}],
             "breakers": [{"name": "smtp", "tasks": ["shop.*", "mail.*"], "failures": 9, "errors": ["OSError"]}],
             "limits": [{"name": "api", "tasks": ["shop.a"], "per_second": 9, "concurrency": 3, "by": "user.id"}],
-            "policies": [{"task": "shop.*", "delivery": "at_least_once", "deadline": 5, "schema_versions": [1, 2]}],
+            "policies": [
+                {"task": "shop.*", "delivery": "at_least_once", "schema_versions": [1, 2], "fallback": "shop.b"}
+            ],
             "cron": [
                 {"name": "a", "task": "shop.a", "schedule": "@daily", "args": {"region": "eu"}, "overlap": "allow"},
                 {"name": "b", "task": "shop.b", "schedule": "* * * * *", "queue": "payments", "timezone": "Asia/Tokyo"},

@@ -81,6 +81,7 @@ def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
 
 POLICY = {"task": "billing.*", "delivery": "at_least_once", "losses": "5", "deadline": "60"}
 POLICY |= {"idempotency_key": "order.id", "idempotency_keep": "600", "schema_versions": "3\n4"}
+POLICY |= {"failure_ttl": "3600", "fallback": "billing.tell", "fallback_queue": "emails"}
 
 
 def test_delivery_policies_are_parts_of_the_form(cast: Cast) -> None:
@@ -155,10 +156,13 @@ def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, sai
         ({"delivery": "exactly_once"}, "Select a valid choice"),
         ({"losses": "0"}, "Must be at least 1."),
         ({"losses": "many"}, "Enter a whole number."),
-        ({"idempotency_key": "queue"}, "Must not be queue: an argument&#x27;s path, or job."),
+        ({"idempotency_key": "queue"}, "Must not be queue: a path, or job."),
         ({"idempotency_keep": "0"}, "Must be at least 1."),
         ({"schema_versions": "3\nfour"}, "“four” is not a whole number."),
         ({"schema_versions": "3\n3"}, "Must not name 3 twice."),
+        ({"failure_ttl": "59"}, "Must be 0 or at least 60"),
+        ({"fallback": "nodots"}, "Must be a task&#x27;s dotted name"),
+        ({"fallback_queue": "others"}, "Must be one of the pool&#x27;s queues, or empty."),
     ],
 )
 def test_a_broken_delivery_policy_is_named_and_changes_nothing(cast: Cast, changes: dict[str, str], said: str) -> None:

@@ -20,7 +20,7 @@ local function runs_elsewhere(id, registry)
 end
 
 -- `ran`: of the execution, as it was started (pools/runtime/attempt.py): created_at, pw_host, pw_config.
-local function record(id, kind, text, run, ran, ttl)
+local function record(id, kind, text, run, ran, ttl, instead)
     local key = prefix .. ':results:' .. id
     local fields = {'type', kind, 'worker_name', order.worker, 'exc_string', order[text], 'execution_id', run,
         'execution_started_at', ran[1] or order.now, 'execution_ended_at', order.now}
@@ -28,6 +28,10 @@ local function record(id, kind, text, run, ran, ttl)
         for _, part in ipairs({'pw_host', ran[2], 'pw_config', ran[3]}) do
             table.insert(fields, part)
         end
+    end
+    if instead then
+        table.insert(fields, 'pw_fallback')
+        table.insert(fields, instead)
     end
     redis.call('XADD', key, 'MAXLEN', '=', 10, '*', unpack(fields))
     if ttl < 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, ttl) end
@@ -57,6 +61,25 @@ local function retry(id, job, origin)
     else
         enqueue(id, job, origin, f[2] == '1' and 'LPUSH' or 'RPUSH')
     end
+end
+
+-- The job that runs in place of a lost one: pools/runtime/fallback.py has made it, should this happen. Returns its id.
+local function fall_back(job)
+    local told = redis.call('HMGET', job, 'pw_fallback', 'pw_fallback_data')
+    redis.call('HDEL', job, 'pw_fallback', 'pw_fallback_data', 'pw_failure_ttl')
+    local read, one = pcall(cjson.decode, told[1] or '')
+    local sound = read and told[2] and type(one) == 'table' and type(one.id) == 'string'
+    if not sound or type(one.queue) ~= 'string' or type(one.fields) ~= 'table' then
+        return
+    end
+    local key, queue = prefix .. ':job:' .. one.id, prefix .. ':queue:' .. one.queue
+    for name, value in pairs(one.fields) do
+        redis.call('HSET', key, name, tostring(value))
+    end
+    redis.call('HSET', key, 'data', told[2], 'created_at', order.written, 'enqueued_at', order.written)
+    redis.call('SADD', prefix .. ':queues', queue)
+    redis.call('RPUSH', queue, one.id)
+    return one.id
 end
 
 local function bury(id, job, origin, ttl)
@@ -89,9 +112,9 @@ local function tell_key(id, job, outcome)
 end
 
 local function decide(id, job, origin, run, ran)
-    local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl')
+    local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl', 'pw_failure_ttl')
     local redeliver, retries, ttl = tonumber(f[1] or '') or 0, tonumber(f[2] or '') or 0, tonumber(f[3] or '')
-    ttl = ttl or order.failure_ttl
+    ttl = ttl or tonumber(f[4] or '') or order.failure_ttl
     redis.call('HSET', job, 'ended_at', order.written)
     if redeliver > 0 then
         if redis.call('HINCRBY', job, 'pw_lost', 1) < redeliver then
@@ -107,7 +130,7 @@ local function decide(id, job, origin, run, ran)
     end
     local outcome = redeliver > 0 and 'too_often' or 'unknown'
     bury(id, job, origin, ttl)
-    record(id, 2, outcome, run, ran, ttl)
+    record(id, 2, outcome, run, ran, ttl, fall_back(job))
     return outcome
 end
 
