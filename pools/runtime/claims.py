@@ -135,12 +135,12 @@ class Claims:
         """What the keys of the pool's breakers and limits begin with."""
         return f"{self.keys.gates(self.pool_uid)}:"
 
-    def ended(self, how: str, names: frozenset[str]) -> tuple[Any, ...]:
+    def ended(self, how: str, names: frozenset[str], *, keyed: bool = True) -> tuple[Any, ...]:
         """The command that follows the end of a job in its transaction; none where nothing was taken at a claim.
 
-        ``how``: success, retry or failure; ``names``: of the failure's exception.
+        ``how``: success, retry or failure; ``names``: of the failure's exception; ``keyed``: it has an idempotency key.
         """
-        if not self.rules.takes:
+        if not self.rules.gates and not (keyed and self.rules.policies):
             return ()
         verdicts = json.dumps(self.rules.verdicts(how, names))
         return ("EVAL", ENDED, 1, self.keys.holds, self.worker, self._gates, verdicts)

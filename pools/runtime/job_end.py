@@ -119,7 +119,7 @@ class JobEnd(Worker):
         policy, pooled = self.job_class.policy, cast(PoolJob, job)
         change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
         keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
-        after = self.claims.ended(end, pooled.failure.names)
+        after = self.claims.ended(end, pooled.failure.names, keyed=pooled.keyed)
         made = pooled.replacement(end, execution)
         beside = attempt.place(self.identity) | ({idempotency.BY: pooled.answer.by} if pooled.answer else {})
         beside |= {fallback.FIELD: made.id} if made else {}

@@ -31,6 +31,10 @@ class KeyedJob(AdmittedJob):
         self._digest = None if digest is None else digest.decode()
         self.answer = idempotency.Answer.read(raw_data) if digest else None
 
+    @property
+    def keyed(self) -> bool:
+        return bool(self._digest)
+
     def check_key(self, rule: delivery.DeliveryRule) -> None:
         """Raise JobRefused or UnknownOutcome when its task must not be called."""
         if rule.idempotency_key and self._digest is None:

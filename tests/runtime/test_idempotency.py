@@ -1,6 +1,7 @@
 """Jobs with one idempotency key, in real workers: one runs, the others get its result, and no death runs one twice."""
 
 import os
+import random
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,32 @@ def test_a_killed_worker_leaves_the_key_to_the_delivery_policy(
     assert host.valkey.client.hlen(host.keys.holds) == 0
 
 
+def test_whenever_workers_are_killed_no_key_runs_twice(host: AgentHost, tmp_path: Path) -> None:
+    """At_most_once: a key's work is begun once, or a dead letter says that nobody knows."""
+    uid, client = new_uid(), host.valkey.client
+    host.configure(uid, spec(workers=3, policies=[{"task": "tasks.mark", "idempotency_key": "0"}]))
+    host.start()
+    host.wait_for_workers(uid, 3, timeout=60)
+    queue, dice = Queue("mail", connection=client), random.Random(7)
+    markers = [tmp_path / f"marked-{n}" for n in range(40)]
+    calls = [marker for marker in markers for _ in range(2)]
+    dice.shuffle(calls)
+    jobs = queue.enqueue_many([Queue.prepare_data("tasks.mark", (str(marker),)) for marker in calls])
+    killed = 0
+    while queue.count > 10 and killed < 4:
+        victims = [worker for worker in host.workers(uid) if worker["pid"]]
+        if victims:
+            killed += signal_worker(dice.choice(victims), signal.SIGKILL) is None
+        wait_for(lambda: any(worker["state"] == "running" for worker in host.workers(uid)), timeout=30)
+    ends = {b"finished", b"failed"}
+    wait_for(lambda: {client.hget(job.key, "status") for job in jobs} <= ends, timeout=60, message=host.log)
+    assert killed >= 2
+    for marker in markers:
+        began = runs(marker) if marker.exists() else 0
+        said = {client.hget(job.key, "status") for job, call in zip(jobs, calls, strict=True) if call == marker}
+        assert began <= 1 and (began == 1 or said == {b"failed"}), marker
+
+
 class TestScripts:
     """Claims by hand, and deaths in moments that no signal hits."""
 
@@ -192,6 +219,22 @@ class TestScripts:
         assert first.claims.take(queue.connection, first.queues)
         reap(queue.connection, Keys(), Order(Lost("w-0", "gone"), UID, 1, 60), {})
         assert second.take() == job.id
+
+    def test_a_death_after_the_end_takes_no_result_away(self, queue: Queue) -> None:
+        client: Any = queue.connection
+        first, second = self.workers(queue)
+        jobs = [queue.enqueue("tasks.add", 1, 0) for _ in range(2)]
+        assert first.take() == jobs[0].id
+        (key,) = client.keys(f"pw:gates:{UID}:once:*")
+        for write in idempotency.succeeded(key.decode(), jobs[0].id, "MQ==", 60):
+            client.execute_command(*write)
+        client.hset(jobs[0].key, "status", "finished")
+        client.sadd("rq:worker:w-0:executions", f"{jobs[0].id}:run")
+        assert reap(client, Keys(), Order(Lost("w-0", "gone"), UID, 1, 60), {}) == {}
+        assert client.hget(key, "state") == b"done"
+        assert second.take() == jobs[1].id
+        assert client.hmget(jobs[1].key, idempotency.BY, idempotency.RESULT) == [jobs[0].id.encode(), b"MQ=="]
+        assert not client.hexists("pw:holds", "w-1"), "an answered job holds nothing"
 
     def test_a_key_whose_job_and_worker_are_both_gone_is_free(self, queue: Queue) -> None:
         first, second = self.workers(queue)
