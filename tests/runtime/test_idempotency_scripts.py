@@ -1,5 +1,6 @@
 """Idempotency keys by hand: what the scripts do in moments that no signal hits, and what a key is made of."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from pools.runtime import idempotency, step
+from pools.runtime.claims import Claims
 from pools.runtime.delivery import DeliveryRule
 from pools.runtime.keys import Keys
 from pools.runtime.reaper import Order, reap
@@ -96,6 +98,17 @@ class TestScripts:
         with step.Step(client, guard) as pipeline:
             pipeline.execute()
         assert client.hget("key", "state") == b"done" and client.ttl("key") == 60
+
+
+def test_what_a_claim_need_not_know_costs_nothing() -> None:
+    """Neither the longer claim nor a script at the end, for tasks without a key."""
+    light = DeliveryRule("a.*", "at_least_once", 3, 60, failure_ttl=60, fallback="a.b")
+    none: dict[str, Any] = {"weights": {}, "breakers": [], "limits": []}
+    assert Rules.read(none | {"policies": [asdict(light)]}).plain
+    known = Rules.read(none | {"policies": [asdict(rule) for rule in (light, RULE, light)]})
+    assert not known.plain and known.policies == [light, RULE], "the first that matches decides"
+    claims = Claims(Keys(), "w", known, UID)
+    assert claims.ended("success", frozenset(), keyed=False) == () != claims.ended("success", frozenset(), keyed=True)
 
 
 class TestDigest:
