@@ -28,7 +28,7 @@ class AttemptOut(Schema):
     started_at: datetime | None
     ended_at: datetime | None
     took: float | None = Field(description="seconds")
-    why: str = Field(description="the error's first line")
+    why: str = Field(description="the error's first line, and what the pool's policy did")
 
 
 class AttemptsOut(Schema):

@@ -31,7 +31,7 @@ class Attempt:
     """One run. ``number`` counts from 1; ``outcome`` is "running", "unknown" or one of ``RESULT_TYPES``.
 
     ``host`` and ``config`` (a version) are told by managed workers alone. ``why`` is the error's
-    first line, and before it what the pool's policy did.
+    first line, and before it what the pool's policy did, or whose result it was given.
     """
 
     number: int
@@ -125,7 +125,11 @@ def _ended(number: int, raw: dict[bytes, bytes]) -> Attempt:
     note, failure = without_note(printed)
     raised = parse_traceback(failure)
     error = ": ".join(part for part in (raised.exc_type, raised.message) if part).partition("\n")[0]
-    why = f"{note} {error}".strip()
+    by = fields.text(raw.get(b"pw_answered"), 255)
+    answered = f"It was not run: the result is that of job {by}, which has the same idempotency key." if by else ""
+    other = fields.text(raw.get(b"pw_fallback"), 255)
+    instead = f"Its fallback is job {other}." if other else ""
+    why = " ".join(filter(None, (note, instead, error or answered)))
     outcome = RESULT_TYPES.get(fields.count(raw.get(b"type")), "unknown")
     return _attempt(number, outcome, raw, b"execution_started_at", why[:WHY_LIMIT])
 

@@ -1,5 +1,6 @@
-"""Breakers and limits of pools as the workers left them, read with the sampler's other reads."""
+"""Breakers, limits and unknown versions of pools as the workers left them, read with the sampler's other reads."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,22 @@ from pools.broker.connection import Broker
 from pools.spec import BreakerRule, LimitRule
 
 BREAKER_COMMANDS, LIMIT_COMMANDS = 3, 2
+MOST_VERSIONS = 20
+LATEST = 2**45  # ms: a time that every column and page can hold
 
 
 @dataclass(frozen=True)
 class Watched:
-    """A pool's breakers and limits, as its published config names them."""
+    """A pool's breakers and limits, as its published config names them; ``versions``: whether it knows only some."""
 
     pool_uid: str
     breakers: Sequence[BreakerRule]
     limits: Sequence[LimitRule]
+    versions: bool = False
+
+    @property
+    def any(self) -> bool:
+        return bool(self.breakers or self.limits or self.versions)
 
 
 def gate_commands(broker: Broker, watched: Iterable[Watched]) -> Iterator[tuple[Any, ...]]:
@@ -33,16 +41,21 @@ def gate_commands(broker: Broker, watched: Iterable[Watched]) -> Iterator[tuple[
             key = f"{base}:limit:{limit.name}:"
             yield ("SCARD", f"{key}:running")
             yield ("GET", f"{key}:rate")
+        if pool.versions:
+            yield ("GET", f"{base}:unknown")
 
 
 def read_gates(watched: Iterable[Watched], answers: Iterator[Any], at: float) -> dict[str, dict[str, Any]]:
-    """Pool uid → JSON values: ``breakers`` and ``limits``, each by name. ``at`` is the broker's clock."""
+    """Pool uid → JSON values: ``breakers`` and ``limits``, each by name, and ``unknown``, a list. ``at`` is the
+    broker's clock.
+    """
     return {
         pool.pool_uid: {
             "breakers": {rule.name: _breaker(rule, [next(answers) for _ in range(BREAKER_COMMANDS)], at)
                          for rule in pool.breakers},
             "limits": {rule.name: _limit(rule, [next(answers) for _ in range(LIMIT_COMMANDS)], at)
                        for rule in pool.limits},
+            "unknown": _unknown(next(answers)) if pool.versions else [],
         }
         for pool in watched
     }  # fmt: skip
@@ -69,3 +82,29 @@ def _limit(rule: LimitRule, answers: list[Any], at: float) -> dict[str, Any]:
     running, empty_at = answers
     ahead = max(fields.count(empty_at) / 1_000_000 - at, 0) if rule.per_second else 0
     return {"running": fields.count(running), "used": min(round(ahead * rule.per_second), rule.burst)}
+
+
+def _unknown(raw: Any) -> list[dict[str, Any]]:
+    """As lua/versions.lua writes it, with ``since`` in Unix seconds; what anybody else wrote there is left out."""
+    try:
+        told = json.loads(fields.text(raw, 100_000))
+    except (ValueError, RecursionError):
+        return []
+    found = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
+    return [
+        {
+            "task": _said(one.get("task")),
+            "version": _said(one.get("version")),
+            "jobs": _whole(one.get("jobs")),
+            "since": _whole(one.get("since")) // 1000,
+        }
+        for one in found[:MOST_VERSIONS]
+    ]
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and 0 <= value < LATEST else 0
+
+
+def _said(value: Any) -> str:
+    return fields.text(str(value).encode(errors="replace"), 200)

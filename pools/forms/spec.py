@@ -8,6 +8,7 @@ from django import forms
 
 from pools.forms.cron import EMPTY, EntryFormSet
 from pools.forms.gates import BREAKER_DEFAULTS, LIMIT_DEFAULTS, BreakerFormSet, LimitFormSet
+from pools.forms.policies import POLICY_DEFAULTS, PolicyFormSet
 from pools.forms.spec_fields import LinesField, choice, defaults, described, lines, text, whole
 from pools.spec import (
     Admission,
@@ -62,28 +63,6 @@ class WeightsField(LabelsField):
         return {queue: int(weight) for queue, weight in weights.items()}
 
 
-class PoliciesField(LinesField):
-    """Delivery policies, ``task delivery losses deadline`` one a line; the last two may be left out."""
-
-    shape = "“task delivery losses deadline” "
-
-    def clean(self, value: Any) -> Any:
-        return [self._policy(line) for line in super().clean(value)]
-
-    @staticmethod
-    def _policy(line: str) -> dict[str, Any]:
-        words = line.split()
-        if not 2 <= len(words) <= 4 or not all(word.isdecimal() for word in words[2:]):
-            raise forms.ValidationError(f"“{line}” needs the form: task delivery losses deadline.")
-        numbers = [int(word) for word in words[2:]]
-        return dict(zip(("task", "delivery", "losses", "deadline"), [*words[:2], *numbers], strict=False))
-
-    def prepare_value(self, value: Any) -> Any:
-        if isinstance(value, str) or value is None:
-            return value
-        return "\n".join("{task} {delivery} {losses} {deadline}".format(**policy) for policy in value)
-
-
 class RuleForm(forms.Form):
     """One retry rule. A rule without a task is no rule."""
 
@@ -117,6 +96,7 @@ class Parts:
 
 PARTS = {
     "retry": Parts(RuleFormSet, "task", "retry rule", "add_rule", RULE_DEFAULTS),
+    "policies": Parts(PolicyFormSet, "task", "delivery policy", "add_policy", POLICY_DEFAULTS),
     "cron": Parts(EntryFormSet, "name", "cron entry", "add_entry", EMPTY),
     "breakers": Parts(BreakerFormSet, "name", "breaker", "add_breaker", BREAKER_DEFAULTS),
     "limits": Parts(LimitFormSet, "name", "limit", "add_limit", LIMIT_DEFAULTS),
@@ -159,7 +139,6 @@ class SpecForm(forms.Form):
     preload = lines(Application, "preload")
     environment = lines(PoolSpec, "environment")
     secrets = lines(PoolSpec, "secrets")
-    policies = lines(PoolSpec, "policies", field=PoliciesField)
 
     def __init__(self, data: Any = None, *, do: str = "", **options: Any) -> None:
         self.spec: PoolSpec | None = None

@@ -22,6 +22,22 @@ class LinesField(forms.CharField):
         return value if isinstance(value, str) or value is None else "\n".join(value)
 
 
+class NumbersField(LinesField):
+    """Whole numbers, one a line."""
+
+    shape = "whole number "
+
+    def clean(self, value: Any) -> Any:
+        found = super().clean(value)
+        for line in found:
+            if not (line.isascii() and line.isdecimal()):
+                raise forms.ValidationError(f"“{line}” is not a whole number.")
+        return [int(line) for line in found]
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value if isinstance(value, str) or value is None else [str(one) for one in value])
+
+
 def described(info: FieldInfo, **more: Any) -> dict[str, Any]:
     return {"label": info.title, "help_text": info.description, "required": info.is_required()} | more
 

@@ -75,7 +75,7 @@ class PoolNow(models.Model):
     done_per_minute = models.PositiveIntegerField(default=0)
     failed_last_hour = models.PositiveIntegerField(default=0)
     dead_letters = models.PositiveIntegerField(default=0)
-    gates = models.JSONField(default=dict)  # breakers and limits, as pools.broker.gates found them
+    gates = models.JSONField(default=dict)  # as pools.broker.gates found them
     sampled_at = models.DateTimeField()
 
     def __str__(self) -> str:

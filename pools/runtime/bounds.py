@@ -27,8 +27,13 @@ class Bounds:
         self._deadline: float | None = None
 
     @property
+    def kind(self) -> str:
+        """The name of the error that ended the job; "" for none."""
+        return self.why.partition(":")[0]
+
+    @property
     def names(self) -> frozenset[str]:
-        name = self.why.partition(":")[0]
+        name = self.kind
         return TIMED_OUT if name in TIMED_OUT else frozenset({name} - {""})
 
     def begin(self, timeout: float, horse: int) -> None:

@@ -16,6 +16,7 @@ from rq.queue import Queue
 from rq.suspension import WORKERS_SUSPENDED
 from rq.worker import Worker
 
+from pools.runtime import idempotency, payload_version
 from pools.runtime.keys import Keys
 from pools.runtime.rules import PLAIN, Limit, Rules, Wish
 from pools.runtime.task_name import argument, task_name
@@ -28,14 +29,14 @@ def _script(*parts: str) -> str:
 
 
 CLAIM = _script("claim")
-CLAIM_BY_RULES = _script("holds", "gates", "claim_by_rules")
+CLAIM_BY_RULES = _script("holds", "gates", "once", "versions", "claim_by_rules")
 MISREAD = _script("holds", "misread")
 ENDED = _script("holds", "gates", "ended")
 ACKNOWLEDGE = _script("holds", "acknowledge")
 RELEASE = _script("holds", "release")
 
 
-# In a job's hash, beside rq's fields, in pools with breakers or limits: what the payload was found to call, where the
+# In a job's hash, beside rq's fields, in pools whose claims weigh tasks: what the payload was found to call, where the
 # description tells otherwise, and the argument that a limit counts by, followed by its path.
 TASK, BY = "pw_task", "pw_by:"
 
@@ -102,17 +103,22 @@ class Claims:
     def misread(self, claim: Claim, raw: Mapping[bytes, bytes]) -> dict[str, str]:
         """What the claim did not know of the job whose record is ``raw``: fields that ``correct`` writes down.
 
-        Only what its payload calls counts; of one that cannot be read the claim stands.
+        Only what its payload calls counts; of one that cannot be read the claim stands. Raises JobRefused.
         """
-        if not self.rules.gates or b"data" not in raw:
+        if not self.rules.takes or b"data" not in raw:
             return {}
         task = task_name(raw[b"data"])
-        gates = self.rules.gates_of(task)
+        gates, policy = self.rules.gates_of(task), self.rules.policy_of(task)
         if not task:
             return {}
-        told = {TASK: task} if gates != self.rules.gates_of(claim.task) else {}
+        claimed_for = self.rules.gates_of(claim.task), self.rules.policy_of(claim.task)
+        told = {TASK: task} if (gates, policy) != claimed_for else {}
         paths = {gate.argument for gate in gates if isinstance(gate, Limit) and gate.argument}
         values = {f"{BY}{path}": argument(raw[b"data"], path) for path in paths}
+        if path := policy.idempotency_key:
+            values[idempotency.DIGEST] = idempotency.digest(self.pool_uid, task, raw[b"data"], path, claim.job_id)
+        if policy.schema_versions and not policy.knows(found := payload_version.version(raw.get(b"meta", b""))):
+            values[payload_version.FIELD] = found
         return told | {name: value for name, value in values.items() if raw.get(name.encode()) != encoded(value)}
 
     def correct(self, connection: Any, queue: Queue, claim: Claim, told: Mapping[str, str]) -> None:
@@ -129,12 +135,12 @@ class Claims:
         """What the keys of the pool's breakers and limits begin with."""
         return f"{self.keys.gates(self.pool_uid)}:"
 
-    def ended(self, how: str, names: frozenset[str]) -> tuple[Any, ...]:
+    def ended(self, how: str, names: frozenset[str], *, keyed: bool = True) -> tuple[Any, ...]:
         """The command that follows the end of a job in its transaction; none where nothing was taken at a claim.
 
-        ``how``: success, retry or failure; ``names``: of the failure's exception.
+        ``how``: success, retry or failure; ``names``: of the failure's exception; ``keyed``: it has an idempotency key.
         """
-        if not self.rules.gates:
+        if not self.rules.gates and not (keyed and self.rules.policies):
             return ()
         verdicts = json.dumps(self.rules.verdicts(how, names))
         return ("EVAL", ENDED, 1, self.keys.holds, self.worker, self._gates, verdicts)

@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from pools.runtime import deadline, delivery, events, retry
-from pools.runtime.admitted_job import AdmittedJob
+from pools.runtime.backed_job import BackedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
 from pools.runtime.keys import Keys
@@ -45,9 +45,13 @@ class Policy:
 
 @dataclass
 class Failure:
-    """How this run of the job ended, as far as known: a killed horse leaves no exception. ``final``: come what may."""
+    """How this run of the job ended, as far as known: a killed horse leaves no exception. ``final``: come what may.
+
+    ``kind`` is the dotted name of the exception's class, ``names`` those of its bases, too.
+    """
 
     text: str = ""
+    kind: str = ""
     names: frozenset[str] = field(default_factory=frozenset)
     execution: Execution | None = None
     worker: str = ""
@@ -61,14 +65,14 @@ class PoolFailedJobRegistry(FailedJobRegistry):
         self, job: Job, ttl: int | None = None, exc_string: str = "", pipeline: Any = None
     ) -> None:
         assert isinstance(job, PoolJob)
-        super().add(job, ttl=job.policy.failure_ttl if ttl is None else ttl, exc_string=exc_string, pipeline=pipeline)
+        super().add(job, ttl=job.kept_failed if ttl is None else ttl, exc_string=exc_string, pipeline=pipeline)
         client = self.connection if pipeline is None else pipeline
         client.hdel(job.key, deadline.FIELD)  # whoever requeues it gives it a new one
         body = job.identity.failure(job.id, job.origin)
         events.append(client, job.keys.events, "job.failed", body)
 
 
-class PoolJob(AdmittedJob):
+class PoolJob(BackedJob):
     """Use ``bind``: rq creates jobs from the class alone, so what they need hangs on the class."""
 
     keys: Keys
@@ -100,12 +104,13 @@ class PoolJob(AdmittedJob):
 
     def note_policy(self) -> None:
         """Write into the job until when it may begin, and what is to become of this run should it be lost; nothing
-        when that is there already. Raises ExpiredError.
+        when that is there already. Raises ExpiredError, UnknownOutcome, JobRefused.
 
         In the horse: only there may a payload be read, which alone names the task.
         """
         self._in_horse = True
         rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
+        self.check_key(rule)
         until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)
         deadline.check(until, rule.deadline, at)
         told: dict[Any, Any] = {}
@@ -155,7 +160,7 @@ class PoolJob(AdmittedJob):
         super()._handle_failure(exc_string, pipeline, *args, **kwargs)
         if self.failure_ttl is None:
             # rq gives the failure's result no expiry of its own here: it would outlive its job.
-            pipeline.expire(Result.get_key(self.id), self.policy.failure_ttl)  # type: ignore[no-untyped-call]
+            pipeline.expire(Result.get_key(self.id), self.kept_failed)  # type: ignore[no-untyped-call]
 
     @property
     def should_retry(self) -> bool:
@@ -183,7 +188,7 @@ class PoolJob(AdmittedJob):
         Result.create(
             self,
             Result.Type.RETRIED,
-            self.policy.failure_ttl if self.failure_ttl is None else self.failure_ttl,
+            self.kept_failed,
             exc_string=run.text,
             worker_name=run.worker,
             pipeline=pipeline,

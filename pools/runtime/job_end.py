@@ -16,14 +16,14 @@ from rq.results import Result
 from rq.utils import now
 from rq.worker import Worker
 
-from pools.runtime import attempt, deadline, delivery, events, secrets, step
+from pools.runtime import attempt, deadline, delivery, events, fallback, idempotency, secrets, step
 from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.claims import Claims, encoded
 from pools.runtime.identity import Identity
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.reaper import Order, reap
-from pools.runtime.retry import exception_names
+from pools.runtime.retry import exception_name, exception_names
 from pools.runtime.retry_budget import SPENT
 from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.worker_config import Lost
@@ -58,9 +58,11 @@ class JobEnd(Worker):
 
     def _finalize_failure(self, job: Job, queue: Queue, execution: Execution, exc_info: ExcInfo) -> None:
         exc_info = cast(PoolJob, job).note_refusal(exc_info)
-        expired = exc_info[0] is deadline.ExpiredError
-        cast(PoolJob, job).failure = Failure(names=exception_names(exc_info[0]), final=expired)
-        if expired:
+        unbegun = exc_info[0] in (deadline.ExpiredError, idempotency.UnknownOutcome)
+        cast(PoolJob, job).failure = Failure(
+            kind=exception_name(exc_info[0]), names=exception_names(exc_info[0]), final=unbegun
+        )
+        if unbegun:
             exc_info = (*exc_info[:2], None)  # where in our code that was found out tells nobody anything
         self._explained = self.enclosure.isolation.explain(exc_info[1]) if self.enclosure else ""
         super()._finalize_failure(job, queue, execution, exc_info)
@@ -83,7 +85,7 @@ class JobEnd(Worker):
         if self.is_horse:
             exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
         elif self.bounds.why:
-            exc_string, failure.names = self.bounds.why, self.bounds.names
+            exc_string, failure.names, failure.kind = self.bounds.why, self.bounds.names, self.bounds.kind
         elif execution is not None and self._put_back(job, exc_string):
             return
         if cast(PoolJob, job).too_late():
@@ -117,9 +119,13 @@ class JobEnd(Worker):
         policy, pooled = self.job_class.policy, cast(PoolJob, job)
         change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
         keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
-        after = self.claims.ended(end, pooled.failure.names)
-        record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
-        guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
+        after = self.claims.ended(end, pooled.failure.names, keyed=pooled.keyed)
+        made = pooled.replacement(end, execution)
+        beside = attempt.place(self.identity) | ({idempotency.BY: pooled.answer.by} if pooled.answer else {})
+        beside |= {fallback.FIELD: made.id} if made else {}
+        record = step.Record(Result.get_key(job.id), beside)  # type: ignore[no-untyped-call]
+        told = [encoded(execution.composite_key), *change]
+        guard = step.Guard(step.FINISH, keys, told, after, record, pooled.at_end(end, made))
         client = self.connection
         self.connection = cast(Any, step.Leased(client, guard))
         try:

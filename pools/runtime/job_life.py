@@ -64,6 +64,10 @@ class JobLife(JobEnd):
             super().heartbeat(ttl, pipeline=writes)
             job.prepare_for_execution(self.name, pipeline=writes)
             writes.persist(job.key)
+            if stale := job.stale():
+                writes.hdel(job.key, *stale)
+            if told := job.at_start(execution):
+                writes.hset(job.key, mapping=told)
             self.claims.let_go(writes, queue, job.id)
             try:
                 writes.execute()

@@ -17,6 +17,7 @@ class Keys:
     | weights(uid) | HASH queue key → credit | workers | one field a queue of a pool with weights |
     | holds | HASH worker → what it took at its claim, lua/holds.lua | workers | one field a worker; swept by upkeep |
     | gates(uid), then a kind and a name | as lua/gates.lua says | workers | breakers stay, limits expire |
+    | once(uid), then a digest | HASH, as lua/once.lua says | workers | one for each idempotency key; expires |
     | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
     | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
@@ -72,6 +73,9 @@ class Keys:
 
     def gates(self, pool_uid: str) -> str:
         return f"{self.prefix}:gates:{pool_uid}"
+
+    def once(self, pool_uid: str) -> str:
+        return f"{self.gates(pool_uid)}:once"
 
     def cron(self, pool_uid: str) -> str:
         return f"{self.prefix}:cron:{pool_uid}"

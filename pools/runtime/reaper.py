@@ -113,6 +113,7 @@ def _told(keys: Keys, order: Order, signature: Mapping[str, object]) -> str:
         "written": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "failure_ttl": order.failure_ttl,
         "event": {**signature, **event},
+        "once": keys.once(order.pool_uid),
         "again": _encoded(f"{why} {AGAIN}"),
         "unknown": _encoded(f"{why} {UNKNOWN}"),
         "too_often": _encoded(f"{why} {TOO_OFTEN}"),

@@ -90,7 +90,7 @@ def _told(
         policies=[DeliveryRule(**policy.model_dump()) for policy in spec.policies],
         isolation=Isolation(**spec.isolation.model_dump()),
         job_user=options.job_user,
-        rules=Rules.read(spec.model_dump(include={"weights", "breakers", "limits"})),
+        rules=Rules.read(spec.model_dump(include={"weights", "breakers", "limits", "policies"})),
         retry_budget=RetryBudget(**spec.retry_budget.model_dump()),
         secrets=_secrets(options, config),
         lost=lost,

@@ -38,6 +38,13 @@ class RetryRule:
         return age < self.patience and bool(known & set(self.systemic)) and not known & set(self.permanent)
 
 
+def exception_name(kind: type[BaseException] | None) -> str:
+    """The dotted name of an exception's class, of a builtin one the bare name; "" for none."""
+    if kind is None:
+        return ""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def exception_names(kind: type[BaseException] | None) -> frozenset[str]:
     """The dotted names that a rule may use for an exception: its class and its bases; builtins also by bare name."""
     names: set[str] = set()

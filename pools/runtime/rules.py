@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pools.runtime.delivery import DeliveryRule, rule_for
+
 _CLASS = re.compile(r"\[(!?)(\]?[^\]]*)\]")
 
 
@@ -66,16 +68,25 @@ class Wish:
 
 @dataclass(frozen=True)
 class Rules:
-    """``weights``: queue name → 1 to 100, and 1 for a queue that is not named; empty: queues in their order."""
+    """``weights``: queue name → 1 to 100, and 1 for a queue that is not named; empty: queues in their order.
+
+    ``policies``: those up to the last of which a claim has to know, as the first that matches a task applies.
+    """
 
     weights: dict[str, int]
     breakers: Sequence[Breaker] = ()
     limits: Sequence[Limit] = ()
+    policies: Sequence[DeliveryRule] = ()
 
     @property
     def plain(self) -> bool:
         """Whether the plain claim script is enough, which weighs nothing."""
-        return not (self.weights or self.gates)
+        return not (self.weights or self.takes)
+
+    @property
+    def takes(self) -> bool:
+        """Whether a claim may take more than the job, and has to know its task."""
+        return bool(self.gates or self.policies)
 
     @property
     def gates(self) -> Sequence[Breaker | Limit]:
@@ -84,6 +95,9 @@ class Rules:
 
     def gates_of(self, task: str) -> list[Breaker | Limit]:
         return [gate for gate in self.gates if any(fnmatchcase(task, pattern) for pattern in gate.tasks)]
+
+    def policy_of(self, task: str) -> DeliveryRule:
+        return rule_for(self.policies, task)
 
     def told(self, queues: Sequence[str]) -> dict[str, Any]:
         """For the claim script; ``weights`` are in the order of ``queues``, ``tasks`` as ``pieces`` has them."""
@@ -104,6 +118,11 @@ class Rules:
                 }
                 for limit in self.limits
             ],
+            "policies": [
+                {"tasks": _pieces([rule.task]), "versions": [str(version) for version in rule.schema_versions]}
+                | ({"keep": rule.idempotency_keep} if rule.idempotency_key else {})
+                for rule in self.policies
+            ],
         }
 
     def verdicts(self, ended: str, names: frozenset[str]) -> dict[str, dict[str, Any]]:
@@ -121,10 +140,14 @@ class Rules:
     @classmethod
     def read(cls, data: dict[str, Any]) -> "Rules":
         """From JSON values. Raises KeyError, TypeError."""
+        policies = [DeliveryRule(**policy) for policy in data["policies"]]
+        while policies and not policies[-1].weighs:
+            policies.pop()
         return cls(
             weights=data["weights"],
             breakers=[Breaker(**breaker) for breaker in data["breakers"]],
             limits=[Limit(**limit) for limit in data["limits"]],
+            policies=policies,
         )
 
 

@@ -4,7 +4,7 @@ rq writes a job's start and end through pipelines. A ``Step`` is such a pipeline
 as one script that first looks whether the job is still this worker's. All of it happens, or nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -40,7 +40,8 @@ class Record:
 class Guard:
     """``script`` (START or FINISH) with the keys and arguments that its first lines name.
 
-    ``after``: a command that follows it in the same transaction, whether it refused or not.
+    ``after``: a command that follows it in the same transaction, whether it refused or not. ``writes``: our own, which
+    are made with rq's.
     """
 
     script: str
@@ -48,6 +49,7 @@ class Guard:
     args: list[Any]
     after: tuple[Any, ...] = ()
     record: Record = Record()
+    writes: Sequence[tuple[Any, ...]] = ()
 
 
 class Step(Pipeline):
@@ -85,6 +87,7 @@ class Step(Pipeline):
         # A script cannot run another: rq's (rate limits) follow the guarded one in the same transaction.
         nested = [command for command in self.command_stack if command[0][0] in ("EVAL", "EVALSHA")]
         writes = [command[0] for command in self.command_stack if command not in nested]
+        writes += self._guard.writes
         keys = [*self._guard.keys, *(self._absent or [])]
         parts = [part for write in writes for narrow in _narrow(write) for part in (len(narrow), *narrow)]
         call = ("EVAL", self._guard.script, len(keys), *keys, *self._guard.args, *parts)

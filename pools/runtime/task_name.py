@@ -28,17 +28,45 @@ def argument(data: bytes, path: str) -> str:
 
     Text and numbers as text, at most ``LONGEST_VALUE`` characters; "" for all else, and where nothing is.
     """
-    raw = _unpacked(data, LARGEST_PAYLOAD)
     try:
-        value: Any = json.loads(raw) if raw.startswith(b"[") else disassemble(raw).root
-    except (ValueError, RecursionError):
+        value = _found(data, path)
+    except ValueError:
         return ""
-    names = path.split(".")
-    for name in ("2" if names[0].isdecimal() else "3", *names):
-        value = _inside(value, name)
     if isinstance(value, Node):
         value = value.text if value.kind in ("text", "number", "word") else None
     return _clean(str(value)[:LONGEST_VALUE]) if isinstance(value, str | int | float) else ""
+
+
+def key_value(data: bytes, path: str) -> str:
+    """The text or number at ``path``, as ``argument`` finds it, but whole; "" for all else, and where nothing is.
+
+    Raises ValueError when the payload cannot be read, or not to its end.
+    """
+    value = _found(data, path)
+    if isinstance(value, Node):
+        value = value.text if value.kind in ("text", "number") else None
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _found(data: bytes, path: str) -> Any:
+    """The JSON value, or part of a disassembled pickle, at ``path``. Raises ValueError."""
+    raw = _unpacked(data, LARGEST_PAYLOAD + 1)
+    if len(raw) > LARGEST_PAYLOAD:
+        raise ValueError(f"the payload takes more than {LARGEST_PAYLOAD:,} bytes")
+    if raw.startswith(b"["):
+        try:
+            value: Any = json.loads(raw)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+    else:
+        found = disassemble(raw)
+        if found.root is None:
+            raise ValueError(found.problem)
+        value = found.root
+    names = path.split(".")
+    for name in ("2" if names[0].isdecimal() else "3", *names):
+        value = _inside(value, name)
+    return value
 
 
 def _inside(value: Any, name: str) -> Any:

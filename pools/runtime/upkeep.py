@@ -20,7 +20,7 @@ from rq.rate_limit import release_slot
 from rq.registry import clean_registries
 from rq.worker import Worker
 
-from pools.runtime import delivery
+from pools.runtime import delivery, fallback, idempotency
 from pools.runtime.claims import Claims
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.keys import Keys
@@ -83,13 +83,13 @@ def _tidy_queue(worker: PoolWorker, queue: Queue) -> None:
 
 
 def _redeliver_expired(worker: PoolWorker, queue: Queue) -> None:
-    """Runs whose lease has ended, and that may be repeated. rq's clean-up, which comes next, would fail them."""
+    """Runs whose lease has ended, and that our policies decide: rq's clean-up, which comes next, would fail them."""
     keys = worker.claims.keys
     connection: Any = worker.connection
     for execution in connection.zrange(queue.started_job_registry.key, "-inf", time.time(), byscore=True):
         job_key = worker.job_class.key_for(execution.partition(b":")[0].decode(errors="surrogateescape"))
-        told, name = connection.hmget(job_key, delivery.FIELD, "worker_name")
-        if int(told or 0):
+        told, *ours, name = connection.hmget(job_key, delivery.FIELD, idempotency.DIGEST, fallback.FIELD, "worker_name")
+        if int(told or 0) or any(ours):
             lost = Lost((name or b"").decode(), f"Worker {(name or b'').decode()} fell silent while it ran this job.")
             reap_expired(connection, keys, worker.order(lost), execution, worker.identity.signature)
 

@@ -184,10 +184,10 @@ class PoolWorker(JobLife):
             try:
                 key, admission = encoded(self.job_class.key_for(job_id)), self.job_class.admission
                 raw = read_record(self.idle_connection, key, admission)
+                misread = self.claims.misread(found, raw)
             except JobRefused as refusal:
                 self._bury(queue, job_id, refusal)
                 return None
-            misread = self.claims.misread(found, raw)
             if not misread:
                 return self._accept(queue, job_id, raw)
             self.claims.correct(self.idle_connection, queue, found, misread)

@@ -1,7 +1,7 @@
-"""A pool's breakers and limits with what the sampler saw of them."""
+"""A pool's breakers, limits and unknown payload versions with what the sampler saw of them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from math import ceil
@@ -13,6 +13,8 @@ from pools.models import Pool, PoolNow, RunCommand
 from pools.spec import BreakerRule, LimitRule, PoolSpec
 
 WORDS = {"open": "Open", "half_open": "Half-open", "held": "Held open", "closed": "Closed"}
+# Of each queue a claim looks at no more jobs. In a rollout some wait for seconds, as they should.
+LOOKED_AT, UNKNOWN_AFTER = 100, timedelta(minutes=1)
 # State → tone and icon of its chip; what is as it should be stays quiet.
 MARKS = {"open": ("bad", "alert-triangle"), "held": ("warn", "player-pause"), "half_open": ("warn", "hourglass")}
 
@@ -69,14 +71,32 @@ class LimitLine:
 
 
 @dataclass(frozen=True)
+class UnknownLine:
+    """``jobs`` of a task that were seen to wait, since then, for a worker that knows their payload's version."""
+
+    task: str
+    version: str
+    jobs: int
+    since: datetime
+
+    @property
+    def is_many(self) -> bool:
+        """Whether there may be more: of each queue no more are looked at."""
+        return self.jobs >= LOOKED_AT
+
+
+@dataclass(frozen=True)
 class Gates:
     breakers: list[BreakerLine]
     limits: list[LimitLine]
+    asks_versions: bool = False
+    unknown: list[UnknownLine] = field(default_factory=list)
 
 
 def gates_of(pool: Pool, spec: PoolSpec | None) -> Gates:
     """As of the newest sample. In one query beside the pool's own row, when it has any."""
-    if spec is None or not (spec.breakers or spec.limits):
+    asks_versions = spec is not None and any(policy.schema_versions for policy in spec.policies)
+    if spec is None or not (spec.breakers or spec.limits or asks_versions):
         return Gates([], [])
     now = PoolNow.objects.filter(pool=pool).first()
     seen: dict[str, Any] = now.gates if now else {}
@@ -88,6 +108,8 @@ def gates_of(pool: Pool, spec: PoolSpec | None) -> Gates:
             LimitLine(rule, limits.get(rule.name, {}).get("running", 0), limits.get(rule.name, {}).get("used", 0))
             for rule in spec.limits
         ],
+        asks_versions,
+        _unknown(seen.get("unknown", [])),
     )
 
 
@@ -100,6 +122,11 @@ def stopped(pool: Pool, tasks: Iterable[str]) -> list[str]:
         for name, told in seen.items()
         if told["state"] != "closed" and any(fnmatchcase(task, pattern) for task in tasks for pattern in told["tasks"])
     ]
+
+
+def _unknown(told: list[dict[str, Any]]) -> list[UnknownLine]:
+    lines = [UnknownLine(**one | {"since": datetime.fromtimestamp(one["since"], UTC)}) for one in told]
+    return [line for line in lines if timezone.now() - line.since > UNKNOWN_AFTER]
 
 
 def _commands(pool: Pool) -> dict[str, RunCommand]:

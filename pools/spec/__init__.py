@@ -6,10 +6,10 @@ from pools.spec.cron import CronEntry
 from pools.spec.errors import FieldError, SpecError
 from pools.spec.gates import BreakerRule, LimitRule
 from pools.spec.isolation import Isolation
+from pools.spec.policies import DeliveryPolicy
 from pools.spec.retry_budget import RetryBudget
 from pools.spec.schema import (
     Application,
-    DeliveryPolicy,
     Horse,
     PoolSpec,
     RetryRule,

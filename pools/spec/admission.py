@@ -11,6 +11,8 @@ from pools.spec.errors import FieldError
 from pools.spec.fields import TaskName, TaskPattern, Unique
 from pools.spec.part import Part
 
+NOT_LISTED = "must be on the list of tasks that the pool admits"
+
 
 class Admission(Part):
     """The defaults refuse only what cannot be read and what is very large."""
@@ -56,7 +58,7 @@ def admission_faults(admission: Admission, entries: Sequence[CronEntry]) -> list
     """Cron entries whose jobs the pool itself would refuse."""
     listed = [any(fnmatchcase(entry.task, pattern) for pattern in admission.tasks) for entry in entries]
     return [
-        FieldError(f"cron.{place}.task", "must be on the list of tasks that the pool admits")
+        FieldError(f"cron.{place}.task", NOT_LISTED)
         for place, is_listed in enumerate(listed)
         if admission.tasks and not is_listed
     ]

@@ -117,3 +117,8 @@ TaskName = Annotated[
     Matching(rf"{IDENTIFIER}(\.{IDENTIFIER})+", "must be a task's dotted name, such as shop.tasks.report"),
     Field(max_length=200),
 ]
+OptionalTask = Annotated[
+    str,
+    Matching(rf"({IDENTIFIER}(\.{IDENTIFIER})+)?", "must be a task's dotted name, such as shop.tasks.report, or empty"),
+    Field(max_length=200),
+]

@@ -26,6 +26,7 @@ from pools.spec.fields import (
 from pools.spec.gates import BreakerRule, LimitRule, gate_faults
 from pools.spec.isolation import Isolation
 from pools.spec.part import Part
+from pools.spec.policies import DeliveryPolicy, policy_faults
 from pools.spec.retry_budget import RetryBudget
 
 DAY = 86_400
@@ -100,35 +101,6 @@ class RetryRule(Part):
             if both:
                 raise ValueError(f"must not name {both[0]}, which is listed as {other} too")
         return names
-
-
-class DeliveryPolicy(Part):
-    """What becomes of a job whose worker is lost while it runs. The first policy whose pattern matches applies."""
-
-    task: TaskPattern = Field(
-        title="Task", description="The task's dotted name. * stands for any text: billing.* or *.send_mail."
-    )
-    delivery: Literal["at_most_once", "at_least_once"] = Field(
-        "at_most_once",
-        title="Delivery",
-        description="at_most_once: a dead letter whose outcome is unknown. at_least_once: it runs again, first of its "
-        "queue; the task must bear to run twice.",
-    )
-    losses: int = Field(
-        3,
-        ge=1,
-        le=100,
-        title="Losses",
-        description="At the lost run of this number an at_least_once job is a dead letter: it may be what kills.",
-    )
-    deadline: int = Field(
-        0,
-        ge=0,
-        le=7 * DAY,
-        title="Deadline",
-        description="Seconds after it is enqueued in which a job may begin, retries too; later it is a dead letter "
-        "that was not run. 0: no deadline.",
-    )
 
 
 class Application(Part):
@@ -288,7 +260,7 @@ def parse_spec(data: Any) -> PoolSpec:
     except ValidationError as error:
         raise SpecError.from_pydantic(error) from None
     faults = cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron)
-    faults += gate_faults(spec.breakers, spec.limits)
+    faults += gate_faults(spec.breakers, spec.limits) + policy_faults(spec.policies, spec.queues, spec.admission)
     if faults:
         raise SpecError(faults)
     return spec

@@ -83,6 +83,8 @@ NEW_POOL: Data = {
     "breakers-TOTAL_FORMS": "0",
     "breakers-INITIAL_FORMS": "0",
     "limits-TOTAL_FORMS": "0",
+    "policies-TOTAL_FORMS": "0",
+    "policies-INITIAL_FORMS": "0",
     "limits-INITIAL_FORMS": "0",
     "retry-INITIAL_FORMS": "0",
 }

@@ -115,3 +115,20 @@ def test_limits_are_shown_with_what_is_used(cast: Cast) -> None:
     content = signed_in(cast.bob).get("/pools/mail/").content.decode()
     for said in ("2 of 3", "20 a second", "4 of a burst of 5 used", "at most 2 each", "for each tenant"):
         assert said in content, said
+
+
+def test_jobs_that_wait_for_an_unknown_version_are_shown_when_they_wait_long(cast: Cast) -> None:
+    pool = make.pool(cast.payments, "mail", versions=0, published_number=1, now={"workers": 1})
+    policies = [{"task": "shop.*", "schema_versions": [3]}]
+    make.config_version(pool, 1, make.spec(queues=["mail"], policies=policies))
+    for seconds, jobs, said in (
+        (30, 12, ""),
+        (90, 12, "12 jobs wait "),
+        (90, 1, "1 job waits "),
+        (90, 100, "100 or more"),
+    ):
+        since = int(make.ago(seconds=seconds).timestamp())
+        told = [{"task": "shop.charge", "version": "4", "jobs": jobs, "since": since}]
+        PoolNow.objects.filter(pool=pool).update(gates={"unknown": told})
+        content = signed_in(cast.vera).get("/pools/mail/").content.decode()
+        assert (f"{said}" in content) and ("knows version 4 of shop.charge" in content) == bool(said), (seconds, jobs)

@@ -56,6 +56,9 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
             "retry": [{"task": "shop.*", "max": 1, "transient": ["OSError"], "permanent": ["ValueError"]}],
             "breakers": [{"name": "smtp", "tasks": ["shop.*", "mail.*"], "failures": 9, "errors": ["OSError"]}],
             "limits": [{"name": "api", "tasks": ["shop.a"], "per_second": 9, "concurrency": 3, "by": "user.id"}],
+            "policies": [
+                {"task": "shop.*", "delivery": "at_least_once", "schema_versions": [1, 2], "fallback": "shop.b"}
+            ],
             "cron": [
                 {"name": "a", "task": "shop.a", "schedule": "@daily", "args": {"region": "eu"}, "overlap": "allow"},
                 {"name": "b", "task": "shop.b", "schedule": "* * * * *", "queue": "payments", "timezone": "Asia/Tokyo"},
@@ -72,6 +75,7 @@ def test_the_form_holds_every_field_of_a_spec(cast: Cast, payments: Pool) -> Non
     posted |= {"cron-TOTAL_FORMS": "2", "cron-INITIAL_FORMS": "0"}
     posted |= {"breakers-TOTAL_FORMS": "1", "breakers-INITIAL_FORMS": "0"}
     posted |= {"limits-TOTAL_FORMS": "1", "limits-INITIAL_FORMS": "0"}
+    posted |= {"policies-TOTAL_FORMS": "1", "policies-INITIAL_FORMS": "0"}
     posted |= {"message": "All of it", "expected_version": "2"}
     assert alice.post(URL, {name: value for name, value in posted.items() if value is not None}).status_code == 302
     assert parse_spec(stored(ConfigVersion.objects.get(number=3))) == wanted

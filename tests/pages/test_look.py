@@ -43,6 +43,7 @@ PAGES = [
     "/access/",
     "/access/grant/",
 ]
+POLICIES = [{"task": "shop.*", "idempotency_key": "order.id", "schema_versions": [2, 3], "fallback": "shop.tell"}]
 
 
 @pytest.fixture
@@ -66,7 +67,10 @@ def busy_fleet(cast: Cast) -> None:
     make.serves(agent, pool, generation=0, boot_failure="ModuleNotFoundError: shop", boot_failed_at=make.ago(seconds=3))
     make.serves(make.agent("gone", gone_at=make.ago(minutes=6)), pool)
     make.serves(make.agent("no"), pool, verified=2, running=2, refused_code="expired", refused_at=make.ago(minutes=1))
-    make.config_version(pool, 3, make.spec(workers=6, cron=ENTRIES), signed_at=make.ago(minutes=5))
+    spec = make.spec(workers=6, cron=ENTRIES, policies=POLICIES)
+    make.config_version(pool, 3, spec, signed_at=make.ago(minutes=5))
+    unknown = {"task": "shop.charge", "version": "4", "jobs": 12, "since": int(make.ago(minutes=9).timestamp())}
+    PoolNow.objects.filter(pool=pool).update(gates={"unknown": [unknown]})
     Pool.objects.filter(pk=pool.pk).update(config_number=3, published_number=3)
     make.cron_slot(pool, "report", minutes=3, end="failed", job_id="cron-report-20261123T013000Z-0a1b2c3d")
     make.cron_slot(pool, "ping", minutes=1, outcome="skipped")

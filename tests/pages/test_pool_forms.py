@@ -44,6 +44,8 @@ NEW = {
     "breakers-TOTAL_FORMS": "0",
     "breakers-INITIAL_FORMS": "0",
     "limits-TOTAL_FORMS": "0",
+    "policies-TOTAL_FORMS": "0",
+    "policies-INITIAL_FORMS": "0",
     "limits-INITIAL_FORMS": "0",
 }
 EDIT = {
@@ -77,17 +79,26 @@ def test_an_operator_makes_a_pool_with_its_first_version(cast: Cast) -> None:
     assert signed_in(cast.charlie).get("/pools/emails/").status_code == 404
 
 
-def test_delivery_policies_are_lines_of_the_form(cast: Cast) -> None:
+POLICY = {"task": "billing.*", "delivery": "at_least_once", "losses": "5", "deadline": "60"}
+POLICY |= {"idempotency_key": "order.id", "idempotency_keep": "600", "schema_versions": "3\n4"}
+POLICY |= {"failure_ttl": "3600", "fallback": "billing.tell", "fallback_queue": "emails"}
+
+
+def test_delivery_policies_are_parts_of_the_form(cast: Cast) -> None:
+    """Adding an empty one loses nothing that was typed, and makes no pool."""
     client = signed_in(cast.alice)
-    policies = "billing.* at_least_once 5\nmail.send at_most_once\nsms.* at_most_once 3 60"
-    client.post("/pools/new/", NEW | {"policies": policies})
-    assert json.loads(bytes(ConfigVersion.objects.get().spec))["policies"] == [
-        {"task": "billing.*", "delivery": "at_least_once", "losses": 5, "deadline": 0},
-        {"task": "mail.send", "delivery": "at_most_once", "losses": 3, "deadline": 0},
-        {"task": "sms.*", "delivery": "at_most_once", "losses": 3, "deadline": 60},
-    ]
-    shown = "billing.* at_least_once 5 0\nmail.send at_most_once 3 0\nsms.* at_most_once 3 60"
-    assert shown in client.get("/pools/emails/config/").content.decode()
+    content = client.post("/pools/new/", NEW | {"do": "add_policy"}).content.decode()
+    assert "policies-0-losses" in content and "E-mails" in content
+    client.post("/pools/new/", NEW | policy())
+    (stored,) = json.loads(bytes(ConfigVersion.objects.get().spec))["policies"]
+    assert stored.pop("schema_versions") == [3, 4]
+    assert stored == {name: type(stored[name])(POLICY[name]) for name in stored} and len(stored) == len(POLICY) - 1
+    assert 'value="order.id"' in client.get("/pools/emails/config/").content.decode()
+
+
+def policy(**changes: str) -> dict[str, str]:
+    fields = {f"policies-0-{name}": value for name, value in (POLICY | changes).items()}
+    return {"policies-TOTAL_FORMS": "1"} | fields
 
 
 def test_breakers_and_limits_are_parts_of_the_form(cast: Cast) -> None:
@@ -139,19 +150,24 @@ def test_a_broken_weight_is_named_and_changes_nothing(cast: Cast, line: str, sai
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("changes", "said"),
     [
-        ("billing.*", "“billing.*” needs the form: task delivery losses deadline."),
-        ("a.* at_least_once many", "needs the form: task delivery losses deadline."),
-        ("a.* at_least_once 1 2 3", "needs the form: task delivery losses deadline."),
-        ("a.* at_least_once 1 604801", "Line 1: must be"),
-        ("a.* exactly_once", "Line 1: must be"),
-        ("a.* at_least_once 0", "Line 1: must be"),
+        ({"deadline": "604801"}, "Must be at most 604800."),
+        ({"delivery": "exactly_once"}, "Select a valid choice"),
+        ({"losses": "0"}, "Must be at least 1."),
+        ({"losses": "many"}, "Enter a whole number."),
+        ({"idempotency_key": "queue"}, "Must not be queue: a path, or job."),
+        ({"idempotency_keep": "0"}, "Must be at least 1."),
+        ({"schema_versions": "3\nfour"}, "“four” is not a whole number."),
+        ({"schema_versions": "3\n3"}, "Must not name 3 twice."),
+        ({"failure_ttl": "59"}, "Must be 0 or at least 60"),
+        ({"fallback": "nodots"}, "Must be a task&#x27;s dotted name"),
+        ({"fallback_queue": "others"}, "Must be one of the pool&#x27;s queues, or empty."),
     ],
 )
-def test_a_broken_delivery_policy_is_named_and_changes_nothing(cast: Cast, line: str, said: str) -> None:
-    page = signed_in(cast.alice).post("/pools/new/", NEW | {"policies": line}).content.decode()
-    assert said in page and line in page
+def test_a_broken_delivery_policy_is_named_and_changes_nothing(cast: Cast, changes: dict[str, str], said: str) -> None:
+    page = signed_in(cast.alice).post("/pools/new/", NEW | policy(**changes)).content.decode()
+    assert said in page and "A delivery policy has an error, shown beside its field." in page
     assert not Pool.objects.exists()
 
 

@@ -88,6 +88,28 @@ def test_expired_lease_becomes_a_dead_letter_with_its_event(config: WorkerConfig
     assert not client.exists("rq:worker:upkeep-1"), "upkeep leaves no worker of its own behind"
 
 
+@pytest.mark.parametrize("field", ["pw_once", "pw_fallback"])
+def test_an_expired_lease_of_a_job_with_a_key_or_fallback_is_decided_as_other_losses(
+    config: WorkerConfig, queue: Queue, field: str
+) -> None:
+    client: Any = queue.connection
+    job = started(client, queue, "gone")
+    key = f"{Keys().once(config.pool_uid)}:digest"
+    told = {"id": "instead", "queue": "mail", "fields": {"origin": "mail", "status": "queued"}}
+    client.hset(job.key, mapping={"pw_fallback": json.dumps(told), "pw_fallback_data": "x"})
+    if field == "pw_once":
+        client.hdel(job.key, "pw_fallback")
+        client.hset(job.key, field, "digest")
+        client.hset(key, mapping={"state": "running", "job": job.id, "worker": "gone", "keep": 60})
+    client.zadd("rq:wip:mail", dict.fromkeys(client.zrange("rq:wip:mail", 0, -1), time.time() - 1))
+    run(config)
+    assert places(client, "mail", job.id) == ["failed"]
+    if field == "pw_once":
+        assert client.hget(key, "state") == b"unknown" and 0 < client.ttl(key) <= 60
+    else:
+        assert client.lrange(queue.key, 0, -1) == [b"instead"]
+
+
 def test_claim_of_a_worker_that_is_gone_goes_back_to_its_queue(config: WorkerConfig, queue: Queue) -> None:
     client: Any = queue.connection
     job = queue.enqueue("tasks.add")

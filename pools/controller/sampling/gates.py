@@ -1,4 +1,4 @@
-"""Which pools have breakers and limits to look at."""
+"""Which pools have breakers, limits or payload versions to look at."""
 
 from pools.broker.gates import Watched
 from pools.models import ConfigVersion, Pool, PoolKind
@@ -18,6 +18,11 @@ class WatchedGates:
         for pool_id, number in current - self._known.keys():
             version = ConfigVersion.objects.select_related("pool").get(pool=pool_id, number=number)
             spec = spec_of(version)
-            self._known[pool_id, number] = Watched(str(version.pool.uid), spec.breakers, spec.limits)
+            self._known[pool_id, number] = Watched(
+                str(version.pool.uid),
+                spec.breakers,
+                spec.limits,
+                any(policy.schema_versions for policy in spec.policies),
+            )
         self._known = {key: self._known[key] for key in sorted(current)}
-        return [watched for watched in self._known.values() if watched.breakers or watched.limits]
+        return [watched for watched in self._known.values() if watched.any]

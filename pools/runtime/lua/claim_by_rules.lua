@@ -1,4 +1,5 @@
--- Take the next job of a pool with weights, breakers or limits, as claim.lua does without them. Follows gates.lua.
+-- Take the next job of a pool with weights, breakers, limits or idempotency keys, as claim.lua does without them.
+-- Follows gates.lua, once.lua and versions.lua.
 -- Weights are smooth weighted round-robin: each queue that holds jobs gains its weight, the richest is served and pays
 -- what all gained. So shares are as the weights are, none waits for ever, and what is not used goes to the others.
 -- A job that must not begin yet holds up only those of its kind: of each queue the first 100 are looked at, in order.
@@ -36,7 +37,7 @@ end
 rules = rules or cjson.decode(ARGV[3])
 rules.holds = KEYS[4]
 local weighted = #rules.weights > 0
-local gated = #rules.breakers + #rules.limits > 0
+local gated = #rules.breakers + #rules.limits + #rules.policies > 0
 
 -- The task by what rq writes as a description, until a worker has read the payload and found it to be another.
 local function task_of(job)
@@ -45,9 +46,11 @@ local function task_of(job)
 end
 
 local tasks, answers, hopeless = {}, {}, {}
+local versions = unknown_versions(rules)
 local function gates_of(task)
     if not tasks[task] then
         tasks[task] = {breakers = matching(rules.breakers, task), limits = matching(rules.limits, task)}
+        tasks[task].policy = matching(rules.policies, task)[1] or {}
     end
     return tasks[task]
 end
@@ -71,10 +74,25 @@ local function value_of(limit, job, queue)
     return redis.call('HGET', job, 'pw_by:' .. limit.by)
 end
 
--- All that a job takes when it begins now; nil when it may not.
-local function pass(task, job, queue)
+-- All that a job takes when it begins now; nil when it may not. One that is answered begins, and takes nothing.
+local function pass(task, id, queue)
+    local job = rules.jobs .. id
     local gates, taken = gates_of(task), {task = task, slots = {}, rates = {}, breakers = {}}
     local passed = {}
+    if not versions.known(gates.policy, job, task) then
+        return nil
+    end
+    -- False: not read yet, as an argument in value_of.
+    local digest = gates.policy.keep and redis.call('HGET', job, 'pw_once')
+    if digest and digest ~= '' then
+        taken.once = rules.base .. 'once:' .. digest
+        local answer = asked_before(taken.once, id, rules)
+        if answer == 'wait' then
+            return nil
+        elseif answer then
+            return {task = task, slots = {}, rates = {}, breakers = {}}, answer
+        end
+    end
     for _, breaker in ipairs(gates.breakers) do
         local one = once(breaker, 'breaker', function() return pass_breaker(breaker, rules) end)
         if not one then
@@ -108,11 +126,13 @@ local function first_free(queue)
         if not id then
             return nil
         end
-        local job = rules.jobs .. id
-        local task = gated and task_of(job) or ''
-        local taken = not hopeless[task] and pass(task, job, queue)
+        local task = gated and task_of(rules.jobs .. id) or ''
+        local taken, answer
+        if not hopeless[task] then
+            taken, answer = pass(task, id, queue)
+        end
         if taken then
-            return {place = place, id = id, taken = taken, before = before}
+            return {place = place, id = id, taken = taken, before = before, answer = answer}
         end
         before = id
     end
@@ -155,18 +175,26 @@ for _, queue in ipairs(waiting) do
         -- Always anew: rq's own maintenance fails a job at once when it finds a first_seen of an earlier run.
         redis.call('SET', queue.intermediate .. ':first_seen:' .. found.id, ARGV[2], 'EX', 86400)
         redis.call('HSET', KEYS[1], worker, queue.list .. '\n' .. found.id)
-        local taken = found.taken
-        if #taken.slots + #taken.breakers > 0 or next(taken.rates) then
+        local taken, policy = found.taken, gates_of(found.taken.task).policy
+        if policy.keep then
+            tell(rules.jobs .. found.id, found.answer)
+        end
+        if #taken.slots + #taken.breakers > 0 or next(taken.rates) or taken.once then
             take(worker, taken)
+            if taken.once then
+                reserve(taken.once, found.id, worker, policy.keep)
+            end
             redis.call('HSET', KEYS[4], worker, cjson.encode(taken))
         end
         if weighted then
             pay(queue)
         end
+        versions.tell(false)
         return {queue.list, found.id, taken.task, found.before}
     end
     queue.blocked = true  -- nobody gains by jobs that may not begin
 end
+versions.tell(true)
 if gated then
     redis.call('SET', KEYS[5], 1, 'PX', rest)
 end

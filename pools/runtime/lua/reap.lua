@@ -4,8 +4,8 @@
 -- what rq 3.0 writes for a failure; tests/runtime/test_reaping.py compares.
 -- KEYS[1] set of executions (rq's index of the worker's), KEYS[2] event stream.
 -- ARGV[1] a JSON object: prefix (of rq), unsettled (prefix of our sets of jobs whose dependents wait), worker, now (Unix
--- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), and the
--- texts, as rq encodes them: again, unknown, too_often.
+-- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), once
+-- (prefix of idempotency keys, see once.lua), and the texts, as rq encodes them: again, unknown, too_often.
 -- Returns job ids and outcomes in turn: again, unknown, too_often.
 local order = cjson.decode(ARGV[1])
 local prefix, now = order.prefix, order.now
@@ -20,7 +20,7 @@ local function runs_elsewhere(id, registry)
 end
 
 -- `ran`: of the execution, as it was started (pools/runtime/attempt.py): created_at, pw_host, pw_config.
-local function record(id, kind, text, run, ran, ttl)
+local function record(id, kind, text, run, ran, ttl, instead)
     local key = prefix .. ':results:' .. id
     local fields = {'type', kind, 'worker_name', order.worker, 'exc_string', order[text], 'execution_id', run,
         'execution_started_at', ran[1] or order.now, 'execution_ended_at', order.now}
@@ -28,6 +28,10 @@ local function record(id, kind, text, run, ran, ttl)
         for _, part in ipairs({'pw_host', ran[2], 'pw_config', ran[3]}) do
             table.insert(fields, part)
         end
+    end
+    if instead then
+        table.insert(fields, 'pw_fallback')
+        table.insert(fields, instead)
     end
     redis.call('XADD', key, 'MAXLEN', '=', 10, '*', unpack(fields))
     if ttl < 0 then redis.call('PERSIST', key) else redis.call('EXPIRE', key, ttl) end
@@ -59,6 +63,25 @@ local function retry(id, job, origin)
     end
 end
 
+-- The job that runs in place of a lost one: pools/runtime/fallback.py has made it, should this happen. Returns its id.
+local function fall_back(job)
+    local told = redis.call('HMGET', job, 'pw_fallback', 'pw_fallback_data')
+    redis.call('HDEL', job, 'pw_fallback', 'pw_fallback_data', 'pw_failure_ttl')
+    local read, one = pcall(cjson.decode, told[1] or '')
+    local sound = read and told[2] and type(one) == 'table' and type(one.id) == 'string'
+    if not sound or type(one.queue) ~= 'string' or type(one.fields) ~= 'table' then
+        return
+    end
+    local key, queue = prefix .. ':job:' .. one.id, prefix .. ':queue:' .. one.queue
+    for name, value in pairs(one.fields) do
+        redis.call('HSET', key, name, tostring(value))
+    end
+    redis.call('HSET', key, 'data', told[2], 'created_at', order.written, 'enqueued_at', order.written)
+    redis.call('SADD', prefix .. ':queues', queue)
+    redis.call('RPUSH', queue, one.id)
+    return one.id
+end
+
 local function bury(id, job, origin, ttl)
     redis.call('HSET', job, 'status', 'failed')
     redis.call('HDEL', job, 'pw_deadline')  -- whoever requeues it gives it a new one
@@ -73,10 +96,25 @@ local function bury(id, job, origin, ttl)
     end
 end
 
+-- What the idempotency key of a lost run says from now on, if it had one: nothing, or that nobody knows.
+local function tell_key(id, job, outcome)
+    local digest = redis.call('HGET', job, 'pw_once')
+    local key = order.once .. ':' .. (digest or '')
+    local held = digest and digest ~= '' and redis.call('HMGET', key, 'state', 'job', 'worker', 'keep')
+    if not held or held[1] ~= 'running' or held[2] ~= id or held[3] ~= order.worker then
+        return
+    elseif outcome == 'again' then
+        redis.call('DEL', key)
+    else
+        redis.call('HSET', key, 'state', 'unknown', 'may:' .. id, 1)
+        redis.call('EXPIRE', key, held[4])
+    end
+end
+
 local function decide(id, job, origin, run, ran)
-    local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl')
+    local f = redis.call('HMGET', job, 'pw_redeliver', 'retries_left', 'failure_ttl', 'pw_failure_ttl')
     local redeliver, retries, ttl = tonumber(f[1] or '') or 0, tonumber(f[2] or '') or 0, tonumber(f[3] or '')
-    ttl = ttl or order.failure_ttl
+    ttl = ttl or tonumber(f[4] or '') or order.failure_ttl
     redis.call('HSET', job, 'ended_at', order.written)
     if redeliver > 0 then
         if redis.call('HINCRBY', job, 'pw_lost', 1) < redeliver then
@@ -92,7 +130,7 @@ local function decide(id, job, origin, run, ran)
     end
     local outcome = redeliver > 0 and 'too_often' or 'unknown'
     bury(id, job, origin, ttl)
-    record(id, 2, outcome, run, ran, ttl)
+    record(id, 2, outcome, run, ran, ttl, fall_back(job))
     return outcome
 end
 
@@ -110,6 +148,7 @@ for _, execution in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     if undecided and f[2] == 'started' and not runs_elsewhere(id, registry) then
         table.insert(decided, id)
         table.insert(decided, decide(id, job, f[1], run, ran))
+        tell_key(id, job, decided[#decided])
     end
 end
 redis.call('DEL', KEYS[1])

@@ -168,6 +168,14 @@ def test_every_field_at_its_limits() -> None:
         ("policies", [{"task": "a.*", "delivery": "exactly_once"}], "policies.0.delivery"),
         ("policies", [{"task": "a.*", "losses": 0}], "policies.0.losses"),
         ("policies", [{"task": "a.*", "deadline": -1}], "policies.0.deadline"),
+        ("policies", [{"task": "a.*", "idempotency_key": "a..b"}], "policies.0.idempotency_key"),
+        ("policies", [{"task": "a.*", "idempotency_key": "queue"}], "policies.0.idempotency_key"),
+        ("policies", [{"task": "a.*", "idempotency_keep": 604_801}], "policies.0.idempotency_keep"),
+        ("policies", [{"task": "a.*", "schema_versions": [1, 1]}], "policies.0.schema_versions"),
+        ("policies", [{"task": "a.*", "schema_versions": ["4"]}], "policies.0.schema_versions.0"),
+        ("policies", [{"task": "a.*", "failure_ttl": 59}], "policies.0.failure_ttl"),
+        ("policies", [{"task": "a.*", "fallback": "nodots"}], "policies.0.fallback"),
+        ("policies", [{"task": "a.*", "fallback": "a.b", "fallback_queue": "others"}], "policies.0.fallback_queue"),
         ("policies", [{"task": "a.*"}, {"task": "a.*", "losses": 5}], "policies"),
         ("unknown", 1, "unknown"),
     ],
@@ -262,3 +270,11 @@ def test_schema_has_a_label_and_a_help_text_for_each_field() -> None:
     assert schema["properties"]["workers"]["maximum"] == 512
     assert schema["properties"]["queues"]["uniqueItems"] is True
     assert schema["properties"]["queues"]["items"]["pattern"] == "^([A-Za-z0-9_.:-]{1,200})$"
+
+
+def test_a_fallback_must_be_admitted() -> None:
+    policies = [{"task": "a.*", "fallback": "b.instead"}]
+    with pytest.raises(SpecError) as caught:
+        parse_spec(GOOD | {"policies": policies, "admission": {"tasks": ["a.*"]}})
+    assert [error.path for error in caught.value.errors] == ["policies.0.fallback"]
+    assert parse_spec(GOOD | {"policies": policies, "admission": {"tasks": ["a.*", "b.*"]}}).policies[0].fallback
