@@ -53,6 +53,7 @@ bench: $(STAMP) ## Benchmarks: ours and theirs in one run, with ratios
 	$(BIN)/python -m tests.support.postgres --durable $(BIN)/python -m bench.requeue
 	$(BIN)/python -m bench.jobs
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.claims
 	$(BIN)/python -m bench.audit_log
 	$(BIN)/python -m tests.support.postgres --durable $(BIN)/python -m bench.audit_writers
 

@@ -10,11 +10,12 @@ from pools.api.auth import actor
 from pools.api.bodies import ConfigIn, PoolChangeIn, PoolIn, ReasonIn, ScaleIn
 from pools.api.idempotency import write
 from pools.api.paging import Cursor, Limit, PageOut, by_key
-from pools.api.schemas import ConfigDetail, ConfigOut, PoolOut, RunOut
+from pools.api.schemas import ConfigDetail, ConfigOut, GatesOut, PoolOut, RunOut
 from pools.models import ConfigVersion, Pool
 from pools.operations.errors import Refused
 from pools.permissions import visible_pools
-from pools.selectors.config import version_of
+from pools.selectors.config import running_spec, version_of
+from pools.selectors.gates import Gates, gates_of
 from pools.selectors.pools import pool_of, teams_of
 from pools.spec import parse_spec
 
@@ -116,6 +117,13 @@ def resume_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse
 def drain_pool(request: HttpRequest, slug: str, data: ReasonIn) -> HttpResponse:
     """Running jobs finish, then the workers leave."""
     return _run(request, slug, "drain", data)
+
+
+@router.get("/{slug:slug}/gates", response=GatesOut)
+def get_gates(request: HttpRequest, slug: str) -> Gates:
+    """What jobs may have to wait for: breakers, limits, and workers that know their payload's version."""
+    pool = pool_of(actor(request), slug)
+    return gates_of(pool, running_spec(pool))
 
 
 @router.post("/{slug:slug}/breakers/{str:breaker}/open", response=RunOut)

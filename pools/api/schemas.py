@@ -18,6 +18,7 @@ from pools.models import (
     Worker,
 )
 from pools.selectors.config import spec_of
+from pools.selectors.gates import BreakerLine, LimitLine
 
 ENDS = (Effect.SUCCEEDED, Effect.FAILED_AGAIN, Effect.UNKNOWN)
 
@@ -76,6 +77,72 @@ class PoolOut(Schema):
     @staticmethod
     def resolve_figures(pool: Pool) -> Any:
         return getattr(pool, "now", None)
+
+
+class BreakerOut(Schema):
+    name: str
+    tasks: list[str]
+    state: str = Field(description="`closed`, `open`, `half_open`, or `held`: opened by a person")
+    since: datetime | None = Field(description="null: it never was anything but closed")
+    failures: int = Field(description="that count now, towards those that open it")
+    passed: int = Field(description="probes that succeeded since it is half-open")
+    probing: int = Field(description="probes that run")
+    probes_in: int | None = Field(description="seconds until an open one lets a probe through; null in other states")
+
+    @staticmethod
+    def resolve_name(line: BreakerLine) -> str:
+        return line.rule.name
+
+    @staticmethod
+    def resolve_tasks(line: BreakerLine) -> list[str]:
+        return list(line.rule.tasks)
+
+
+class LimitOut(Schema):
+    name: str
+    tasks: list[str]
+    per_second: int
+    burst: int
+    concurrency: int
+    running: int = Field(description="jobs that hold a place, over all values that the limit counts by")
+    used: int = Field(description="of the burst")
+
+    @staticmethod
+    def resolve_name(line: LimitLine) -> str:
+        return line.rule.name
+
+    @staticmethod
+    def resolve_tasks(line: LimitLine) -> list[str]:
+        return list(line.rule.tasks)
+
+    @staticmethod
+    def resolve_per_second(line: LimitLine) -> int:
+        return line.rule.per_second
+
+    @staticmethod
+    def resolve_burst(line: LimitLine) -> int:
+        return line.rule.burst
+
+    @staticmethod
+    def resolve_concurrency(line: LimitLine) -> int:
+        return line.rule.concurrency
+
+
+class UnknownVersionOut(Schema):
+    task: str
+    version: str
+    jobs: int = Field(description="of those that claims look at: at most 100 in each queue")
+    since: datetime
+
+
+class GatesOut(Schema):
+    """As of the newest sample, of the breakers and limits of the config that runs."""
+
+    breakers: list[BreakerOut]
+    limits: list[LimitOut]
+    unknown: list[UnknownVersionOut] = Field(
+        description="jobs that wait for a worker that knows their payload's version"
+    )
 
 
 class RunOut(Schema):

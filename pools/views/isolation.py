@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 from controlplane.actors import actor_of
 from pools.broker.connection import BrokerUnavailable, get_broker
 from pools.broker.isolation import Control, controls_of
-from pools.models import AgentPool
+from pools.models import AgentPool, Pool
 from pools.selectors.config import running_spec
 from pools.selectors.pool_page import row_of
 from pools.selectors.pools import pool_of
@@ -25,11 +25,7 @@ class Host:
 def isolation(request: HttpRequest, slug: str) -> HttpResponse:
     """What the config asks for, and what each live agent's workers attest. Asks the broker."""
     found = pool_of(actor_of(request), slug)
-    problem, controls = "", {}
-    try:
-        controls = controls_of(get_broker(found.broker), str(found.uid))
-    except BrokerUnavailable as error:
-        problem = error.why
+    controls, problem = attested(found)
     live = row_of(found).presence.live
     context = {
         "pool": found,
@@ -38,3 +34,11 @@ def isolation(request: HttpRequest, slug: str) -> HttpResponse:
         "problem": problem,
     }
     return render(request, "pools/isolation.html", context)
+
+
+def attested(pool: Pool) -> tuple[dict[str, list[Control]], str]:
+    """What workers of the pool found in force, by their agent's name; and why the broker could not be asked, or ""."""
+    try:
+        return controls_of(get_broker(pool.broker), str(pool.uid)), ""
+    except BrokerUnavailable as error:
+        return {}, error.why

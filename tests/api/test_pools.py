@@ -5,13 +5,15 @@ import pytest
 from django.conf import settings
 
 from audit.models import Event
-from pools.models import ConfigVersion, OutboxMessage, Pool
+from pools.models import ConfigVersion, OutboxMessage, Pool, PoolNow
 from pools.spec import parse_spec
 from tests.api.calling import Caller, problem
 from tests.support import factories as make
 from tests.support.cast import Cast
 
 SPEC = make.SPEC
+GATEWAY = {"name": "gateway", "tasks": ["shop.charge*"], "passed": 0, "probing": 0}
+EACH = {"name": "each", "tasks": ["b.*"], "per_second": 0, "burst": 1, "concurrency": 2}
 
 
 def new_pool(**changes: Any) -> dict[str, Any]:
@@ -58,7 +60,34 @@ def test_a_pool_without_a_sample_has_no_figures(alice: Caller, cast: Cast) -> No
     assert alice.get("pools/payments").json()["figures"] is None
 
 
-@pytest.mark.parametrize("path", ["pools/refunds", "pools/nothing", "pools/refunds/config", "pools/refunds/config/1"])
+def test_what_jobs_may_wait_for(alice: Caller, cast: Cast) -> None:
+    pool = make.pool(cast.payments, "mail", versions=0, published_number=1, now={"workers": 1})
+    limits = [{"name": "each", "tasks": ["b.*"], "concurrency": 2, "by": "tenant"}]
+    make.config_version(
+        pool, 1, make.spec(queues=["mail"], limits=limits, policies=[{"task": "*", "schema_versions": [3]}])
+    )
+    assert alice.get("pools/mail/gates").json() == {
+        "breakers": [GATEWAY | {"state": "closed", "since": None, "failures": 0, "probes_in": None}],
+        "limits": [EACH | {"running": 0, "used": 0}],
+        "unknown": [],
+    }
+    since, long_ago = make.ago(seconds=10), make.ago(minutes=5)
+    told = {"state": "open", "since": int(since.timestamp()), "passed": 0, "failures": 0, "probing": 0, "generation": 0}
+    unknown = {"task": "shop.charge", "version": "4", "jobs": 12, "since": int(long_ago.timestamp())}
+    gates = {"breakers": {"gateway": told}, "limits": {"each": {"running": 5, "used": 0}}, "unknown": [unknown]}
+    PoolNow.objects.filter(pool=pool).update(gates=gates)
+    found = alice.get("pools/mail/gates").json()
+    assert 10 <= found["breakers"][0].pop("probes_in") <= 30
+    assert found["breakers"] == [
+        GATEWAY | {"state": "open", "since": f"{since:%Y-%m-%dT%H:%M:%S.000000Z}", "failures": 0}
+    ]
+    assert found["limits"] == [EACH | {"running": 5, "used": 0}]
+    assert found["unknown"] == [unknown | {"since": f"{long_ago:%Y-%m-%dT%H:%M:%S.000000Z}"}]
+
+
+@pytest.mark.parametrize(
+    "path", ["pools/refunds", "pools/refunds/gates", "pools/nothing", "pools/refunds/config", "pools/refunds/config/1"]
+)
 def test_what_is_hidden_and_what_is_missing_look_alike(alice: Caller, refunds: Pool, path: str) -> None:
     assert problem(alice.get(path), 404) == {"type": "about:blank", "title": "Not found", "status": 404}
 

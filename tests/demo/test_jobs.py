@@ -92,3 +92,11 @@ def test_an_empty_module_cannot_be_compressed(out: Path) -> None:
     with pytest.raises(stdlib_jobs.EmptyModule, match="the file is empty"):
         stdlib_jobs.compress_module(str(STDLIB / "urllib" / "__init__.py"))
     assert results(out) == []
+
+
+def test_the_summary_counts_what_is_there(out: Path) -> None:
+    assert stdlib_jobs.summarize() == {}
+    for name in ("abc.py", "ast.py"):
+        stdlib_jobs.parse_module(str(STDLIB / name))
+    stdlib_jobs.compress_module(str(STDLIB / "abc.py"))
+    assert stdlib_jobs.summarize() == {"compress": 1, "parse": 2}

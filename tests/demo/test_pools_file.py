@@ -34,3 +34,11 @@ def test_the_retry_rule_matches_the_parse_job(pools: dict[str, PoolSpec]) -> Non
     job = stdlib_jobs.parse_module
     assert fnmatch.fnmatchcase(f"{job.__module__}.{job.__qualname__}", rule.task)
     assert f"{stdlib_jobs.__name__}.{stdlib_jobs.UnresolvedImport.__name__}" in rule.permanent
+
+
+def test_gates_and_cron_name_jobs_that_there_are(pools: dict[str, PoolSpec]) -> None:
+    jobs = [f"{stdlib_jobs.__name__}.{job}" for job in ("parse_module", "compress_module", "summarize")]
+    assert all(callable(getattr(stdlib_jobs, job.rpartition(".")[2])) for job in jobs)
+    (breaker,), (limit,) = pools["stdlib-parse"].breakers, pools["stdlib-compress"].limits
+    assert [fnmatch.filter(jobs, task) for task in (*breaker.tasks, *limit.tasks)] == [jobs, [jobs[1]]]
+    assert [entry.task for entry in pools["stdlib-parse"].cron] == [jobs[2]]

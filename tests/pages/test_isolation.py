@@ -51,6 +51,21 @@ def test_each_host_with_what_it_attests(cast: Cast, payments: Pool, agent: FakeA
     assert PAGE in content(cast, "/pools/payments/")
 
 
+def test_a_worker_shows_what_holds_on_its_host(
+    cast: Cast, payments: Pool, agent: FakeAgent, settings: Settings
+) -> None:
+    page = "/workers/pay-01/1/"
+    make.worker(payments, agent=payments.agents.get().agent, config_number=3)
+    isolated(payments)
+    assert "Its agent reports nothing" in content(cast, page)
+    agent.serve(payments, isolation={"user": [True, "jobs run as uid 990"], "landlock": [False, HOSTILE]})
+    agent.beat()
+    shown = content(cast, page)
+    assert "In force on" in shown and "jobs run as uid 990" in shown and HOSTILE not in shown
+    settings.POOLWARDEN_BROKERS = {}
+    assert "could not be asked: no broker has this name" in content(cast, page)
+
+
 def test_a_host_that_refuses_says_which_control_it_lacks(cast: Cast, payments: Pool, agent: FakeAgent) -> None:
     isolated(payments)
     refusal = "Isolation: profile standard is refused, as this host lacks landlock (not supported)"
