@@ -28,7 +28,7 @@ class Fleet(Protocol):
 
 
 class Managed:
-    """Two hosts, each with ``workers`` workers of each of two pools, and a console; all speak to the broker by the proxy.
+    """Two hosts, each with ``workers`` workers of each of two pools, and a console. The broker is behind the proxy.
 
     ``ledger``: the file that jobs write to.
     """

@@ -1,4 +1,4 @@
-"""What must hold of managed workers, too: nothing left behind, gates held, a console that knows what the broker says."""
+"""What else must hold of managed workers: nothing left over, gates held, a console that knows what is so."""
 
 import time
 from collections.abc import Callable, Iterator
