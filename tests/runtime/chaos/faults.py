@@ -110,7 +110,7 @@ def kill_all_hosts(scene: Scene) -> Undo:
     hosts = scene.managed.hosts
     for host in hosts:
         _kill(host)
-    return scene.longest, partial(_start, hosts)
+    return scene.pause(), partial(_start, hosts)
 
 
 def _start(hosts: Sequence[AgentHost]) -> None:

@@ -20,6 +20,8 @@ def trace(verdict: Verdict, client: Any, fleet: Managed, ledger: Ledger) -> None
     _gates(verdict, ledger)
     for fault in fleet.console.faults:
         verdict.accuse("went wrong in the console", fault)
+    for who, kind in (("agents", "agent"), ("the controller", "system")):
+        ((verdict.facts[f"lost workers told by {who}"],),) = fleet.console.query(LOST.format(kind))
     for what, found in (
         ("left behind", lambda: list(_left(client, keys))),
         ("not as the console says", lambda: list(_console(client, fleet))),
@@ -92,6 +94,7 @@ def _console(client: Any, fleet: Managed) -> Iterator[str]:
             yield from [f"{groups} in groups"] if (groups or 0) != len(there) else []
 
 
+LOST = "SELECT count(*) FROM audit_event WHERE action = 'worker.lost' AND actor_kind = '{}'"
 LETTERS = "SELECT job_id FROM pools_deadletter WHERE state = '{}'"
 
 
