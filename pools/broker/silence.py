@@ -1,4 +1,4 @@
-"""Jobs of hosts that died, decided by a controller as agents decide them for each other: the same look, the same script.
+"""Jobs of hosts that died, decided by a controller as agents do it for each other: the same look, the same script.
 
 Whoever looks holds one lease on the broker, an agent or a controller, and what they find is re-checked there before
 anything is touched.

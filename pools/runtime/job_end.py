@@ -120,10 +120,12 @@ class JobEnd(Worker):
         after = self.claims.ended(end, pooled.failure.names)
         record = step.Record(Result.get_key(job.id), attempt.place(self.identity))  # type: ignore[no-untyped-call]
         guard = step.Guard(step.FINISH, keys, [encoded(execution.composite_key), *change], after, record)
-        client = self.connection
-        self.connection = cast(Any, step.Leased(client, guard))
+        client, leased = self.connection, step.Leased(self.connection, guard)
+        self.connection = cast(Any, leased)
         try:
             write(job, *args)
+            if leased.unwritten is not None and self.is_horse:
+                raise leased.unwritten  # which rq has only logged: the horse ends of it, and the worker writes the end
             return
         except step.LeaseLost:
             pass
