@@ -20,6 +20,7 @@ def spec(pool: str, workers: int, ledger: Path) -> dict[str, Any]:
         "workers": workers,
         "application": {"directory": str(APPLICATION), "preload": ["work"]},
         "stop_grace": 20,
+        "result_ttl": 86_400,  # a cron slot's job must still be there when all is over
         "policies": [{"task": "work.again", "delivery": "at_least_once", "losses": 10}],
         "retry": [{"task": "work.flaky", "max": 3, "backoff": 1, "cap": 2}],
         "admission": {"tasks": ADMITTED},
