@@ -22,6 +22,7 @@ from pools.controller.notifying.deliverer import Deliverer
 from pools.controller.notifying.spikes import Spikes
 from pools.controller.publisher import Publisher
 from pools.controller.quarantine import QuarantineGuard
+from pools.controller.reaper import Reaper
 from pools.controller.regrouping import Regrouping
 from pools.controller.rehoming import Rehoming
 from pools.controller.relay import Relay
@@ -57,6 +58,7 @@ def all_loops(
         Acknowledger(lease),
         Repair(publisher),
         Regrouping(lease),
+        Reaper(lease),
         Ingester(lease),
         Scanner(lease),
         Rehoming(lease),

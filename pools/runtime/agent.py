@@ -19,12 +19,9 @@ from pools.runtime.keeper import PoolKeeper
 from pools.runtime.keys import Keys
 from pools.runtime.link import Link, Outgoing
 from pools.runtime.options import Options, parse
-from pools.runtime.reaper import Order
 from pools.runtime.ringer import Listening, Ringer
 from pools.runtime.store import Store
 from pools.runtime.supervisor import Supervisor
-from pools.runtime.watch import Silent
-from pools.runtime.worker_config import Lost
 from pools.signing import VerifiedConfig
 from pools.spec import PoolSpec
 
@@ -78,7 +75,7 @@ class Agent:
         for uid in news.tidy:
             self._keeper(uid).chores.tidy()
         for silent in news.silent:
-            self._link.reap(self._last_will(silent))
+            self._link.reap(silent.last_will(self._intake.failure_ttl(silent.pool_uid)))
         try:
             for offer in news.offers:
                 self._refused(self._intake.take(offer, int(time.time())))
@@ -90,17 +87,6 @@ class Agent:
             self._supervisor.bound_output()
             self._due_slow = now + SLOW_TICK_SECONDS
         self._speak()
-
-    def _last_will(self, silent: Silent) -> Order:
-        """What to do about a worker of another host that nobody hears of any more."""
-        why = f"Worker {silent.worker} was lost while it ran this job: its host fell silent (agent {silent.agent})."
-        return Order(
-            Lost(silent.worker, why),
-            silent.pool_uid,
-            silent.config,
-            self._intake.failure_ttl(silent.pool_uid),
-            silent.seen,
-        )
 
     def _watch(self, now: float) -> None:
         """See what became of the workers since the last look."""

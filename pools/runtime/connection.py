@@ -4,9 +4,10 @@ redis-py gives up after 3-5 s by default. A job's bookkeeping must ride out a fa
 and an agent, must stay able to hear a signal, so they fail fast and try again in their own loop.
 """
 
+import time
 from typing import Any
 
-from redis import Redis
+from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, TimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
@@ -14,6 +15,26 @@ from redis.retry import Retry
 
 # What passes by itself: the server is away, starting, or a replica that is about to be promoted.
 UNAVAILABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
+
+PATIENCE_SECONDS = 240.0
+PAUSE_SECONDS = 0.2
+
+
+class PatientPool(ConnectionPool):
+    """Tries again when a connection is closed as soon as it is open: redis-py does so once, outside its retries.
+
+    A proxy or balancer in front of a broker that is gone does that. A broker that refuses is waited for by ``connect``.
+    """
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return super().get_connection(*args, **options)
+            except UNAVAILABLE:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def patient(url: str) -> Any:
@@ -24,7 +45,8 @@ def patient(url: str) -> Any:
     """
     quiet = {"driver_info": None, "maint_notifications_config": MaintNotificationsConfig(enabled=False), "protocol": 2}
     retry: Retry = Retry(ExponentialWithJitterBackoff(base=0.1, cap=2), 120, UNAVAILABLE)
-    return Redis.from_url(url, retry=retry, retry_on_error=list(UNAVAILABLE), socket_timeout=10, **quiet)
+    told = {"retry": retry, "retry_on_error": list(UNAVAILABLE), "socket_timeout": 10}
+    return Redis.from_pool(PatientPool.from_url(url, **told, **quiet))
 
 
 def warm(client: Any) -> None:

@@ -126,10 +126,12 @@ class JobEnd(Worker):
         record = step.Record(Result.get_key(job.id), beside)  # type: ignore[no-untyped-call]
         told = [encoded(execution.composite_key), *change]
         guard = step.Guard(step.FINISH, keys, told, after, record, pooled.at_end(end, made))
-        client = self.connection
-        self.connection = cast(Any, step.Leased(client, guard))
+        client, leased = self.connection, step.Leased(self.connection, guard)
+        self.connection = cast(Any, leased)
         try:
             write(job, *args)
+            if leased.unwritten is not None and self.is_horse:
+                raise leased.unwritten  # which rq has only logged: the horse ends of it, and the worker writes the end
             return
         except step.LeaseLost:
             pass

@@ -21,7 +21,7 @@ class Keys:
     | cron(uid) | HASH, as lua/cron_adopt.lua says | agents | three fields a cron entry |
     | promoting(queue) | STRING, a lease | agents | expires after a second |
     | upkeep(uid) | STRING, a lease | agents | expires after a minute |
-    | reaper | STRING, a lease | agents | expires after three seconds |
+    | reaper | STRING, a lease | agents, controller | expires after three seconds |
     | unsettled(queue) | SET of job ids | agents | emptied by upkeep |
     | retries(uid) | HASH, as lua/finish.lua says | workers | expires after an hour |
     | moved(chunk) | SET of job ids | console jobs | one chunk of an operation; deleted after it, or expires in 7 days |

@@ -52,6 +52,7 @@ def main() -> int:
     """Exit codes: 0 ended in good order; anything else, or a signal, did not."""
     config = WorkerConfig.loads(sys.stdin.read())
     _detach_input()
+    time.strptime("1", "%d")  # Python loads what that needs now, and not as a user who may not read its library
     stop = _Stop()
     if config.purpose == "work":
         return _work(config, stop)

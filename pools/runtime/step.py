@@ -4,7 +4,7 @@ rq writes a job's start and end through pipelines. A ``Step`` is such a pipeline
 as one script that first looks whether the job is still this worker's. All of it happens, or nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -57,11 +57,12 @@ class Step(Pipeline):
 
     The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent,
     which saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched
-    in truth.
+    in truth. ``unwritten``: why ``execute`` failed, which rq may only log.
     """
 
     def __init__(self, client: Any, guard: Guard) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, False, None)
+        self.unwritten: Exception | None = None
         self._guard = guard
         self._absent: list[Any] | None = []
 
@@ -95,7 +96,11 @@ class Step(Pipeline):
         self.command_stack = [(call, {}), *nested]
         self.explicit_transaction = bool(nested) or self._absent is None
         self.watching = self.watching and self._absent is None
-        answers: list[Any] = super().execute(raise_on_error)
+        try:
+            answers: list[Any] = super().execute(raise_on_error)
+        except Exception as error:
+            self.unwritten = error
+            raise
         if answers[0] == REFUSED:
             raise LeaseLost
         if answers[0] == SPENT:
@@ -119,4 +124,14 @@ class Leased:
     """What rq's code takes for its connection while it writes the end of a job: every pipeline of it is a Step."""
 
     def __init__(self, client: Any, guard: Guard) -> None:
-        self.pipeline: Callable[[], Step] = lambda: Step(client, guard)
+        self._client, self._guard = client, guard
+        self._step: Step | None = None
+
+    def pipeline(self) -> Step:
+        self._step = Step(self._client, self._guard)
+        return self._step
+
+    @property
+    def unwritten(self) -> Exception | None:
+        """Why the last step could not be written."""
+        return self._step.unwritten if self._step else None

@@ -34,8 +34,13 @@ log = logging.getLogger("rq.worker")
 def recover(worker: PoolWorker, lost: Lost) -> None:
     """Decide what a dead worker held, unless its agent has done so already, and have rq forget the worker.
 
-    ``worker`` carries the dead worker's name. May be repeated. Raises redis errors.
+    ``worker`` carries the dead worker's name. May be repeated. Damage keeps nothing else from being repaired: what it
+    ran and could not be decided, the lease decides. Raises UNAVAILABLE.
     """
+    _attempt(f"worker {lost.worker}", partial(_recover, worker, lost))
+
+
+def _recover(worker: PoolWorker, lost: Lost) -> None:
     reap(worker.connection, worker.claims.keys, worker.order(lost), worker.identity.signature)
     worker.refresh()  # type: ignore[no-untyped-call]  # its queues, so that it leaves their sets of workers too
     worker.register_death()  # type: ignore[no-untyped-call]

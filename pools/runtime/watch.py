@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pools.runtime.keys import Keys
-from pools.runtime.reaper import sign, sign_of
+from pools.runtime.reaper import Order, sign, sign_of
+from pools.runtime.worker_config import Lost
 
 # Agents beat every second; the console calls one gone after as long.
 AGENT_SECONDS = 6.0
 # Busy workers beat every 5 s, idle ones every 10 s.
 WORKER_SECONDS = 12.0
-# One agent looks, for all: three missed looks, and another takes over.
+# One looks, for all, an agent or the controller: three missed looks, and another takes over.
 LEASE_SECONDS = 3
 # After a longer pause between two looks nothing is known of the time between.
 LONGEST_GAP = 4.0
@@ -32,6 +33,11 @@ class Silent:
     pool_uid: str
     config: int
     seen: str
+
+    def last_will(self, failure_ttl: int) -> Order:
+        """What to do about it. ``failure_ttl``: seconds that a dead letter is kept which does not say so itself."""
+        why = f"Worker {self.worker} was lost while it ran this job: its host fell silent (agent {self.agent})."
+        return Order(Lost(self.worker, why), self.pool_uid, self.config, failure_ttl, self.seen)
 
 
 class Watch:
@@ -113,6 +119,7 @@ def _workers(agent: str, raw: bytes) -> Iterator[_Said]:
     try:
         for worker in json.loads(raw)["workers"]:
             if worker["pid"]:  # a backoff has no process
+                str(worker["name"]).encode()  # ValueError: no key can have that name
                 yield _Said(agent, str(worker["name"]), str(worker["pool_uid"]), int(worker["config"]))
     except (ValueError, TypeError, KeyError, RecursionError):
         return

@@ -3,14 +3,12 @@
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.runtime.chaos.round import Plan, run
 
 
-@pytest.mark.parametrize("seed", [1, random.SystemRandom().randrange(2, 1_000_000)], ids=["fixed", "random"])
-def test_no_job_is_lost_or_committed_twice(seed: int, tmp_path: Path) -> None:
+def test_no_job_is_lost_or_committed_twice(tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")  # shown when it fails: the same storm, though never the same moments
-    verdict, storm = run(Plan(seed, jobs=150, workers=1, longest=2.0, storm=15.0), tmp_path)
+    verdict, storm = run(Plan(seed, jobs=200, workers=1, longest=2.0, storm=20.0), tmp_path)
     assert not verdict.wrong, f"seed {seed}, {storm.struck}: {verdict}; see {tmp_path}"
-    assert verdict.ends["finished"] + verdict.ends["failed"] == verdict.jobs
+    assert sum(verdict.ends[end] for end in ("finished", "failed", "quarantined")) == verdict.jobs

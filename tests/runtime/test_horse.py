@@ -57,6 +57,18 @@ def test_a_failed_job_is_its_own_matter(host: AgentHost, tmp_path: Path) -> None
     assert [(event["job_id"], event["worker"]) for event in host.events("job.failed")] == [(failing.id, worker["name"])]
 
 
+def test_an_end_that_its_horse_could_not_write_is_written_by_the_worker_at_once(
+    host: AgentHost, tmp_path: Path
+) -> None:
+    """rq logs that and goes on: the job would stay *started* until its lease ends."""
+    queue, worker = serving(host, 5)
+    spoilt, last = queue.enqueue("tasks.break_client"), queue.enqueue("tasks.mark", str(tmp_path / "runs"))
+    finished(host, [last])
+    assert places(host.valkey.client, "mail", spoilt.id) == ["failed"]
+    assert "terminated unexpectedly" in str(spoilt.latest_result().exc_string)  # type: ignore[union-attr]
+    assert [(event["job_id"], event["worker"]) for event in host.events("job.failed")] == [(spoilt.id, worker["name"])]
+
+
 def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 50)
     before = [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(3)]

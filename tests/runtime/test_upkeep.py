@@ -182,6 +182,16 @@ def test_expired_lease_of_a_job_that_may_run_again_goes_back_to_its_queue(config
     assert client.keys(f"{Keys().reaper}*") == []
 
 
+def test_damaged_worker_keeps_nothing_from_being_repaired(config: WorkerConfig, queue: Queue) -> None:
+    client: Any = queue.connection
+    held, expired = started(client, queue, "damaged"), started(client, queue, "gone")
+    client.hset("rq:worker:damaged", "last_heartbeat", "soon")
+    ends = [run for run in client.zrange("rq:wip:mail", 0, -1) if run.startswith(expired.id.encode())]
+    client.zadd("rq:wip:mail", dict.fromkeys(ends, time.time() - 1))
+    run(replace(config, lost=[Lost("damaged", "It was lost."), Lost("never-there", "It was lost.")]))
+    assert [places(client, "mail", job.id) for job in (held, expired)] == [["failed"]] * 2
+
+
 def test_damaged_job_does_not_keep_the_maintenance_lock(config: WorkerConfig, queue: Queue) -> None:
     client: Any = queue.connection
     client.hset("rq:job:damaged", mapping={"data": "x", "status": "started", "timeout": "soon"})

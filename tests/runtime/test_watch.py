@@ -10,6 +10,7 @@ from pools.runtime.watch import Watch
 from tests.support.valkey import ValkeyServer
 
 KEYS = Keys()
+SURROGATE = r'{"workers": [{"name": "\ud800", "pool_uid": "uid", "pid": 7, "config": 3}]}'  # no key can be named so
 
 
 @pytest.fixture
@@ -108,7 +109,9 @@ def test_one_agent_looks_and_another_takes_over(client: Any, watch: Watch) -> No
     assert over(other, client, 120, 140) == ["w"]
 
 
-@pytest.mark.parametrize("raw", ["", "[]", "{", '{"workers": 3}', '{"workers": [{"pid": 1}]}', '{"workers": ["x"]}'])
+@pytest.mark.parametrize(
+    "raw", ["", "[]", "{", '{"workers": 3}', '{"workers": [{"pid": 1}]}', '{"workers": ["x"]}', SURROGATE]
+)
 def test_heartbeat_that_is_none_stops_nothing(client: Any, watch: Watch, raw: str) -> None:
     client.hset(KEYS.agents, "forged", raw)
     beat(client, "host-1")

@@ -31,6 +31,7 @@ class AgentHost:
     name: str = "host-1"
     options: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    trust_root: Path | None = None  # a real controller's; else the simulator's
     simulator: Simulator = field(default_factory=Simulator)
     process: subprocess.Popen[bytes] | None = None
     keys: Keys = field(default_factory=Keys)
@@ -46,7 +47,7 @@ class AgentHost:
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         root = self.directory / "root.json"
-        root.write_bytes(self.simulator.root_bytes)
+        root.write_bytes(self.trust_root.read_bytes() if self.trust_root else self.simulator.root_bytes)
         command = [sys.executable, "-m", "pools.runtime.agent", "--trust-root", str(root), "--state", str(self.state)]
         command += ["--name", self.name, *self.options]
         with self.output.open("ab") as output:

@@ -1,20 +1,25 @@
 """A TCP proxy between agents and their broker, that loses connections and answers as networks do."""
 
 import random
+import re
 import socket
 import threading
+from collections import Counter
 from contextlib import suppress
+
+LOSABLE = re.compile(rb"\r\n(EXEC|EVALSHA|EVAL)\r\n", re.IGNORECASE)
 
 
 class Proxy:
     """Listens on ``port`` of loopback. ``lose`` is the chance (0-1) that the answer to an EXEC or a script is lost.
 
     A lost answer: the broker has done what it was asked, and the connection ends before anybody hears of it.
+    ``lost`` counts them by command.
     """
 
     def __init__(self, target: int, *, seed: int = 1) -> None:
         self.lose = 0.0
-        self.lost = 0
+        self.lost: Counter[str] = Counter()
         self._target = target
         self._chance = random.Random(seed)
         self._open: set[socket.socket] = set()
@@ -55,25 +60,26 @@ class Proxy:
             near.close()
             return
         self._open |= {near, far}
-        doomed = threading.Event()
+        doomed: list[str] = []  # the command whose answer is to be lost
         threading.Thread(target=self._pass_on, args=(far, near, doomed), daemon=True).start()
         with suppress(OSError):
             while data := near.recv(65536):
                 if near in self._still:
                     continue
-                if (b"EXEC\r\n" in data or b"EVAL" in data) and self._chance.random() < self.lose:
-                    doomed.set()
+                losable = LOSABLE.search(data)
+                if losable and self._chance.random() < self.lose:
+                    doomed.append(losable[1].decode().upper())
                 far.sendall(data)
         self._end(near)
         self._end(far)
 
-    def _pass_on(self, far: socket.socket, near: socket.socket, doomed: threading.Event) -> None:
+    def _pass_on(self, far: socket.socket, near: socket.socket, doomed: list[str]) -> None:
         with suppress(OSError):
             while data := far.recv(65536):
                 if far in self._still:
                     continue
-                if doomed.is_set():
-                    self.lost += 1
+                if doomed:
+                    self.lost[doomed[0]] += 1
                     break
                 near.sendall(data)
         self._end(near)

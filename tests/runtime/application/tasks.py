@@ -63,6 +63,16 @@ def kill_worker(path):
     time.sleep(60)
 
 
+def break_client():
+    """A job that spoils what its process tells the broker with."""
+    from redis.client import Pipeline
+
+    def spoilt(self, *args, **options):
+        raise RuntimeError("spoilt")
+
+    Pipeline.execute = spoilt
+
+
 def note():
     """Save something in the job's meta while it runs."""
     from rq import get_current_job

@@ -101,39 +101,46 @@ def kill_agent(scene: Scene) -> Undo:
 def kill_host(scene: Scene) -> Undo:
     """Agent and workers at once; the host comes up again."""
     host = scene.chance.choice(scene.managed.hosts)
+    _kill(host)
+    return scene.pause(), host.start
+
+
+def kill_all_hosts(scene: Scene) -> Undo:
+    """Nobody is left but the controller."""
+    hosts = scene.managed.hosts
+    for host in hosts:
+        _kill(host)
+    return scene.pause(), partial(_start, hosts)
+
+
+def _start(hosts: Sequence[AgentHost]) -> None:
+    for host in hosts:
+        host.start()
+
+
+def _kill(host: AgentHost) -> None:
     host.kill()
     for status in [channel.status() for channel in host.channels()]:
         if status is not None:
             status.process.signal(signal.SIGKILL)
-    return scene.pause(), host.start
 
 
 def kill_controller(scene: Scene) -> Undo:
-    """Between its two writes: the new config is there, the hint to it comes when the next controller looks."""
-    uid = scene.chance.choice(list(scene.managed.pools))
-    host = scene.managed.hosts[0]
-    hint = host.valkey.client.hget(host.keys.desired, uid)
-    scene.managed.scale(uid, scene.managed.count)
-    newest = host.valkey.client.hget(host.keys.desired, uid)
-    _write_hint(host, uid, hint)
-    return scene.pause(), partial(_write_hint, host, uid, newest)
-
-
-def _write_hint(host: AgentHost, uid: str, hint: bytes | None) -> None:
-    assert hint is not None
-    host.valkey.client.hset(host.keys.desired, uid, hint)
+    """Whatever it was writing; agents and workers go on without it."""
+    scene.managed.console.kill_controller()
+    return scene.pause(), scene.managed.console.start_controller
 
 
 def pause_pool(scene: Scene) -> Undo:
-    uid = scene.chance.choice(list(scene.managed.pools))
-    scene.managed.command(uid, "paused")
-    return scene.pause(), partial(scene.managed.command, uid, "running")
+    slug = scene.chance.choice(list(scene.managed.pools))
+    scene.managed.console.order("pause", slug)
+    return scene.pause(), partial(scene.managed.console.order, "resume", slug)
 
 
 def scale_pool(scene: Scene) -> Undo:
-    uid, most = scene.chance.choice(list(scene.managed.pools)), scene.managed.count
-    scene.managed.scale(uid, scene.chance.choice([0, most - 1, most + 1]))
-    return scene.pause(), partial(scene.managed.scale, uid, most)
+    slug, most = scene.chance.choice(list(scene.managed.pools)), scene.managed.count
+    scene.managed.scale(slug, scene.chance.choice([0, most - 1, most + 1]))
+    return scene.pause(), partial(scene.managed.scale, slug, most)
 
 
 def kill_broker(scene: Scene) -> Undo:
@@ -165,8 +172,9 @@ def half_open_connections(scene: Scene) -> Undo:
 
 FAULTS = (
     *(Fault(strike) for strike in (term_worker, term_worker_twice, kill_worker, kill_horse, stop_worker, stop_horse)),
-    *(Fault(strike, "agents", managed_only=True) for strike in (kill_agent, kill_host)),
-    *(Fault(strike, "pools", managed_only=True) for strike in (kill_controller, pause_pool, scale_pool)),
+    *(Fault(strike, "agents", managed_only=True) for strike in (kill_agent, kill_host, kill_all_hosts)),
+    *(Fault(strike, "pools", managed_only=True) for strike in (pause_pool, scale_pool)),
+    Fault(kill_controller, "controller", managed_only=True),
     *(Fault(strike, "broker") for strike in (kill_broker, stop_broker)),
     Fault(lose_answers, "answers"),
     Fault(cut_connections),

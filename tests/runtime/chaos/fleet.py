@@ -7,16 +7,13 @@ from typing import Protocol
 
 from pools.runtime.options import URL_VARIABLE
 from pools.runtime.processes import ProcessId
-from tests.support.agents import AgentHost, new_uid
+from tests.runtime.chaos.console import Console
+from tests.runtime.chaos.pools import AGENT_OPTIONS, APPLICATION, QUEUES, spec
+from tests.support.agents import AgentHost
 from tests.support.installation import descendants
 from tests.support.proxy import Proxy
-from tests.support.simulator import Simulator
 from tests.support.valkey import ValkeyServer
 from tests.support.waiting import wait_for
-
-APPLICATION = Path(__file__).with_name("application")
-POOLS = (("mail", "bills", "photos"), ("search", "index", "reports"))
-QUEUES = tuple(queue for pool in POOLS for queue in pool)
 
 
 class Fleet(Protocol):
@@ -31,34 +28,37 @@ class Fleet(Protocol):
 
 
 class Managed:
-    """Two hosts, each with ``workers`` workers of each of two pools; all of it speaks to the broker by the proxy."""
+    """Two hosts, each with ``workers`` workers of each of two pools, and a console. The broker is behind the proxy.
 
-    def __init__(self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int) -> None:
+    ``ledger``: the file that jobs write to.
+    """
+
+    def __init__(self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int, ledger: Path) -> None:
         self.count = workers
-        self.pools = {new_uid(): queues for queues in POOLS}
-        simulator, told = Simulator(), {URL_VARIABLE: proxy.url}
-        names = ("host-1", "host-2")
-        self.hosts = [AgentHost(folder / n, valkey, name=n, environment=told, simulator=simulator) for n in names]
+        self.pools: dict[str, str] = {}
+        self.console = Console(folder, proxy.url)
+        self._ledger = ledger
+        told = {URL_VARIABLE: proxy.url, "POOLWARDEN_ENV": "test"}
+        self.hosts = [
+            AgentHost(folder / name, valkey, name, list(AGENT_OPTIONS), told, self.console.trust_root)
+            for name in ("host-1", "host-2")
+        ]
 
     def start(self) -> None:
-        for uid in self.pools:
-            self.scale(uid, self.count)
+        self.console.start()
+        for slug in QUEUES:
+            self.pools[slug] = self.console.order("create", slug, spec=spec(slug, self.count, self._ledger))
         for host in self.hosts:
             host.start()
         wanted = self.count * len(self.pools) * len(self.hosts)
-        wait_for(lambda: len(self.workers()) == wanted, timeout=120, message="all workers are there")
+        wait_for(lambda: len(self.workers()) == wanted, timeout=120, message=f"workers\n{self.hosts[0].log()}")
 
     def tend(self) -> None:
         """An agent that ended is started by the fault that ended it."""
+        self.console.tend()
 
-    def scale(self, uid: str, workers: int) -> None:
-        queues = list(self.pools[uid])
-        application = {"directory": str(APPLICATION)}
-        spec = {"queues": queues, "workers": workers, "application": application, "stop_grace": 20}
-        self.hosts[0].configure(uid, spec)
-
-    def command(self, uid: str, state: str) -> None:
-        self.hosts[0].command(uid, state)
+    def scale(self, slug: str, workers: int) -> None:
+        self.console.order("scale", slug, workers=workers)
 
     def workers(self) -> list[ProcessId]:
         statuses = [status for host in self.hosts for c in host.channels() if (status := c.status())]
@@ -67,15 +67,16 @@ class Managed:
     def close(self) -> None:
         for host in self.hosts:
             host.close()
+        self.console.close()
 
 
 class Stock:
-    """As many ``rq worker`` processes, each started again when it ends."""
+    """As many ``rq worker`` processes with schedulers, each started again when it ends."""
 
-    def __init__(self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int) -> None:
+    def __init__(self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int, ledger: Path) -> None:
         self._url = proxy.url
         self._log = (folder / "workers.log").open("ab")
-        self._wanted = [queues for queues in POOLS for _ in range(2 * workers)]
+        self._wanted = [queues for queues in QUEUES.values() for _ in range(2 * workers)]
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -106,7 +107,7 @@ class Stock:
             horse.kill_group()
 
     def _spawn(self, queues: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        command = [str(Path(sys.executable).with_name("rq")), "worker", "--url", self._url, *queues]
+        command = [str(Path(sys.executable).with_name("rq")), "worker", "--with-scheduler", "--url", self._url, *queues]
         return subprocess.Popen(command, cwd=APPLICATION, stdout=self._log, stderr=self._log)
 
 

@@ -1,6 +1,8 @@
 """One round: work comes in, faults strike until it is done or time is up, then calm, then the judge."""
 
 import random
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.runtime.chaos.faults import Scene
-from tests.runtime.chaos.fleet import QUEUES, Fleet, Managed, Stock
-from tests.runtime.chaos.judge import Verdict, judge, on_their_way, places, queued, traces
+from tests.runtime.chaos.fleet import Fleet, Managed, Stock
+from tests.runtime.chaos.judge import Verdict, judge, on_their_way, queued
 from tests.runtime.chaos.ledger import Ledger
+from tests.runtime.chaos.pools import ALL_QUEUES
 from tests.runtime.chaos.storm import Storm
+from tests.runtime.chaos.traces import await_quarantine, trace
 from tests.support.proxy import Proxy
 from tests.support.valkey import ValkeyServer, free_port
 
@@ -41,24 +45,24 @@ class Plan:
 def run(plan: Plan, folder: Path) -> tuple[Verdict, Storm]:
     """Everything is started and ended in here; logs and data stay in ``folder``."""
     chance = random.Random(plan.seed)
-    with _stage(plan, folder, chance) as scene:
-        ledger, storm = Ledger(folder / "ledger", chance), Storm(scene, plan.every)
+    with _ledger(folder, chance) as ledger, _stage(plan, folder, chance, ledger) as scene:
+        storm = Storm(scene, plan.every)
         client = scene.valkey.client
         over = time.monotonic() + plan.storm
         while time.monotonic() < over and not (len(ledger.queues) == plan.jobs and _done(storm, client)):
             storm.blow()
             scene.fleet.tend()
             if len(ledger.queues) < plan.jobs and _done(storm, client):
-                ledger.enqueue(client, chance.choice(QUEUES), min(WAVE, plan.jobs - len(ledger.queues)))
+                ledger.enqueue(client, chance.choice(ALL_QUEUES), min(WAVE, plan.jobs - len(ledger.queues)))
             time.sleep(0.02)
         storm.end()
         _settle(plan, scene)
-        verdict = judge(client, ledger)
         if isinstance(scene.fleet, Managed):
-            host = scene.fleet.hosts[0]
-            dead = [job_id for job_id, held in places(client).items() if "failed" in held]
-            for trace in traces(client, host.keys, dead, host.events("job.failed")):
-                verdict.accuse("left behind", trace)
+            await_quarantine(client, scene.fleet, ledger)
+        verdict = judge(client, ledger)
+        verdict.facts.update({f"answers lost to {command}": count for command, count in scene.proxy.lost.items()})
+        if isinstance(scene.fleet, Managed):
+            trace(verdict, client, scene.fleet, ledger)
         return verdict, storm
 
 
@@ -84,12 +88,23 @@ def _wait(scene: Scene, deadline: float) -> None:
 
 
 @contextmanager
-def _stage(plan: Plan, folder: Path, chance: random.Random) -> Iterator[Scene]:
+def _ledger(folder: Path, chance: random.Random) -> Iterator[Ledger]:
+    """In a folder that jobs of any user reach; afterwards it lies with the rest."""
+    shared = Path(tempfile.mkdtemp(prefix="poolwarden-chaos-ledger-"))
+    shared.chmod(0o777)
+    try:
+        yield Ledger(shared / "ledger", chance)
+    finally:
+        shutil.move(shared, folder)
+
+
+@contextmanager
+def _stage(plan: Plan, folder: Path, chance: random.Random, ledger: Ledger) -> Iterator[Scene]:
     valkey = ValkeyServer(folder / "valkey", free_port())
     valkey.start()
     proxy = Proxy(valkey.port, seed=plan.seed)
     kind: type[Managed] | type[Stock] = Stock if plan.stock else Managed
-    fleet: Fleet = kind(folder, valkey, proxy, plan.workers)
+    fleet: Fleet = kind(folder, valkey, proxy, plan.workers, ledger.path)
     try:
         fleet.start()
         yield Scene(fleet, valkey, proxy, chance, plan.longest)
