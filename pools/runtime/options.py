@@ -18,9 +18,11 @@ URL_VARIABLE = "POOLWARDEN_REDIS_URL"
 
 @dataclass(frozen=True)
 class Options:
-    """``stop_timeout`` in seconds; None: each pool's own stop_grace."""
+    """``stop_timeout`` in seconds; None: each pool's own stop_grace. ``worker_urls``: of the broker, by pool, ``*`` for
+    all others, where their workers are users of their own there."""
 
     redis_url: str = field(repr=False)
+    worker_urls: Mapping[str, str] = field(repr=False)
     root: TrustRoot = field(repr=False)
     state: Path
     name: str
@@ -29,6 +31,9 @@ class Options:
     secret_prefixes: list[str]
     stop_timeout: float | None
     job_user: str
+
+    def worker_url(self, pool: str) -> str:
+        return self.worker_urls.get(pool) or self.worker_urls.get("*") or self.redis_url
 
     @property
     def signature(self) -> dict[str, object]:
@@ -44,6 +49,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
         root = TrustRoot.parse(given.trust_root.read_bytes())
         return Options(
             redis_url=_redis_url(given.redis, environ),
+            worker_urls=_worker_urls(given.worker_redis),
             root=root,
             state=given.state.absolute(),
             name=given.name,
@@ -64,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--redis", metavar="URL", help=f"default: {URL_VARIABLE}, or the file {URL_VARIABLE}_FILE names"
+    )
+    parser.add_argument(
+        "--worker-redis",
+        metavar="FILE",
+        type=Path,
+        help="lines of a pool, or *, and the Redis URL that its workers use; default: the agent's own",
     )
     parser.add_argument("--trust-root", metavar="FILE", type=Path, required=True, help="which keys may sign configs")
     parser.add_argument("--state", metavar="DIR", type=Path, required=True, help="this agent's own folder")
@@ -102,10 +114,32 @@ def _redis_url(given: str | None, environ: Mapping[str, str]) -> str:
         url = Path(file).read_text().strip()
     if not url:
         raise ValueError(f"no Redis URL: give --redis, or set {URL_VARIABLE} or {URL_VARIABLE}_FILE")
+    return _checked(url, "the Redis URL")
+
+
+def _worker_urls(file: Path | None) -> dict[str, str]:
+    """Never quoted in an error: a URL holds a password."""
+    if file is None:
+        return {}
+    if file.stat().st_mode & 0o077:
+        raise ValueError(f"--worker-redis: {file} can be read by others: chmod 600 {file}")
+    found = {}
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        match line.split():
+            case [] | ["#", *_]:
+                continue
+            case [pool, url]:
+                found[pool] = _checked(url, f"--worker-redis: {file}, line {number}: the URL")
+            case _:
+                raise ValueError(f"--worker-redis: {file}, line {number}: a pool's name, or *, and a URL are wanted")
+    return found
+
+
+def _checked(url: str, what: str) -> str:
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
-        raise ValueError("the Redis URL must look like redis://, rediss:// or unix://") from None
+        raise ValueError(f"{what} must look like redis://, rediss:// or unix://") from None
     return url
 
 

@@ -68,7 +68,7 @@ def _told(
     spec = config.spec
     return WorkerConfig(
         purpose=purpose,
-        redis_url=options.redis_url,
+        redis_url=options.worker_url(config.payload.pool),
         worker=name,
         agent=options.name,
         agent_pid=os.getpid(),
