@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
@@ -58,8 +59,8 @@ class CronLine:
     last: SlotLine | None
 
     @property
-    def next_in(self) -> float | None:
-        return (self.next_at - timezone.now()).total_seconds() if self.next_at else None
+    def next_in(self) -> int | None:
+        return ceil((self.next_at - timezone.now()).total_seconds()) if self.next_at else None
 
 
 @dataclass(frozen=True)
