@@ -22,6 +22,10 @@ from controlplane.one_machine.processes import Child, Family
 PYTHON = sys.executable
 
 
+# How long each part may take to start: the first time all byte code is made, and the machine may have other work.
+START_SECONDS = 120
+
+
 class Command(BaseCommand):
     help = "Run broker, console, controller, console jobs, agent and (with --demo) a sample workload on this machine."
     requires_system_checks = []
@@ -57,9 +61,9 @@ class Command(BaseCommand):
             url = f"http://{host}:{port}/"
             self._start_rest(family, environ, home, logs, host, port, demo=demo)
             path = "sign-in/" if environ["POOLWARDEN_HTTPS"] == "0" else "healthz"
-            ready = family.wait_until(lambda: _answers(f"http://{_reach(host)}:{port}/{path}"), seconds=60)
+            ready = family.wait_until(lambda: _answers(f"http://{_reach(host)}:{port}/{path}"), seconds=START_SECONDS)
             if not ready and not family.stopping:
-                raise CommandError(f"the console did not answer within 60 s; its log is {logs / 'web.log'}")
+                raise CommandError(f"the console did not answer within {START_SECONDS} s; its log is {logs / 'web.log'}")
             if ready:
                 self._greet(url, demo=demo)
             family.wait_until(lambda: False, seconds=float("inf"))
@@ -75,8 +79,8 @@ class Command(BaseCommand):
         broker = embedded_broker(home)
         environ["POOLWARDEN_REDIS_URL"] = broker.url
         child = family.add(Child("valkey", broker.command, environ, logs / "valkey.log", stage=0))
-        if not family.wait_until(broker.answers, seconds=30) and not family.stopping:
-            raise CommandError(f"the embedded Valkey did not answer within 30 s: {child.tail()}")
+        if not family.wait_until(broker.answers, seconds=START_SECONDS) and not family.stopping:
+            raise CommandError(f"the embedded Valkey did not answer within {START_SECONDS} s: {child.tail()}")
 
     def _prepare(self, environ: dict[str, str], *, demo: bool) -> None:
         command = [PYTHON, "manage.py", "prepare", *(["--demo"] if demo else [])]
@@ -98,7 +102,7 @@ class Command(BaseCommand):
         start("web", [PYTHON, "-m", "granian", *web, "--no-ws", "controlplane.wsgi:application"], 2)
         start("console-jobs", [*manage, "rqworker", "console", "--name", f"console-{os.getpid()}"], 2)
         root = home / "trust-root.json"
-        if not family.wait_until(root.exists, seconds=30) and not family.stopping:
+        if not family.wait_until(root.exists, seconds=START_SECONDS) and not family.stopping:
             raise CommandError(f"the controller made no trust root; its log is {logs / 'controller.log'}")
         agent = ["--trust-root", str(root), "--state", str(home / "agent"), "--name", "local", "--label", "host=local"]
         agent += ["--env", environ["POOLWARDEN_ENV"], "--stop-timeout", "4"]
