@@ -63,7 +63,9 @@ class Command(BaseCommand):
             path = "sign-in/" if environ["POOLWARDEN_HTTPS"] == "0" else "healthz"
             ready = family.wait_until(lambda: _answers(f"http://{_reach(host)}:{port}/{path}"), seconds=START_SECONDS)
             if not ready and not family.stopping:
-                raise CommandError(f"the console did not answer within {START_SECONDS} s; its log is {logs / 'web.log'}")
+                raise CommandError(
+                    f"the console did not answer within {START_SECONDS} s; its log is {logs / 'web.log'}"
+                )
             if ready:
                 self._greet(url, demo=demo)
             family.wait_until(lambda: False, seconds=float("inf"))
