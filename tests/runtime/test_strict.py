@@ -1,10 +1,8 @@
 """What a job under profile strict can reach, how it ends, and what becomes of a pool where a host cannot give it."""
 
-import os
 from pathlib import Path
 from typing import Any
 
-import pytest
 from rq import Queue, Retry
 from rq.job import Job
 
@@ -112,7 +110,7 @@ def state(host: AgentHost, job: Job) -> Any:
     """The job's record and its results, but for what differs from run to run."""
     record = host.valkey.client.hgetall(job.key)
     lines = [
-        (result.type.name, result.return_value, (result.exc_string or "").strip().rpartition("\n")[2])
+        (result.type.name, repr(result.return_value), (result.exc_string or "").strip().rpartition("\n")[2])
         for result in job.results()
     ]
     where = places(host.valkey.client, "mail", job.id)
