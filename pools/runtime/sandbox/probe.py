@@ -213,10 +213,10 @@ def _sandbox(job_user: str) -> str:
         os.chmod(folder, 0o777)  # noqa: S103  # its permissions would refuse, too
         command = [sys.executable, "-c", _LOOK, str(server.getsockname()[1]), str(os.getpid()), folder]
         uid, gid = user.chosen(job_user)
-        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         process = bubble.start(command, uid, gid, writable=[], environment=dict(os.environ), **pipes)
-        said, wrong = process.communicate(timeout=30)
-    _expect(said.strip() == "ok", said.strip() or wrong.strip() or f"bubblewrap ended with {process.returncode}")
+        said, wrong = (part.decode(errors="replace").strip() for part in process.communicate(timeout=30))
+    _expect(said == "ok", said or wrong or f"bubblewrap ended with {process.returncode}")
     return "no network, no processes of the host, a read-only root"
 
 
