@@ -5,7 +5,8 @@
 One worker process each, jobs enqueued beforehand; a rate is from the first job's start to the last one's end, as their
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
 machine that is not idle. ``commands`` are the broker's count, those inside scripts among them (a table below tells them
-apart); ``round trips`` its reads, a horse's closed connection among them. *Isolated* is profile standard.
+apart); ``round trips`` its reads, a horse's closed connection among them. *Isolated* is profile standard,
+*in a sandbox* profile strict: for it the interpreter must be one that nobody may start.
 The physical limits of this client on this machine: a bare loop that claims and acknowledges the same jobs, and does
 nothing else, and a bare fork of a process that has loaded what a worker loads.
 """
@@ -59,6 +60,8 @@ def main() -> None:
         measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
         isolated = partial(ours, port, Path(home), 1, profile="standard")
         measure(client, "ours, the same, isolated", jobs, isolated, stock)
+        sandboxed = partial(ours, port, Path(home), 1, profile="strict")
+        measure(client, "ours, the same, in a sandbox", jobs, sandboxed, stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
         forking()

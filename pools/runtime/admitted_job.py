@@ -34,12 +34,13 @@ def read_record(connection: Any, key: bytes, admission: Admission) -> dict[bytes
 class AdmittedJob(Job):
     """``refused``: its run ends in a refusal, of which nobody is told and which nothing retries.
 
-    ``restored``: its record could be read.
+    ``restored``: its record could be read. ``elsewhere``: it runs in a sandbox, so no code that it names runs here.
     """
 
     admission: Admission
     restored = False
     refused = False
+    elsewhere = False
     _packed_meta: bytes | None = None
 
     def admit(self, raw: Mapping[bytes, bytes]) -> None:
@@ -108,7 +109,7 @@ class AdmittedJob(Job):
         return self._admitted("stopped", self._stopped_callback_name, Job.stopped_callback)
 
     def _admitted(self, kind: str, name: str | None, found: Any) -> Any:
-        if not name or self.refused:
+        if not name or self.refused or self.elsewhere:
             return None
         self.admission.check_callback(kind, name)
         function = found.fget(self)
@@ -116,7 +117,7 @@ class AdmittedJob(Job):
         return function
 
     def send_webhooks(self, *args: Any, **options: Any) -> None:
-        if self.admission.webhooks == "allow" and not self.refused:
+        if self.admission.webhooks == "allow" and not self.refused and not self.elsewhere:
             super().send_webhooks(*args, **options)
 
     # What a record holds beside its payload.

@@ -29,6 +29,7 @@ from pools.runtime.retry import Wait
 from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN, Rules
 from pools.runtime.task_name import task_name
+from pools.runtime.worker_config import WorkerConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Policy:
     deliveries: Sequence[delivery.DeliveryRule] = ()
     admission: Admission = DEFAULTS
     budget: RetryBudget = field(default_factory=RetryBudget)
+
+    @classmethod
+    def of(cls, config: WorkerConfig) -> "Policy":
+        own = (config.job_timeout, config.failure_ttl, config.retry, config.policies)
+        return cls(*own, config.admission, config.retry_budget)
 
 
 @dataclass
@@ -106,9 +112,10 @@ class PoolJob(BackedJob):
         """Write into the job until when it may begin, and what is to become of this run should it be lost; nothing
         when that is there already. Raises ExpiredError, UnknownOutcome, JobRefused.
 
-        In the horse: only there may a payload be read, which alone names the task.
+        In the horse: only there may a payload be read, which alone names the task. For one that runs elsewhere, in
+        the worker, by the name that can be read off it.
         """
-        self._in_horse = True
+        self._in_horse = not self.elsewhere
         rule, at = delivery.rule_for(self.policy.deliveries, self._task()), time.time()
         self.check_key(rule)
         until = deadline.until(rule.deadline, self._deadline, (self.enqueued_at or self.created_at).timestamp(), at)

@@ -30,6 +30,10 @@ def _make_importable() -> None:
 
 if __name__ == "__main__":
     _make_importable()
+    if sys.argv[1:2] == ["zygote"]:
+        from pools.runtime.zygote import main as zygote
+
+        zygote(int(sys.argv[2]))
     from pools.runtime.startup import main
 
     sys.exit(main())

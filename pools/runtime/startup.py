@@ -1,7 +1,6 @@
 """A worker process from its config to its last job; see launch.py for how it comes to run."""
 
 import gc
-import importlib
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 from rq.defaults import RQ_KEY_PREFIX
 
 from pools.runtime import clock, connection, secrets, upkeep
+from pools.runtime.application import preload
 from pools.runtime.bell import Bell
 from pools.runtime.channel import Channel, Status
 from pools.runtime.identity import Identity
@@ -27,6 +27,7 @@ from pools.runtime.refusals import serializer_for
 from pools.runtime.sandbox import probe, user
 from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.sandbox.probe import NotGiven
+from pools.runtime.sandboxed import Sandbox, SandboxError
 from pools.runtime.worker import LEASE_RENEWAL_SECONDS, PoolWorker
 from pools.runtime.worker_config import WorkerConfig
 
@@ -58,7 +59,7 @@ def main() -> int:
         return _work(config, stop)
     if not die_with_parent(config.agent_pid):
         return 1  # the next agent begins again
-    _preload(config.preload)
+    preload(config.preload)
     return keep_up(config)
 
 
@@ -72,7 +73,13 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
     except NotGiven as error:
         print(f"Isolation: {error}", file=sys.stderr)  # noqa: T201  # the agent passes it on
         return os.EX_CONFIG
-    _preload(config.preload)
+    try:
+        sandbox = _sandbox(config, enclosure)
+    except SandboxError as error:
+        print(f"Isolation: {error}", file=sys.stderr)  # noqa: T201
+        return os.EX_CONFIG
+    if sandbox is None:
+        preload(config.preload)
     stop.install()
     idle = connection.impatient(config.redis_url)
     if fault := clock.ask(idle):
@@ -89,6 +96,7 @@ def _work(config: WorkerConfig, stop: _Stop) -> int:
         identity,
         client,
         enclosure=enclosure,
+        sandbox=sandbox,
         idle_connection=idle,
         stop_requested=lambda: stop.requested,
         rung=_bell(Path(config.bell)),
@@ -113,6 +121,15 @@ def _enclosure(config: WorkerConfig, channel: Channel) -> Enclosure | None:
     )
 
 
+def _sandbox(config: WorkerConfig, enclosure: Enclosure | None) -> Sandbox | None:
+    """With the application loaded in it. Raises SandboxError, OSError."""
+    if enclosure is None or not config.isolation.sandboxed:
+        return None
+    sandbox = Sandbox(config, *user.chosen(config.job_user))
+    enclosure.base = sandbox.base
+    return sandbox
+
+
 def _bell(path: Path) -> Callable[[float], bool]:
     """What the worker waits for; where the bell cannot be hung, for the time alone."""
     try:
@@ -132,14 +149,7 @@ def _ended(channel: Channel, process: ProcessId, *, heard: bool) -> int:
 
 
 def _worker(config: WorkerConfig, identity: Identity, client: Any, **options: Any) -> PoolWorker:
-    policy = Policy(
-        config.job_timeout,
-        config.failure_ttl,
-        config.retry,
-        config.policies,
-        config.admission,
-        config.retry_budget,
-    )
+    policy = Policy.of(config)
     return PoolWorker(
         config.queues,
         job_class=PoolJob.bind(keys=Keys(RQ_KEY_PREFIX), identity=identity, policy=policy, rules=config.rules),
@@ -173,20 +183,6 @@ def keep_up(config: WorkerConfig) -> int:
     if config.tidy:
         upkeep.tidy(named(config.worker))
     return 0
-
-
-def _preload(modules: list[str]) -> None:
-    """Import what every job needs, once and before the first fork. ``django:module`` sets Django up with settings."""
-    for name in modules:
-        if name.startswith("django:"):
-            os.environ["DJANGO_SETTINGS_MODULE"] = name.removeprefix("django:")
-            django: Any = importlib.import_module("django")
-            django.setup()
-        else:
-            importlib.import_module(name)
-    if "django.db" in sys.modules:
-        # A database connection opened while loading must not be shared by the horses.
-        sys.modules["django.db"].connections.close_all()
 
 
 def _wait_for(client: Any, give_up: Callable[[], bool]) -> bool:

@@ -27,11 +27,12 @@ from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.job import PoolJob
-from pools.runtime.job_life import JobLife
 from pools.runtime.processes import ProcessId
 from pools.runtime.refusals import JobRefused, as_refusal
 from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.sandbox.meter import Meter
+from pools.runtime.sandboxed import Sandbox
+from pools.runtime.strict import StrictLife
 
 log = logging.getLogger("rq.worker")
 
@@ -49,7 +50,7 @@ WORKER_TTL = 60
 NOT_WAITING = {status.value.encode() for status in JobStatus if status != JobStatus.QUEUED} | {b""}
 
 
-class PoolWorker(JobLife):
+class PoolWorker(StrictLife):
     """``connection`` is patient (a job's life), ``idle_connection`` impatient (waiting for work, saying goodbye).
 
     ``stop_requested`` tells whether the agent asked the worker to end once its job is done; ``rung`` waits so many
@@ -68,6 +69,7 @@ class PoolWorker(JobLife):
         rung: Callable[[float], bool],
         horse_jobs: int = 1,
         enclosure: Enclosure | None = None,
+        sandbox: Sandbox | None = None,
         **options: Any,
     ) -> None:
         self.channel = channel
@@ -83,7 +85,8 @@ class PoolWorker(JobLife):
         self._clock_fault = ""
         self.ended_as_asked = self.said_goodbye = False
         self.horse_jobs, self.enclosure = horse_jobs, enclosure
-        self.bounds = Bounds(Meter(enclosure) if enclosure else None)
+        self.meter = Meter(enclosure) if enclosure else None
+        self.bounds, self.sandbox = Bounds(self.meter), sandbox
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
@@ -248,6 +251,8 @@ class PoolWorker(JobLife):
         try:
             if not self.is_horse:
                 self.dismiss_horses()
+                if self.sandbox is not None:
+                    self.sandbox.close()
                 self.claims.release(self.connection)
             super().teardown()  # type: ignore[no-untyped-call]
             self.said_goodbye = True

@@ -1,9 +1,11 @@
 """What keeps a job from its host and its siblings, and how much of the host it may use."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from pools.spec.errors import FieldError
 from pools.spec.fields import AbsolutePath, Unique
 from pools.spec.part import Part
 
@@ -13,11 +15,12 @@ MIB_OF_TEBIBYTE = 1024 * 1024
 class Isolation(Part):
     """Limits hold for one job and all that it starts; without a profile they have no effect."""
 
-    profile: Literal["none", "standard"] = Field(
+    profile: Literal["none", "standard", "strict"] = Field(
         "none",
         title="Profile",
         description="none: a job may do whatever its worker may. standard: as no root, with the limits below, writing "
-        "to its own folder only. Agents refuse to start workers where a host cannot give it.",
+        "to its own folder only. strict: besides, in a sandbox without network, Redis or the host's processes. Agents "
+        "refuse to start workers where a host cannot give it.",
     )
     memory: int = Field(1024, ge=16, le=MIB_OF_TEBIBYTE, title="Memory", description="MiB that a job may hold.")
     cpu: int = Field(
@@ -51,16 +54,24 @@ class Isolation(Part):
         description="Absolute paths that jobs may write below, besides their own temporary folder.",
     )
 
-    @field_validator("profile", mode="before")
-    @classmethod
-    def _not_strict(cls, profile: Any) -> Any:
-        if profile == "strict":
-            raise ValueError("must not be strict: this version cannot give it. The strongest profile is standard")
-        return profile
-
     @field_validator("writable")
     @classmethod
     def _not_all(cls, paths: list[str]) -> list[str]:
         if any(not path.strip("/") for path in paths):
             raise ValueError("must name folders, not the whole file system")
         return paths
+
+
+def isolation_faults(isolation: Isolation, jobs: int, secrets: Sequence[str], webhooks: str) -> list[FieldError]:
+    """What profile strict cannot be had together with."""
+    if isolation.profile != "strict":
+        return []
+    faults = []
+    if jobs != 1:
+        faults.append(FieldError("horse.jobs", "must be 1 where isolation.profile is strict: each job has its own"))
+    if secrets:
+        faults.append(FieldError("secrets", "must be empty where isolation.profile is strict: its jobs can read none"))
+    if webhooks != "refuse":
+        why = "must be refuse where isolation.profile is strict: a sandbox has no network to call them by"
+        faults.append(FieldError("admission.webhooks", why))
+    return faults

@@ -24,7 +24,7 @@ from pools.spec.fields import (
     VariableName,
 )
 from pools.spec.gates import BreakerRule, LimitRule, gate_faults
-from pools.spec.isolation import Isolation
+from pools.spec.isolation import Isolation, isolation_faults
 from pools.spec.part import Part
 from pools.spec.policies import DeliveryPolicy, policy_faults
 from pools.spec.retry_budget import RetryBudget
@@ -261,6 +261,7 @@ def parse_spec(data: Any) -> PoolSpec:
         raise SpecError.from_pydantic(error) from None
     faults = cron_faults(spec.cron, spec.queues) + admission_faults(spec.admission, spec.cron)
     faults += gate_faults(spec.breakers, spec.limits) + policy_faults(spec.policies, spec.queues, spec.admission)
+    faults += isolation_faults(spec.isolation, spec.horse.jobs, spec.secrets, spec.admission.webhooks)
     if faults:
         raise SpecError(faults)
     return spec

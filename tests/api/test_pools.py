@@ -145,7 +145,7 @@ BAD_SPEC: list[tuple[str, Any]] = [
     ("secrets", ["nobody.registered.it"]),
     ("retry", [{"task": "*", "max": 101}]),
     ("horse", {"jobs": 1001}),
-    ("isolation", {"profile": "strict"}),
+    ("isolation", {"profile": "jail"}),
     ("weights", {"nobody.takes.it": 2}),
     ("breakers", [{"name": "smtp", "tasks": []}]),
     ("limits", [{"name": "api", "tasks": ["*"]}]),

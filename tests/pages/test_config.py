@@ -102,7 +102,7 @@ def stored(version: ConfigVersion) -> Any:
         ({"failure_ttl": "59"}, "id_failure_ttl", "Must be at least 60"),
         ({"stop_grace": "3601"}, "id_stop_grace", "Must be at most 3600"),
         ({"memory": "15"}, "id_memory", "Must be at least 16"),
-        ({"profile": "strict"}, "id_profile", "Select a valid choice"),
+        ({"profile": "jail"}, "id_profile", "Select a valid choice"),
         ({"writable": "/srv/media\nmedia"}, "id_writable", "Line 2: must be empty or an absolute path"),
         ({"serializer": "marshal"}, "id_serializer", "Select a valid choice"),
         ({"placement": "zone"}, "id_placement", "needs the form name=value"),

@@ -16,18 +16,27 @@ class Enclosure:
     """One worker's horses, one after the other. ``uid``, ``gid``: the jobs'; ``namespace``: the host allows it."""
 
     def __init__(
-        self, isolation: Isolation, worker: str, uid: int, gid: int, *, namespace: bool, jobs: int = 1
+        self,
+        isolation: Isolation,
+        worker: str,
+        uid: int,
+        gid: int,
+        *,
+        namespace: bool,
+        jobs: int = 1,
     ) -> None:
         """Raises OSError on a processor that seccomp.py does not know."""
         self.isolation = isolation
         self.folder: Folder | None = None
         self._worker, self._uid, self._gid = worker, uid, gid
         self._namespace, self._jobs = namespace, jobs
-        self._filter = seccomp.program()
+        self.base: str | None = None  # where folders are made (folder.py)
+        # A socket with a path would lead out of a network namespace.
+        self._filter = seccomp.program(local=not isolation.sandboxed)
 
     def prepare(self) -> Folder:
         """In the worker, before each horse. Raises OSError."""
-        self.folder = Folder(self._worker, self._uid, self._gid)
+        self.folder = Folder(self._worker, self._uid, self._gid, self.base)
         return self.folder
 
     def remove(self) -> None:

@@ -12,14 +12,16 @@ from pathlib import Path
 KEPT_BYTES = 64 * 1024
 # An empty file takes room, too.
 SMALLEST = 4096
+# Of a folder that holds jobs' folders: to pass, not to list.
+SHARED_MODE = 0o711
 
 
 class Folder:
     """``temporary`` is the job's temporary folder. What the job prints lies beside it, and counts with it."""
 
-    def __init__(self, worker: str, uid: int, gid: int) -> None:
-        """Raises OSError."""
-        self.path = tempfile.mkdtemp(prefix=_prefix(worker))
+    def __init__(self, worker: str, uid: int, gid: int, base: str | None = None) -> None:
+        """``base``: where it is made; by default the worker's temporary folder. Raises OSError."""
+        self.path = tempfile.mkdtemp(prefix=prefix(worker), dir=base)
         self.temporary = os.path.join(self.path, "tmp")
         os.mkdir(self.temporary, 0o700)
         # Opened before the job could put something else in its place.
@@ -28,6 +30,14 @@ class Folder:
             for path in (self.path, self.temporary):
                 os.chown(path, uid, gid)
             os.fchown(self._output, uid, gid)
+
+    @classmethod
+    def at(cls, path: str) -> "Folder":
+        """In a horse that another process forked: the folder that its worker made, before a job could touch it."""
+        folder = cls.__new__(cls)
+        folder.path, folder.temporary = path, os.path.join(path, "tmp")
+        folder._output = os.open(os.path.join(path, "output"), os.O_RDWR | os.O_APPEND)
+        return folder
 
     def enter(self) -> None:
         """In the job's process: print into the folder, and keep temporary files there."""
@@ -66,7 +76,7 @@ class Folder:
 
 def sweep(worker: str) -> None:
     """Remove what a dead worker left."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_prefix(worker)}*"):
+    for path in Path(tempfile.gettempdir()).glob(f"{prefix(worker)}*"):
         _remove(path)
 
 
@@ -82,5 +92,5 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _prefix(worker: str) -> str:
+def prefix(worker: str) -> str:
     return f"poolwarden-job-{worker}-"

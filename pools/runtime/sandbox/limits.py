@@ -29,6 +29,10 @@ class Isolation:
     def encloses(self) -> bool:
         return self.profile != "none"
 
+    @property
+    def sandboxed(self) -> bool:
+        return self.profile == "strict"
+
     def explain(self, error: BaseException | None) -> str:
         """The limit that an exception in the job may come from, for people; empty when it looks like none."""
         number = error.errno if isinstance(error, OSError) else None

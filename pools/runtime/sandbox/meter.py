@@ -44,6 +44,8 @@ class Meter:
         self._enclosure = enclosure
         self._allowed = enclosure.isolation
         self._spared = set(children(os.getpid()))
+        # What forks the horses: this process, or a zygote, which reaps what is below it.
+        self.root = os.getpid()
         self.horse = 0
         self.next_look = 0.0
         self._base = Use(0, 0.0, 0)
@@ -59,7 +61,7 @@ class Meter:
         self.horse = horse
         if horse:
             self._bury()
-        self._base = self._use() if horse else Use(memory(os.getpid()), 0.0, 0)
+        self._base = self._use() if horse else Use(memory(self.root), 0.0, 0)
         self._written = self._folder.written(1 << 62)
         self.next_look = time.monotonic() + LOOK_SECONDS
 
@@ -130,7 +132,7 @@ class Meter:
         return self._enclosure.folder
 
     def _use(self) -> Use:
-        pids = [self.horse, *descendants(os.getpid(), {*self._spared, self.horse}), *descendants(self.horse)]
+        pids = [self.horse, *descendants(self.root, {*self._spared, self.horse}), *descendants(self.horse)]
         return Use(sum(map(memory, pids)), sum(map(_cpu, pids)), sum(map(_tasks, pids)))
 
 

@@ -7,12 +7,15 @@ A kernel that has a control may still refuse it, and a control that was granted 
 import errno
 import os
 import resource
+import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from pools.runtime.sandbox import landlock, meter, seccomp, system, user
+from pools.runtime.sandbox import bubble, landlock, meter, seccomp, system, user
 from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.sandbox.limits import MIB, Isolation
 
@@ -36,11 +39,16 @@ class NotGiven(Exception):
     """The host cannot give what the signed spec asks for; the text names the controls."""
 
 
-def vector(job_user: str) -> dict[str, Control]:
-    """Every control by name. Takes some milliseconds, in children of this process."""
+def vector(job_user: str, *, strict: bool = False) -> dict[str, Control]:
+    """Every control by name, with those of profile strict where it is asked for. Takes some milliseconds, in children
+    of this process.
+    """
     found = {name: _tried(attempt, job_user) for name, attempt in _ATTEMPTS.items()}
     together = _tried(_together, job_user) if not lacking(found) else Control(False, "not tried, as one is missing")
-    return found | {"together": together}
+    found |= {"together": together}
+    if strict:
+        found |= {name: _tried(attempt, job_user) for name, attempt in _STRICT.items()}
+    return found
 
 
 def lacking(found: dict[str, Control]) -> dict[str, str]:
@@ -51,7 +59,7 @@ def lacking(found: dict[str, Control]) -> dict[str, str]:
 
 def required(isolation: Isolation, job_user: str) -> dict[str, Control]:
     """The vector, when it has what the profile needs. Raises NotGiven."""
-    found = vector(job_user)
+    found = vector(job_user, strict=isolation.sandboxed)
     missing = [f"{name} ({how})" for name, how in lacking(found).items()]
     missing += [f"writable folder {path} (missing)" for path in isolation.writable if not os.path.isdir(path)]
     if missing:
@@ -181,6 +189,37 @@ def _namespace(job_user: str) -> str:
     return "a user namespace for each job: the kernel counts its processes"
 
 
+def _bubblewrap(job_user: str) -> str:
+    return bubble.program()
+
+
+# Prints the first thing that a sandbox has and must not have: uid, a listener's port and a pid are of outside.
+_LOOK = """import os, socket, sys
+port, pid, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+def can(action):
+    try: action()
+    except OSError: return False
+    return True
+print("it is root" if os.getuid() == 0 else
+      "the network is the host's" if can(lambda: socket.create_connection(("127.0.0.1", port), 1)) else
+      "the host's processes are visible" if len([x for x in os.listdir("/proc") if x.isdigit()]) > 8 else
+      "the host's files can be written" if can(lambda: open(folder + "/x", "w")) else "ok")
+"""
+
+
+def _sandbox(job_user: str) -> str:
+    """A sandbox with the application's own interpreter, in which a horse's user namespace can be made, too."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        os.chmod(folder, 0o777)  # noqa: S103  # its permissions would refuse, too
+        command = [sys.executable, "-c", _LOOK, str(server.getsockname()[1]), str(os.getpid()), folder]
+        uid, gid = user.chosen(job_user)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = bubble.start(command, uid, gid, writable=[], environment=dict(os.environ), **pipes)
+        said, wrong = (part.decode(errors="replace").strip() for part in process.communicate(timeout=30))
+    _expect(said == "ok", said or wrong or f"bubblewrap ended with {process.returncode}")
+    return "no network, no processes of the host, a read-only root"
+
+
 def _fork() -> None:
     if os.fork() == 0:
         os._exit(0)
@@ -225,12 +264,15 @@ _ATTEMPTS: dict[str, Callable[[str], str]] = {
 }
 
 
+_STRICT: dict[str, Callable[[str], str]] = {"bubblewrap": _bubblewrap, "sandbox": _sandbox}
+
+
 def main() -> int:
-    """Exit codes: 0 when the standard profile can be given, 1 when not."""
-    found = vector(*sys.argv[1:2] or [""])
+    """Exit codes: 0 when the standard profile can be given, 1 when not. Profile strict needs the last two as well."""
+    found = vector(*sys.argv[1:2] or [""], strict=True)
     for name, control in found.items():
         print(f"{'yes' if control.holds else 'no ':3} {name:10} {control.how}")  # noqa: T201
-    return 1 if lacking(found) else 0
+    return 1 if set(lacking(found)) - set(_STRICT) else 0
 
 
 if __name__ == "__main__":

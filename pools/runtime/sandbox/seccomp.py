@@ -7,6 +7,7 @@ for any unprivileged user. Numbers are from the kernel's tables, x86-64 and 64-b
 import ctypes
 import errno
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pools.runtime.sandbox import system
@@ -77,9 +78,12 @@ _PROCESSORS = {
 }
 
 
-def program() -> bytes:
-    """The filter for this processor: made once in a worker, for all its horses. Raises OSError."""
-    return b"".join(_program(_PROCESSORS[system.machine()]))
+def program(*, local: bool = True) -> bytes:
+    """The filter for this processor: made once in a worker, for all its horses. Raises OSError.
+
+    ``local``: whether there may be Unix sockets other than pairs.
+    """
+    return b"".join(_program(_PROCESSORS[system.machine()], _SOCKETS if local else _SOCKETS[1:]))
 
 
 def install(program: bytes) -> None:
@@ -90,7 +94,7 @@ def install(program: bytes) -> None:
     system.call(processor.seccomp, ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(0), filter_)
 
 
-def _program(processor: _Processor) -> list[bytes]:
+def _program(processor: _Processor, sockets: Sequence[int]) -> list[bytes]:
     """Each rule returns or falls through to the next; the system call's number is loaded before each."""
     number = _step(_LOAD, _NUMBER)
     program = [_step(_LOAD, _ARCHITECTURE), _step(_EQUAL, processor.audit, 1, 0), _step(_RETURN, _KILL), number]
@@ -103,7 +107,7 @@ def _program(processor: _Processor) -> list[bytes]:
     program += _rule(processor.clone, 0, [_step(_ANY_BIT, _NAMESPACES, 0, 1), _refuse(errno.EPERM)])
     program += _rule(processor.ioctl, 1, [_step(_EQUAL, _TIOCSTI, 0, 1), _refuse(errno.EPERM)])
     program += _rule(processor.prctl, 0, [_step(_EQUAL, _PR_SET_DUMPABLE, 0, 1), _refuse(errno.EPERM)])
-    allowed = [_step(_EQUAL, family, len(_SOCKETS) - place, 0) for place, family in enumerate(_SOCKETS)]
+    allowed = [_step(_EQUAL, family, len(sockets) - place, 0) for place, family in enumerate(sockets)]
     program += _rule(processor.socket, 0, [*allowed, _refuse(errno.EAFNOSUPPORT)])
     return [*program, _step(_RETURN, _ALLOW)]
 

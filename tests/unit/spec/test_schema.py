@@ -91,7 +91,7 @@ def test_every_field_at_its_limits() -> None:
         ("stop_grace", 3601, "stop_grace"),
         ("horse", {"jobs": 0}, "horse.jobs"),
         ("horse", {"jobs": 1001}, "horse.jobs"),
-        ("isolation", {"profile": "strict"}, "isolation.profile"),
+        ("isolation", {"profile": "jail"}, "isolation.profile"),
         ("isolation", {"profile": "loose"}, "isolation.profile"),
         ("isolation", {"memory": 15}, "isolation.memory"),
         ("isolation", {"cpu": 0}, "isolation.cpu"),
@@ -235,9 +235,11 @@ def test_canonical_form_does_not_depend_on_order_or_defaults() -> None:
     assert canonical(parse_spec(GOOD)).startswith(b'{"admission":{"callbacks":"allow",')
 
 
-def test_strict_isolation_is_refused_in_a_sentence() -> None:
-    (fault,) = errors(isolation={"profile": "strict"})
-    assert fault.message == "must not be strict: this version cannot give it. The strongest profile is standard"
+def test_strict_isolation_names_what_it_cannot_be_had_with() -> None:
+    faults = errors(isolation={"profile": "strict"}, horse={"jobs": 2}, secrets=["token"])
+    assert [fault.path for fault in faults] == ["horse.jobs", "secrets", "admission.webhooks"]
+    assert all("isolation.profile is strict" in fault.message for fault in faults)
+    assert faults[0].message == "must be 1 where isolation.profile is strict: each job has its own"
 
 
 def test_hostile_text_stays_text() -> None:

@@ -1,0 +1,180 @@
+"""A worker's zygote, and the horses that it forks: what strict.py sees of the sandbox from outside.
+
+Nothing that comes from a horse is more than JSON, and bytes that are passed on.
+"""
+
+import contextlib
+import json
+import marshal
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pools.runtime.horse import Ended
+from pools.runtime.sandbox import bubble
+from pools.runtime.worker_config import SecretAccess, WorkerConfig
+from pools.runtime.zygote import LARGEST_HEAD, LARGEST_RESULT, LENGTH_BYTES, READY, STATUS
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+START_SECONDS, FORK_SECONDS = 300.0, 30.0
+_SCM_CREDENTIALS, _CREDENTIALS = 2, struct.Struct("iII")
+
+
+class SandboxError(Exception):
+    """The zygote did not start, or is gone."""
+
+
+class Sandbox:
+    """One worker's zygote. It is started anew when it has died; ``pid`` is its own, as the host counts."""
+
+    def __init__(self, config: WorkerConfig, uid: int, gid: int) -> None:
+        """Raises OSError, SandboxError."""
+        # What it is told of its pool holds neither Redis nor secrets.
+        self._config = replace(config, redis_url="", secrets=SecretAccess({}, [], {}), channel="", bell="")
+        self._uid, self._gid = uid, gid
+        # An agent that is its jobs' user could not keep its own folder from them.
+        state = os.path.commonpath([config.channel, config.bell])
+        self._hidden = [state] if os.getuid() == uid and Path(state).is_dir() else []
+        self.base = bubble.base(config.worker)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        with theirs:
+            fd = theirs.fileno()
+            self._process = bubble.start(
+                [sys.executable, str(LAUNCHER), "zygote", str(fd)],
+                self._uid,
+                self._gid,
+                writable=[self.base, *self._config.isolation.writable],
+                hidden=self._hidden,
+                environment=dict(os.environ),
+                pass_fds=[fd],
+            )
+        self._control = ours
+        try:
+            _send(ours, self._config.dumps().encode())
+            self.pid = _hello(ours, START_SECONDS)
+        except (OSError, EOFError) as error:
+            self.end()
+            raise SandboxError(f"the sandbox did not start: {error or type(error).__name__}") from None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def fork(self) -> "SandboxedHorse":
+        """A horse that waits for its job. Raises SandboxError."""
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"j"], [theirs.fileno()])
+            pid = _hello(ours, FORK_SECONDS)
+            return SandboxedHorse(pid, ours, self._control)
+        except (OSError, EOFError) as error:
+            ours.close()
+            self.end()
+            raise SandboxError(f"the sandbox made no process: {error or type(error).__name__}") from None
+
+    def end(self) -> None:
+        """With all that runs in it: its process namespace ends with bubblewrap."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._control.close()
+            self._process = None
+
+    def close(self) -> None:
+        self.end()
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+class SandboxedHorse:
+    """One job's process. ``outcome``: what it said of its job, with its result as it is stored; None: nothing whole."""
+
+    def __init__(self, pid: int, line: socket.socket, control: socket.socket) -> None:
+        self.pid, self._line, self._control = pid, line, control
+        self._death = os.pidfd_open(pid)
+        self._said = bytearray()
+        self._silent = False
+        self.outcome: tuple[dict[str, Any], bytes] | None = None
+
+    def send(self, job: Any) -> None:
+        with contextlib.suppress(OSError):  # should it have died, ``wait`` says so
+            _send(self._line, marshal.dumps(job))
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._death, signal.SIGKILL)
+
+    def wait(self, seconds: float | None) -> Ended | None:
+        """Until it and all that it started have ended. None: the time is over, or it said something."""
+        reading = [self._control] if self._silent else [self._control, self._line]
+        ready = select.select(reading, [], [], seconds)[0]
+        if self._line in ready:
+            self._hear()
+        if self._control not in ready:
+            return None
+        status = self._control.recv(STATUS.size)
+        while not self._silent and self._hear():
+            pass
+        self._line.close()
+        os.close(self._death)
+        return Ended(STATUS.unpack(status)[0] if len(status) == STATUS.size else signal.SIGKILL, None)
+
+    def _hear(self) -> bool:
+        """Take in a part. False when there is no more."""
+        try:
+            part = self._line.recv(1 << 20, socket.MSG_DONTWAIT)
+        except OSError:
+            part = b""
+        if not part:
+            self._silent = True
+            return False
+        self._said += part
+        head, result = (int.from_bytes(self._said[at : at + LENGTH_BYTES]) for at in (0, LENGTH_BYTES))
+        start = 2 * LENGTH_BYTES
+        if head > LARGEST_HEAD or result > LARGEST_RESULT:
+            self._silent = True
+            self.kill()
+        elif len(self._said) >= start + head + result > start:
+            with contextlib.suppress(ValueError, RecursionError):
+                told = json.loads(self._said[start : start + head])
+                if isinstance(told, dict):
+                    self.outcome = told, bytes(self._said[start + head : start + head + result])
+            self._silent = True
+            self.kill()  # it ends anyway; nothing that its job left behind is to delay that
+        return not self._silent
+
+
+def _send(line: socket.socket, body: bytes) -> None:
+    line.sendall(len(body).to_bytes(LENGTH_BYTES) + body)
+
+
+def _hello(line: socket.socket, seconds: float) -> int:
+    """The pid of who says it is ready, as the kernel tells it. Raises OSError, EOFError."""
+    line.settimeout(seconds)
+    said, ancillary, _, _ = line.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size))
+    line.settimeout(None)
+    if said != READY:
+        raise EOFError("it ended")
+    return next(_pids(ancillary))
+
+
+def _pids(ancillary: Any) -> Iterator[int]:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SCM_CREDENTIALS:
+            pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
+            yield pid

@@ -1,0 +1,166 @@
+"""A job's life under isolation profile *strict*: it runs in the sandbox, and its worker writes its start and its end.
+
+The worker loads no pickle and calls none of the application's code: what a job returned it passes on as it is.
+"""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+
+from rq.executions import Execution
+from rq.job import Job, JobStatus, Retry
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+from rq.utils import now
+
+from pools.runtime.job import Failure, PoolJob
+from pools.runtime.job_life import REPORT_AFTER, JobLife
+from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox.meter import Meter
+from pools.runtime.sandboxed import Sandbox, SandboxedHorse, SandboxError
+
+log = logging.getLogger("rq.worker")
+
+LONGEST_WAIT = 30 * 86_400  # seconds, of a retry that a job asked for
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a job returned, as it is stored."""
+
+    raw: bytes
+
+
+class PassingOn:
+    """A serializer that leaves what is packed as it is."""
+
+    def __init__(self, serializer: Any) -> None:
+        self._serializer = serializer
+
+    def dumps(self, value: Any, *args: Any, **options: Any) -> Any:
+        return value.raw if isinstance(value, Packed) else self._serializer.dumps(value, *args, **options)
+
+    def loads(self, data: Any, *args: Any, **options: Any) -> Any:
+        return self._serializer.loads(data, *args, **options)
+
+
+class StrictLife(JobLife):
+    """The part of PoolWorker that has a job in its sandbox; without one it does nothing."""
+
+    sandbox: Sandbox | None
+    meter: Meter | None
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        if self.sandbox is None:
+            super().execute_job(job, queue)
+            return
+        execution = self._start(cast(PoolJob, job), queue)
+        if execution is None:
+            return
+        pooled, why = cast(PoolJob, job), ""
+        pooled.elsewhere = True
+        try:
+            pooled.note_policy()
+        except Exception:
+            self._as_horse(self._finalize_failure, job, queue, execution, sys.exc_info())
+            return
+        try:
+            horse = self._given(self.sandbox, pooled)
+        except (SandboxError, OSError) as error:
+            log.error("Worker %s: %s", self.name, error)
+            horse, why = None, f"IsolationError: it was not run, as {error}."
+            self.bounds.over(None)
+        told = self._watched(horse, job, execution) if horse else None
+        self._horse_pid = 0
+        self.executions.pop(execution.id, None)
+        if told is not None and not self.bounds.why:
+            self._as_horse(self._conclude, pooled, queue, execution, *told)
+            return
+        self.bounds.why = self.bounds.why or why
+        job.ended_at = now()
+        text = "Work-horse terminated unexpectedly"
+        log.warning("Worker %s: job %s failed (%s)", self.name, job.id, self.bounds.why or text)
+        self.handle_job_failure(job, queue=queue, exc_string=text, execution=execution)
+
+    def _given(self, sandbox: Sandbox, job: PoolJob) -> SandboxedHorse:
+        """A horse that has the job. Raises SandboxError, OSError: then nobody has it."""
+        assert self.meter is not None
+        assert self.enclosure is not None
+        if not sandbox.alive:
+            sandbox.end()
+            sandbox.start()
+        self.meter.root = sandbox.pid
+        self.bounds.begin(job.timeout or 0, 0)
+        horse = sandbox.fork()
+        self.bounds.forked(horse.pid)
+        self._horse_pid, job.started_at = horse.pid, now()
+        assert self.enclosure.folder is not None
+        horse.send((self.enclosure.folder.path, job.id, job.raw, self.name))
+        return horse
+
+    def _watched(self, horse: SandboxedHorse, job: Job, execution: Execution) -> tuple[dict[str, Any], bytes] | None:
+        """What became of it; None when it died without a word, or was ended: then ``bounds.why`` says why."""
+        began = time.monotonic()
+        beat, tell = began + self.job_monitoring_interval, began + REPORT_AFTER
+        while True:
+            if self.bounds.broken():
+                log.warning("Worker %s: job killed. %s", self.name, self.bounds.why)
+                horse.kill()
+            moment = time.monotonic()
+            if moment >= tell:
+                tell = float("inf")
+                self.report("busy", job.id, ProcessId.of(horse.pid))
+            if moment >= beat:
+                beat = moment + self.job_monitoring_interval
+                self.maintain_heartbeats(job, execution)
+            waits = [min(beat, tell) - moment, *([] if self.bounds.why else [self.bounds.patience()])]
+            ended = horse.wait(max(0.0, min(wait for wait in waits if wait is not None)))
+            if ended is not None:
+                self.bounds.over(0 if horse.outcome else ended.status)
+                return horse.outcome
+
+    def _as_horse(self, step: Any, *args: Any) -> None:
+        """What a horse does under the other profiles: the end that a job came to by itself."""
+        self._is_horse = True
+        try:
+            step(*args)
+        finally:
+            self._is_horse = False
+
+    def _conclude(self, job: PoolJob, queue: Queue, execution: Execution, told: dict[str, Any], result: bytes) -> None:
+        if told.get("end") == "failure":
+            self._failed(job, queue, execution, told)
+            return
+        try:
+            value = _retry(told) if told.get("end") == "retry" else self._value(job, told, result)
+            self._finalize_success(job, queue, execution, value)
+        except Exception:
+            self._finalize_failure(job, queue, execution, sys.exc_info())
+
+    def _value(self, job: PoolJob, told: dict[str, Any], result: bytes) -> Any:
+        if told.get("none"):
+            return None
+        if self.serializer is JSONSerializer:
+            return json.loads(result)
+        job.serializer = PassingOn(job.serializer)
+        return Packed(result)
+
+    def _failed(self, job: PoolJob, queue: Queue, execution: Execution, told: dict[str, Any]) -> None:
+        job._status, job.refused = JobStatus.FAILED, told.get("refused") is True
+        self.handle_execution_ended(job, queue, 0)
+        names = frozenset(map(str, told.get("names") or ()))
+        job.failure = Failure(kind=str(told.get("kind", "")), names=names)
+        self._explained, text = str(told.get("explained", "")), str(told.get("text", ""))
+        log.error("Worker %s: job %s failed\n%s", self.name, job.id, text)
+        self.handle_job_failure(job, queue=queue, exc_string=text, execution=execution)
+
+
+def _retry(told: dict[str, Any]) -> Retry:
+    """Raises ValueError and TypeError on what no Retry is."""
+    most, intervals = int(told["max"]), [int(seconds) for seconds in told["intervals"]]
+    if not intervals or max(intervals) > LONGEST_WAIT:
+        raise ValueError("the job asked for a retry that is too far off")
+    return Retry(most, intervals, bool(told.get("front")))

@@ -1,0 +1,154 @@
+"""What a job under profile strict can reach, how it ends, and what becomes of a pool where a host cannot give it."""
+
+from pathlib import Path
+from typing import Any
+
+from rq import Queue, Retry
+from rq.job import Job
+
+from pools.broker.tracebacks import parse_traceback
+from tests.runtime.enclosed import JOB_USER, enclosed, shared  # noqa: F401
+from tests.runtime.places import places
+from tests.runtime.plain_python import interpreter
+from tests.runtime.test_isolation import listeners  # noqa: F401
+from tests.support.agents import AgentHost, new_uid
+from tests.support.waiting import wait_for
+
+PRELOAD = ["tasks", "hogs", "hermit"]
+
+
+def told(profile: str = "strict", workers: int = 1, **changes: Any) -> dict[str, Any]:
+    spec = enclosed(workers, retry=changes.pop("retry", ()), profile=profile, **changes)
+    spec["application"] |= {"interpreter": interpreter(), "preload": PRELOAD}
+    return spec | {"admission": {"webhooks": "refuse"}, "environment": ["LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"]}
+
+
+def pool(host: AgentHost, **changes: Any) -> str:
+    uid, workers = new_uid(), changes.get("workers", 1)
+    host.options = ["--job-user", JOB_USER] if JOB_USER else []
+    host.configure(uid, told(**changes))
+    host.start()
+    host.wait_for_workers(uid, workers)
+    return uid
+
+
+def ended(host: AgentHost, job: Job) -> Any:
+    wait_for(lambda: job.get_status() in ("finished", "failed"), timeout=60, message=host.log)
+    return job.latest_result()
+
+
+def test_a_job_reaches_nothing_outside(host: AgentHost, listeners: Any, shared: Path) -> None:  # noqa: F811
+    uid = pool(host)
+    assert host.pool(uid)["isolation"]["sandbox"][0] is True
+    queue = Queue("mail", connection=host.valkey.client)
+
+    def result(task: str, *args: Any) -> Any:
+        found = ended(host, queue.enqueue(task, *args))
+        assert found.exc_string is None, found.exc_string
+        return found.return_value
+
+    assert result("hogs.connect", *listeners) == {}
+    port = str(host.valkey.client.connection_pool.connection_kwargs["port"])
+    hunted = result("hermit.hunt", f":{port}/", str(host.state))
+    assert hunted["clients"] == hunted["held"] == hunted["found"] == []
+    assert result("hermit.processes") < 8
+    can = result("hogs.look_around", str(shared))
+    assert not any(can[name] for name in ("write outside", "write /tmp", "become root", "new namespace", "raw socket"))
+    assert (can["write temporary"], can["fork"], can["uid"] != 0) == (True, True, True)
+    assert result("hogs.usual")[:2] == ["hello", [1]]
+    job = queue.enqueue("hermit.describe", 1, two=2, meta={"three": 3})
+    said = ended(host, job).return_value
+    assert (said["id"], said["args"], said["kwargs"], said["meta"]) == (job.id, [1], {"two": 2}, {"three": 3})
+    assert said["said"].startswith("NoRedisInStrict: isolation profile strict: a job has no connection to Redis")
+
+
+HOGS = [
+    ("hogs.eat_memory", "MemoryError", "100 MiB of memory"),
+    ("hogs.eat_memory_in_many_processes", "MemoryLimitError", "100 MiB of memory"),
+    ("hogs.fork_bomb", "BlockingIOError", "16 processes"),
+    ("hogs.flood_disk", "OutputLimitError", "4 MiB"),
+    ("hogs.spin", "CpuLimitError", "1 s of processor time"),
+]
+
+
+def test_each_hog_dies_of_a_named_cause_and_its_sibling_finishes(host: AgentHost, shared: Path) -> None:  # noqa: F811
+    pool(host, workers=2, cpu=1, writable=[str(shared)])
+    queue = Queue("mail", connection=host.valkey.client)
+    sibling = queue.enqueue("tasks.hold", str(shared / "held"), job_timeout=300)
+    wait_for((shared / "held").exists, timeout=30, message=host.log)
+    for task, cause, text in HOGS:
+        hog = queue.enqueue(task, job_timeout=300)
+        said = str(ended(host, hog).exc_string)
+        assert hog.get_status() == "failed", task
+        assert places(host.valkey.client, "mail", hog.id) == ["failed"]
+        assert parse_traceback(said).exc_type == cause, said
+        assert text in said
+    late = queue.enqueue("hogs.swallow_timeout", str(shared / "swallowed"), job_timeout=1)
+    assert parse_traceback(ended(host, late).exc_string).exc_type == "rq.timeouts.JobTimeoutException"
+    left = queue.enqueue("hogs.leave_a_process", str(shared / "pid"))
+    ended(host, left)
+    assert left.get_status() == "finished", left.latest_result().exc_string  # type: ignore[union-attr]
+    (shared / "held.release").touch()
+    ended(host, sibling)
+    assert sibling.get_status() == "finished"
+    assert not host.events("worker.lost")
+
+
+SAME = [
+    ("tasks.add", (1, 2), {}),
+    ("tasks.fail", (), {}),
+    ("tasks.fail", ("KeyError", "x"), {"retry": Retry(max=1)}),
+    ("hermit.again", (), {}),
+    ("hermit.nothing", (), {"meta": {"kept": [1]}}),
+    ("hermit.lock", (), {}),
+    ("no.such.task", (), {}),
+]
+OF_A_RUN = {b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat", b"worker_name"}
+
+
+def state(host: AgentHost, job: Job) -> Any:
+    """The job's record and its results, but for what differs from run to run."""
+    record = host.valkey.client.hgetall(job.key)
+    lines = [
+        (result.type.name, repr(result.return_value), (result.exc_string or "").strip().rpartition("\n")[2])
+        for result in job.results()
+    ]
+    where = places(host.valkey.client, "mail", job.id)
+    return {name: value for name, value in record.items() if name not in OF_A_RUN}, lines, where
+
+
+def test_the_broker_holds_what_it_holds_without_isolation(host: AgentHost) -> None:
+    found = []
+    uid = pool(host, profile="none")
+    queue = Queue("mail", connection=host.valkey.client)
+    hunted = ended(host, queue.enqueue("hermit.hunt", "x", str(host.state))).return_value
+    assert hunted["clients"], "the hunt of the other test finds what there is"
+    for profile in ("none", "strict"):
+        if profile == "strict":
+            host.valkey.client.delete(*host.valkey.client.keys("rq:job:*"), *host.valkey.client.keys("rq:results:*"))
+            host.valkey.client.delete("rq:failed:mail", "rq:finished:mail")
+            host.configure(uid, told())
+            wait_for(lambda: "sandbox" in (host.pool(uid)["isolation"] or {}), timeout=60, message=host.log)
+            host.wait_for_workers(uid, 1)
+        jobs = [queue.enqueue(task, args=args, job_id=f"same-{n}", **more) for n, (task, args, more) in enumerate(SAME)]
+        for job in jobs:
+            ended(host, job)
+        found.append([state(host, job) for job in jobs])
+    for case, without, within in zip(SAME, *found, strict=True):
+        assert within == without, case
+
+
+def test_a_host_without_bubblewrap_refuses(host: AgentHost, tmp_path: Path) -> None:
+    uid = new_uid()
+    host.options = ["--job-user", JOB_USER] if JOB_USER else []
+    host.environment = {"PATH": str(tmp_path)}
+    spec = told()
+    spec["application"]["interpreter"] = ""
+    host.configure(uid, spec)
+    host.start()
+    job = Queue("mail", connection=host.valkey.client).enqueue("tasks.add", 1, 1)
+    failure = wait_for(lambda: host.pool(uid).get("boot_failure"), timeout=60, message=host.log)
+    assert "profile strict is refused, as this host lacks bubblewrap (bubblewrap is not installed" in failure["message"]
+    (event,) = wait_for(lambda: host.events("worker.boot_failed"), message="told once")
+    assert "bubblewrap" in event["message"]
+    assert job.get_status() == "queued"
