@@ -1,5 +1,6 @@
 """An interpreter that every user can start: the one that runs the tests may lie in a home that is closed to others."""
 
+import atexit
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ def interpreter() -> str:
     if os.getuid() != 0 or all(stat.S_IMODE(place.stat().st_mode) & 0o005 == 0o005 for place in real.parents):
         return ""
     home = Path(tempfile.mkdtemp(prefix="poolwarden-test-python-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     (home / "bin").mkdir()
