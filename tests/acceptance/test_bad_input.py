@@ -60,6 +60,7 @@ def send(page: Page, form: dict[str, Any], fields: dict[str, str]) -> APIRespons
     return page.context.request.post(form["action"], form=values, max_redirects=0)
 
 
+@pytest.mark.timeout(600)  # hundreds of forms are sent
 def test_hostile_text_in_every_field_of_every_form(admin: Page) -> None:
     make = {"slug": POOL, "name": HOSTILE[:90], "team": "demo", "criticality": "low", "queues": POOL, "workers": "0"}
     admin.goto("/pools/new/")
