@@ -14,6 +14,7 @@ from rq.registry import FailedJobRegistry
 from pools.broker.attempts import read_attempts
 from pools.broker.connection import Broker
 from pools.runtime import idempotency
+from pools.runtime.processes import ProcessId
 from tests.runtime.holding import hold, release, runs
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -132,11 +133,12 @@ def test_a_killed_worker_leaves_the_key_to_the_delivery_policy(
     host.configure(uid, spec(policies=[POLICIES[0] | {"delivery": delivery}]))
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    first, _ = hold(host, marker)
+    first, horse = hold(host, marker)
     second = Queue("mail", connection=host.valkey.client).enqueue("tasks.hold", str(marker))
+    signal_worker(worker, signal.SIGKILL)
+    wait_for(lambda: ProcessId.of(horse) is None, message="its horse died with it")
     if delivery == "at_least_once":
         release(marker)
-    signal_worker(worker, signal.SIGKILL)
     for job, outcome in zip((first, second), outcomes, strict=True):
         ended(job, outcome)
     assert runs(marker) == began
