@@ -31,7 +31,7 @@ from tests.support.installation import descendants
 from tests.support.valkey import ValkeyServer, free_port
 from tests.support.waiting import wait_for
 
-COMMANDS = {"controller": ("controller",), "console worker": ("rqworker", "console")}
+COMMANDS = {"controller": ("controller",), "console worker": ("rqworker", "console", "--worker-ttl", "30")}
 VICTIMS = (*COMMANDS, "horse", "broker")
 EVENTS = {
     "requeue": ["operation.requeue_started", "operation.requeue_ended"],

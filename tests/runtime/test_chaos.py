@@ -3,9 +3,12 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from tests.runtime.chaos.round import Plan, run
 
 
+@pytest.mark.timeout(900)  # what a dead worker took is given back after minutes
 def test_no_job_is_lost_or_committed_twice(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     print(f"seed {seed}")  # shown when it fails: the same storm, though never the same moments

@@ -102,7 +102,11 @@ class Command(BaseCommand):
         start("controller", [*manage, "controller"], 1)
         web = ["--interface", "wsgi", "--host", host, "--port", str(port), "--workers", "1", "--blocking-threads", "4"]
         start("web", [PYTHON, "-m", "granian", *web, "--no-ws", "controlplane.wsgi:application"], 2)
-        start("console-jobs", [*manage, "rqworker", "console", "--name", f"console-{os.getpid()}"], 2)
+        start(
+            "console-jobs",
+            [*manage, "rqworker", "console", "--worker-ttl", "30", "--name", f"console-{os.getpid()}"],
+            2,
+        )
         root = home / "trust-root.json"
         if not family.wait_until(root.exists, seconds=START_SECONDS) and not family.stopping:
             raise CommandError(f"the controller made no trust root; its log is {logs / 'controller.log'}")

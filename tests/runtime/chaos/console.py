@@ -35,7 +35,7 @@ class Console:
         pipe = subprocess.PIPE
         self._running["hand"] = subprocess.Popen(command, cwd=ROOT, env=self._environ, stdin=pipe, stdout=pipe)
         self.start_controller()
-        self._start("console worker", "rqworker", "console")
+        self._start("console worker", "rqworker", "console", "--worker-ttl", "30")
         wait_for(self.trust_root.exists, timeout=60, message="the controller has keys")
 
     def order(self, do: str, slug: str, **told: Any) -> str:
@@ -58,7 +58,7 @@ class Console:
         """A console worker may end with its broker; a controller goes on whatever happens."""
         worker = self._running.get("console worker")
         if worker is not None and worker.poll() is not None:
-            self._start("console worker", "rqworker", "console")
+            self._start("console worker", "rqworker", "console", "--worker-ttl", "30")
         controller = self._running.get("controller")
         if controller is not None and (code := controller.poll()) is not None:
             self.faults.append(f"the controller ended by itself: {code}")
