@@ -6,7 +6,7 @@ One worker process each, jobs enqueued beforehand; a rate is from the first job'
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
 machine that is not idle. ``commands`` are the broker's count, those inside scripts among them (a table below tells them
 apart); ``round trips`` its reads, a horse's closed connection among them. *Isolated* is profile standard,
-*in a sandbox* profile strict: for it the interpreter must be one that nobody may start.
+*in a sandbox* profile strict, with an interpreter that its jobs' user may start.
 The physical limits of this client on this machine: a bare loop that claims and acknowledges the same jobs, and does
 nothing else, and a bare fork of a process that has loaded what a worker loads.
 """
@@ -42,6 +42,7 @@ from pools.runtime.ringer import Listening, Ringer
 from pools.runtime.rules import PLAIN
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
+from tests.runtime.plain_python import interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER = ROOT / "pools" / "runtime" / "launch.py"
@@ -60,7 +61,7 @@ def main() -> None:
         measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
         isolated = partial(ours, port, Path(home), 1, profile="standard")
         measure(client, "ours, the same, isolated", jobs, isolated, stock)
-        sandboxed = partial(ours, port, Path(home), 1, profile="strict")
+        sandboxed = partial(ours, port, Path(home), 1, profile="strict", python=interpreter())
         measure(client, "ours, the same, in a sandbox", jobs, sandboxed, stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
@@ -116,11 +117,13 @@ def rq_worker(port: int, kind: str = "rq.Worker") -> Iterator[None]:
 
 
 @contextmanager
-def ours(port: int, home: Path, horse_jobs: int, *launcher: str, profile: str = "none") -> Iterator[None]:
+def ours(
+    port: int, home: Path, horse_jobs: int, *launcher: str, profile: str = "none", python: str = ""
+) -> Iterator[None]:
     channel = Channel(home / "worker")
     channel.directory.mkdir()
     channel.order(Control(paused=False, config=1))
-    command = [sys.executable, *launcher, str(LAUNCHER)]
+    command = [python or sys.executable, *launcher, str(LAUNCHER)]
     with (home / "output.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
     assert process.stdin is not None

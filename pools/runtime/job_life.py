@@ -95,15 +95,25 @@ class JobLife(JobEnd):
         raw = cast(PoolJob, job).raw
         small = sum(map(len, raw.values())) < LARGEST // 2
         created = self.lease.created_at.timestamp()
-        waiting = self._waiting_horse()
-        self.bounds.begin(job.timeout or 0, waiting.pid if waiting else 0)
-        self._horse = waiting or Horse(self.horse_jobs, self._serve)
-        self.bounds.forked(self._horse.pid)
+        self._horse = self._waiting_horse() or self._new_horse()
         self._horse_pid = self._horse.pid
+        self.bounds.begin(job.timeout or 0, self._horse.pid)
         self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
-        if self._horse.spent and self.enclosure is None:  # the meter of an enclosed pool knows one horse at a time
+        if self._horse.spent:
             with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
-                self._next_horse = Horse(self.horse_jobs, self._serve)
+                self._next_horse = self._new_horse()
+
+    def _new_horse(self) -> Horse:
+        """Raises OSError."""
+        folder = self.enclosure.prepare() if self.enclosure else None
+        try:
+            horse = Horse(self.horse_jobs, self._serve)
+        except OSError:
+            if folder is not None:
+                folder.remove()
+            raise
+        self.bounds.forked(horse.pid, folder)
+        return horse
 
     def _waiting_horse(self) -> Horse | None:
         """The horse at hand, or the next one, if it takes a job. A horse may die idle."""
@@ -113,7 +123,7 @@ class JobLife(JobEnd):
 
     def _part(self) -> None:
         assert self._horse is not None
-        self.bounds.over(self._horse.dismiss())
+        self.bounds.over(self._horse.pid, self._horse.dismiss())
         self._horse, self._next_horse = self._next_horse, None
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -127,10 +137,8 @@ class JobLife(JobEnd):
             ended = self._wait_within_bounds(self._horse)
         signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
         if ended is None:
-            if self.enclosure is not None:
-                self.reap_spent_horse()
             return self.horse_pid, os.EX_OK, None
-        self.bounds.over(ended.status)
+        self.bounds.over(self._horse.pid, ended.status)
         return self.horse_pid, ended.status, ended.usage
 
     def _wait_within_bounds(self, horse: Horse) -> Ended | None:
@@ -143,7 +151,7 @@ class JobLife(JobEnd):
                 return horse.wait(self.bounds.patience())
 
     def reap_spent_horse(self) -> None:
-        """It has ended by itself; without an enclosure nobody waits for that while there are jobs."""
+        """It ends by itself; nobody waits for that while there are jobs."""
         if self._horse is not None and self._horse.spent:
             self._part()
 
@@ -174,6 +182,7 @@ class JobLife(JobEnd):
 
     def _enclose(self, enclosure: Enclosure) -> None:
         try:
+            self.bounds.close()
             enclosure.enter()
         except Exception:
             log.exception("Worker %s: the isolation could not be set up", self.name)

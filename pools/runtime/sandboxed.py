@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pools.runtime.horse import Ended
 from pools.runtime.sandbox import bubble
+from pools.runtime.sandbox.folder import Folder
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from pools.runtime.zygote import LARGEST_HEAD, LARGEST_RESULT, LENGTH_BYTES, READY, STATUS
 
@@ -74,19 +74,19 @@ class Sandbox:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def fork(self) -> "SandboxedHorse":
-        """A horse that waits for its job. Raises SandboxError."""
+    def fork(self, folder: Folder) -> "SandboxedHorse":
+        """Ask for a horse, which is made when the one before it and all of its own are gone. Raises SandboxError."""
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             with theirs:
                 socket.send_fds(self._control, [b"j"], [theirs.fileno()])
-            pid = _hello(ours, FORK_SECONDS)
-            return SandboxedHorse(pid, ours, self._control)
-        except (OSError, EOFError) as error:
+            _send(ours, folder.path.encode())
+        except OSError as error:
             ours.close()
             self.end()
-            raise SandboxError(f"the sandbox made no process: {error or type(error).__name__}") from None
+            raise SandboxError(f"the sandbox made no process: {error}") from None
+        return SandboxedHorse(folder, ours, self._control)
 
     def end(self) -> None:
         """With all that runs in it: its process namespace ends with bubblewrap."""
@@ -104,12 +104,27 @@ class Sandbox:
 class SandboxedHorse:
     """One job's process. ``outcome``: what it said of its job, with its result as it is stored; None: nothing whole."""
 
-    def __init__(self, pid: int, line: socket.socket, control: socket.socket) -> None:
-        self.pid, self._line, self._control = pid, line, control
-        self._death = os.pidfd_open(pid)
+    def __init__(self, folder: Folder, line: socket.socket, control: socket.socket) -> None:
+        self.folder, self._line, self._control = folder, line, control
+        self.pid, self._death = 0, -1
         self._said = bytearray()
         self._silent = False
         self.outcome: tuple[dict[str, Any], bytes] | None = None
+
+    def meet(self) -> None:
+        """Wait until it is there, for its job. Raises SandboxError."""
+        try:
+            self.pid = _hello(self._line, FORK_SECONDS)
+            self._death = os.pidfd_open(self.pid)
+        except (OSError, EOFError) as error:
+            raise SandboxError(f"the sandbox made no process: {error or type(error).__name__}") from None
+
+    def close(self) -> None:
+        """It never was, or is gone with its sandbox."""
+        self._line.close()
+        if self._death >= 0:
+            os.close(self._death)
+            self._death = -1
 
     def send(self, job: Any) -> None:
         with contextlib.suppress(OSError):  # should it have died, ``wait`` says so
@@ -119,20 +134,26 @@ class SandboxedHorse:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._death, signal.SIGKILL)
 
-    def wait(self, seconds: float | None) -> Ended | None:
-        """Until it and all that it started have ended. None: the time is over, or it said something."""
-        reading = [self._control] if self._silent else [self._control, self._line]
+    def wait(self, seconds: float | None) -> bool:
+        """Until it has told its outcome, or has ended. False: the time is over, or it said something."""
+        reading: list[Any] = [self._death] if self._silent else [self._death, self._line]
         ready = select.select(reading, [], [], seconds)[0]
         if self._line in ready:
             self._hear()
-        if self._control not in ready:
-            return None
-        status = self._control.recv(STATUS.size)
-        while not self._silent and self._hear():
-            pass
-        self._line.close()
-        os.close(self._death)
-        return Ended(STATUS.unpack(status)[0] if len(status) == STATUS.size else signal.SIGKILL, None)
+        if self._death in ready:
+            while not self._silent and self._hear():
+                pass
+        return self.outcome is not None or self._death in ready
+
+    def reap(self) -> int | None:
+        """Its wait status, when it and all that it started have ended; None when the sandbox is gone, or hangs."""
+        status = b""
+        with contextlib.suppress(OSError):
+            self._control.settimeout(FORK_SECONDS)
+            status = self._control.recv(STATUS.size)
+            self._control.settimeout(None)
+        self.close()
+        return int(STATUS.unpack(status)[0]) if len(status) == STATUS.size else None
 
     def _hear(self) -> bool:
         """Take in a part. False when there is no more."""

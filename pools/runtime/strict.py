@@ -3,8 +3,10 @@
 The worker loads no pickle and calls none of the application's code: what a job returned it passes on as it is.
 """
 
+import contextlib
 import json
 import logging
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -52,6 +54,8 @@ class StrictLife(JobLife):
 
     sandbox: Sandbox | None
     meter: Meter | None
+    _sandboxed: SandboxedHorse | None = None
+    _next_sandboxed: SandboxedHorse | None = None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         if self.sandbox is None:
@@ -60,7 +64,7 @@ class StrictLife(JobLife):
         execution = self._start(cast(PoolJob, job), queue)
         if execution is None:
             return
-        pooled, why = cast(PoolJob, job), ""
+        pooled, horse, told = cast(PoolJob, job), None, None
         pooled.elsewhere = True
         try:
             pooled.note_policy()
@@ -71,15 +75,15 @@ class StrictLife(JobLife):
             horse = self._given(self.sandbox, pooled)
         except (SandboxError, OSError) as error:
             log.error("Worker %s: %s", self.name, error)
-            horse, why = None, f"IsolationError: it was not run, as {error}."
-            self.bounds.over(None)
-        told = self._watched(horse, job, execution) if horse else None
+            self.bounds.why = f"IsolationError: it was not run, as {error}."
+        if horse is not None:
+            told = self._watched(horse, job, execution)
+            self._let_go(self.sandbox, horse)
         self._horse_pid = 0
         self.executions.pop(execution.id, None)
         if told is not None and not self.bounds.why:
             self._as_horse(self._conclude, pooled, queue, execution, *told)
             return
-        self.bounds.why = self.bounds.why or why
         job.ended_at = now()
         text = "Work-horse terminated unexpectedly"
         log.warning("Worker %s: job %s failed (%s)", self.name, job.id, self.bounds.why or text)
@@ -88,18 +92,60 @@ class StrictLife(JobLife):
     def _given(self, sandbox: Sandbox, job: PoolJob) -> SandboxedHorse:
         """A horse that has the job. Raises SandboxError, OSError: then nobody has it."""
         assert self.meter is not None
-        assert self.enclosure is not None
+        self.reap_spent_horse()
         if not sandbox.alive:
-            sandbox.end()
+            self._close_sandbox()
             sandbox.start()
         self.meter.root = sandbox.pid
-        self.bounds.begin(job.timeout or 0, 0)
-        horse = sandbox.fork()
-        self.bounds.forked(horse.pid)
+        self._next_sandboxed = horse = self._next_sandboxed or self._asked(sandbox)
+        try:
+            horse.meet()
+        except SandboxError:
+            self._close_sandbox()
+            raise
+        self._sandboxed, self._next_sandboxed = horse, None
+        self.bounds.forked(horse.pid, horse.folder)
+        self.bounds.begin(job.timeout or 0, horse.pid)
         self._horse_pid, job.started_at = horse.pid, now()
-        assert self.enclosure.folder is not None
-        horse.send((self.enclosure.folder.path, job.id, job.raw, self.name))
+        horse.send((job.id, job.raw, self.name))
         return horse
+
+    def _asked(self, sandbox: Sandbox) -> SandboxedHorse:
+        """Raises SandboxError, OSError."""
+        assert self.enclosure is not None
+        folder = self.enclosure.prepare()
+        try:
+            return sandbox.fork(folder)
+        except SandboxError:
+            folder.remove()
+            raise
+
+    def _let_go(self, sandbox: Sandbox, horse: SandboxedHorse) -> None:
+        """Its job is over. While that is written the next one is made; a dead one tells why it died."""
+        if horse.outcome is None:
+            self.reap_spent_horse()
+            return
+        with contextlib.suppress(SandboxError, OSError):  # its own turn will tell
+            self._next_sandboxed = self._asked(sandbox)
+
+    def _close_sandbox(self) -> None:
+        """It is started anew for the next job."""
+        assert self.sandbox is not None
+        if self._next_sandboxed is not None:
+            self._next_sandboxed.close()
+            self._next_sandboxed.folder.remove()
+            self._next_sandboxed = None
+        self.sandbox.end()
+
+    def reap_spent_horse(self) -> None:
+        super().reap_spent_horse()
+        if self._sandboxed is not None:
+            horse, self._sandboxed = self._sandboxed, None
+            status = horse.reap()
+            if status is None:
+                self._close_sandbox()
+                status = int(signal.SIGKILL)
+            self.bounds.over(horse.pid, 0 if horse.outcome else status)
 
     def _watched(self, horse: SandboxedHorse, job: Job, execution: Execution) -> tuple[dict[str, Any], bytes] | None:
         """What became of it; None when it died without a word, or was ended: then ``bounds.why`` says why."""
@@ -117,9 +163,7 @@ class StrictLife(JobLife):
                 beat = moment + self.job_monitoring_interval
                 self.maintain_heartbeats(job, execution)
             waits = [min(beat, tell) - moment, *([] if self.bounds.why else [self.bounds.patience()])]
-            ended = horse.wait(max(0.0, min(wait for wait in waits if wait is not None)))
-            if ended is not None:
-                self.bounds.over(0 if horse.outcome else ended.status)
+            if horse.wait(max(0.0, min(wait for wait in waits if wait is not None))):
                 return horse.outcome
 
     def _as_horse(self, step: Any, *args: Any) -> None:

@@ -85,7 +85,7 @@ class PoolWorker(StrictLife):
         self._clock_fault = ""
         self.ended_as_asked = self.said_goodbye = False
         self.horse_jobs, self.enclosure = horse_jobs, enclosure
-        self.meter = Meter(enclosure) if enclosure else None
+        self.meter = Meter(enclosure.isolation) if enclosure else None
         self.bounds, self.sandbox = Bounds(self.meter), sandbox
         self.job_class: type[PoolJob]
         super().__init__(

@@ -109,7 +109,7 @@ class _Jobs:
         try:
             os.setsid()
             line.sendall(READY)
-            folder, job_id, raw, worker = marshal.loads(_read(line))  # noqa: S302  # from the worker itself
+            folder = _read(line).decode()
         except BaseException:
             os._exit(1)
         try:
@@ -119,6 +119,7 @@ class _Jobs:
             log.exception("The isolation could not be set up")
             os._exit(NOT_ENCLOSED)
         try:
+            job_id, raw, worker = marshal.loads(_read(line))  # noqa: S302  # from the worker itself
             random.seed()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             os.environ |= {"RQ_WORKER_ID": worker, "RQ_JOB_ID": job_id}

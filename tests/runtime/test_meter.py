@@ -8,13 +8,13 @@ from tests.support.agents import ROOT
 
 BOMB = """
 import os, signal, sys, time
-from pools.runtime.sandbox.enclosure import Enclosure
+from pools.runtime.sandbox.folder import Folder
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.sandbox.meter import Meter, children
 
 allowed = Isolation("standard", 4096, 60, 64, 8, 16, [])
-meter = Meter(Enclosure(allowed, "meter", os.getuid(), os.getgid(), namespace=False))
-meter.begin(0)
+meter = Meter(allowed)
+folder = Folder("meter", os.getuid(), os.getgid())
 horse = os.fork()
 if horse == 0:
     for _ in range(20):
@@ -24,12 +24,13 @@ if horse == 0:
                 time.sleep(60)
             os._exit(0)
     time.sleep(60)
-meter.horse = horse
+meter.forked(horse, folder)
+meter.begin(horse)
 deadline = time.monotonic() + 30
 while not (why := meter.overrun()) and time.monotonic() < deadline:
     time.sleep(0.05)
 os.kill(horse, signal.SIGKILL)
-told = meter.over(os.waitpid(horse, 0)[1])
+told = meter.over(horse, os.waitpid(horse, 0)[1])
 print(why, told, len(children(os.getpid())), sep="|")
 """
 

@@ -13,7 +13,10 @@ NOT_ENCLOSED = 78
 
 
 class Enclosure:
-    """One worker's horses, one after the other. ``uid``, ``gid``: the jobs'; ``namespace``: the host allows it."""
+    """One worker's horses. ``uid``, ``gid``: the jobs'; ``namespace``: the host allows it.
+
+    ``folder`` is that of the horse to be forked.
+    """
 
     def __init__(
         self,
@@ -38,12 +41,6 @@ class Enclosure:
         """In the worker, before each horse. Raises OSError."""
         self.folder = Folder(self._worker, self._uid, self._gid, self.base)
         return self.folder
-
-    def remove(self) -> None:
-        """In the worker, when the horse and all that it started are gone."""
-        if self.folder is not None:
-            self.folder.remove()
-            self.folder = None
 
     def enter(self) -> None:
         """In the horse, which must have one thread. Raises OSError: then no job may run here."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pools.runtime.sandbox import system
-from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
+from pools.runtime.sandbox.enclosure import NOT_ENCLOSED
 from pools.runtime.sandbox.folder import Folder
-from pools.runtime.sandbox.limits import CPU, MEMORY, MIB, NOT_SET_UP, OUTPUT, PROCESSES
+from pools.runtime.sandbox.limits import CPU, MEMORY, MIB, NOT_SET_UP, OUTPUT, PROCESSES, Isolation
 
 log = logging.getLogger("rq.worker")
 
@@ -36,33 +36,37 @@ class Use:
 
 
 class Meter:
-    """One worker's jobs, one after the other, each in a horse of ``enclosure``."""
+    """One worker's jobs, one after the other, each in a horse. Other horses may wait for theirs meanwhile."""
 
-    def __init__(self, enclosure: Enclosure) -> None:
+    def __init__(self, allowed: Isolation) -> None:
         """Before the first horse. Processes that the application has started by then are left alone."""
         system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
-        self._enclosure = enclosure
-        self._allowed = enclosure.isolation
+        self._allowed = allowed
         self._spared = set(children(os.getpid()))
         # What forks the horses: this process, or a zygote, which reaps what is below it.
         self.root = os.getpid()
-        self.horse = 0
         self.next_look = 0.0
-        self._base = Use(0, 0.0, 0)
+        self._folders: dict[int, Folder] = {}  # of all horses, by their pids
+        self._horse = 0
+        self._base: Use | None = None
         self._written = 0
 
-    def begin(self, horse: int) -> None:
-        """A job is about to begin, in this horse or (0) in one to be forked: what is used by now is not its own.
+    def forked(self, horse: int, folder: Folder) -> None:
+        self._folders[horse] = folder
 
-        A new horse shares its worker's memory, and its count begins with it. Raises OSError.
-        """
-        if not horse:
-            self._enclosure.prepare()
-        self.horse = horse
-        if horse:
+    def close(self) -> None:
+        """In a new horse: what belongs to the others."""
+        for folder in self._folders.values():
+            folder.close()
+
+    def begin(self, horse: int) -> None:
+        """A job is about to begin, in this horse: what its earlier jobs used is not its own."""
+        self._base = None  # a new horse shares the memory of what forked it: its count begins with that
+        if horse == self._horse:
             self._bury()
-        self._base = self._use() if horse else Use(memory(self.root), 0.0, 0)
-        self._written = self._folder.written(1 << 62)
+            self._base = self._use()
+        self._horse = horse
+        self._written = self._folders[horse].written(1 << 62)
         self.next_look = time.monotonic() + LOOK_SECONDS
 
     def overrun(self) -> str:
@@ -75,11 +79,12 @@ class Meter:
         self.next_look = after + max(LOOK_SECONDS, (after - before) * REST)
         return why
 
-    def over(self, status: int) -> str:
-        """The horse has ended so: end what it left, and return what its status tells of the limits."""
-        self.horse = 0
+    def over(self, horse: int, status: int) -> str:
+        """It has ended so: end what it left, and return what its status tells of the limits."""
+        folder = self._folders.pop(horse)
+        self._horse = 0
         self._end_all()
-        self._enclosure.remove()
+        folder.remove()
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
             return CPU.format(self._allowed.cpu)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == NOT_ENCLOSED:
@@ -89,7 +94,8 @@ class Meter:
     def _broken(self) -> str:
         self._bury()
         allowed, use = self._allowed, self._use()
-        held, cpu = use.memory - self._base.memory, use.cpu - self._base.cpu
+        base = self._base = self._base or Use(memory(self.root), 0.0, 0)
+        held, cpu = use.memory - base.memory, use.cpu - base.cpu
         if held > allowed.memory * MIB:
             return MEMORY.format(allowed.memory)
         if cpu > allowed.cpu:
@@ -97,7 +103,7 @@ class Meter:
         if use.processes > allowed.processes:
             return PROCESSES.format(allowed.processes)
         most = self._written + allowed.output * MIB
-        if self._folder.written(most) >= most:
+        if self._folders[self._horse].written(most) >= most:
             return OUTPUT.format(allowed.output)
         return ""
 
@@ -118,7 +124,7 @@ class Meter:
             time.sleep(0.002)
 
     def _orphans(self) -> list[int]:
-        return [pid for pid in children(os.getpid()) if pid not in self._spared and pid != self.horse]
+        return [pid for pid in children(os.getpid()) if pid not in self._spared and pid not in self._folders]
 
     def _bury(self) -> None:
         """Reap what has ended: a zombie counts as a process."""
@@ -126,13 +132,8 @@ class Meter:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
 
-    @property
-    def _folder(self) -> Folder:
-        assert self._enclosure.folder is not None
-        return self._enclosure.folder
-
     def _use(self) -> Use:
-        pids = [self.horse, *descendants(self.root, {*self._spared, self.horse}), *descendants(self.horse)]
+        pids = [self._horse, *descendants(self.root, {*self._spared, *self._folders}), *descendants(self._horse)]
         return Use(sum(map(memory, pids)), sum(map(_cpu, pids)), sum(map(_tasks, pids)))
 
 

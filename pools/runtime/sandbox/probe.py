@@ -235,7 +235,7 @@ def _together(job_user: str) -> str:
     try:
         control = _tried(lambda _: _enclosed(enclosure, folder.temporary), job_user)
     finally:
-        enclosure.remove()
+        folder.remove()
     _expect(control.holds, control.how)
     return "all of it at once"
 
