@@ -47,6 +47,7 @@ from tests.runtime.plain_python import interpreter
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER = ROOT / "pools" / "runtime" / "launch.py"
 TASK = "bench.task.nothing"
+LISTS = "rq:queue:mail", "rq:queue:mail:intermediate"
 
 
 def main() -> None:
@@ -79,7 +80,7 @@ def measure(client: redis.Redis, name: str, jobs: int, start: Callable[[], Any],
     before = counts(client)
     began, used = time.perf_counter(), cpu()
     with start():
-        while client.llen("rq:queue:mail") or client.hlen(Keys().claims) or client.zcard("rq:wip:mail"):
+        while any(map(client.llen, LISTS)) or client.hlen(Keys().claims) or client.zcard("rq:wip:mail"):
             time.sleep(0.2)
         took = time.perf_counter() - began
     after = counts(client)

@@ -37,23 +37,16 @@ class Bounds:
         name = self.kind
         return TIMED_OUT if name in TIMED_OUT else frozenset({name} - {""})
 
-    def forked(self, horse: int, folder: Folder | None) -> None:
-        """There is a horse now; ``folder`` is its own, in a pool with isolation."""
-        if self._meter is not None:
-            assert folder is not None
-            self._meter.forked(horse, folder)
+    def begin(self, timeout: float, horse: int, folder: Folder | None) -> None:
+        """A job is about to be given to ``horse``, whose ``folder`` is its own, in a pool with isolation.
 
-    def close(self) -> None:
-        """In a new horse: it holds nothing of another's."""
-        if self._meter is not None:
-            self._meter.close()
-
-    def begin(self, timeout: float, horse: int) -> None:
-        """A job is about to be given to ``horse``; ``timeout`` in seconds, 0 or less: it may take for ever."""
+        ``timeout`` in seconds; 0 or less: it may take for ever.
+        """
         self.why, self._timeout = "", timeout
         self._deadline = time.monotonic() + timeout + TIMEOUT_GRACE if timeout > 0 else None
         if self._meter is not None:
-            self._meter.begin(horse)
+            assert folder is not None
+            self._meter.begin(horse, folder)
 
     def patience(self) -> float | None:
         """Seconds until the next look; None when there is nothing to look for."""
@@ -72,7 +65,7 @@ class Bounds:
             self.why = self._meter.overrun()
         return bool(self.why)
 
-    def over(self, horse: int, status: int | None) -> None:
-        """A horse has ended, with this wait status; None when that was said before."""
-        told = self._meter.over(horse, status) if self._meter is not None and status is not None else ""
+    def over(self, status: int | None) -> None:
+        """The horse has ended, with this wait status; None when that was said before."""
+        told = self._meter.over(status) if self._meter is not None and status is not None else ""
         self.why = self.why or told

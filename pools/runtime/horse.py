@@ -4,13 +4,18 @@ What a horse sends is never read as more than that byte: jobs are the applicatio
 """
 
 import contextlib
+import errno
 import marshal
 import os
 import select
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pools.runtime.sandbox.folder import Folder
+
+if TYPE_CHECKING:
+    from pools.runtime.stable import Stable
 
 LENGTH_BYTES = 4
 # What a pipe takes at once, so that a horse that does not read cannot stop its worker.
@@ -27,34 +32,38 @@ class Ended:
 
 
 class Horse:
-    """The worker's side of one horse, which waits for jobs and serves up to ``jobs`` of them."""
+    """The worker's side of one horse, which waits for jobs and serves up to ``jobs`` of them. See stable.py.
 
-    def __init__(self, jobs: int, serve: Callable[["Line"], None]) -> None:
-        """Fork. ``serve`` is called in the child, and must not return. Raises OSError."""
-        down_read, down_write = os.pipe()
-        up_read, up_write = os.pipe()
-        try:
-            self.pid = os.fork()
-        except OSError:
-            for fd in (down_read, down_write, up_read, up_write):
-                os.close(fd)
-            raise
-        if self.pid == 0:
-            os.setpgid(0, 0)
-            os.close(down_write)
-            os.close(up_read)
-            serve(Line(down_read, up_write, jobs))
-            os._exit(1)
-        # What ends a horse is sent to its group, which is never the worker's: whichever side comes first makes it.
-        with contextlib.suppress(ProcessLookupError):
-            os.setpgid(self.pid, self.pid)
-        os.close(down_read)
-        os.close(up_write)
-        self._down, self._up = down_write, up_read
-        # Not the pipe's end: what a job started may hold it open longer than the horse lives.
-        self._death = os.pidfd_open(self.pid)
+    ``folder`` is its own, in a pool with isolation.
+    """
+
+    def __init__(self, stable: "Stable", jobs: int, folder: Folder | None, down: int, up: int) -> None:
+        """It is on its way. ``down``, ``up``: the worker's ends of its pipes."""
+        self.folder = folder
+        self._stable = stable
+        self._down, self._up, self._death = down, up, -1
         self._left = jobs
+        self._pid: int | None = None
         self._ended: Ended | None = None
+
+    def made(self, pid: int) -> None:
+        """By its stable; 0: it could not be made."""
+        self._pid = pid
+        if pid:
+            # Not the pipe's end: what a job started may hold it open longer than the horse lives.
+            with contextlib.suppress(ProcessLookupError):
+                self._death = os.pidfd_open(pid)
+        if self._death < 0:
+            self._over(Ended(int(signal.SIGKILL), None))
+
+    @property
+    def pid(self) -> int:
+        """Raises OSError when there was no process or memory to spare for it."""
+        if self._pid is None:
+            self._stable.settle()
+        if not self._pid:
+            raise OSError(errno.EAGAIN, "no process could be made for a job")
+        return self._pid
 
     @property
     def spent(self) -> bool:
@@ -62,6 +71,8 @@ class Horse:
         return self._left == 0
 
     def takes_another(self) -> bool:
+        if self._pid is None:
+            self._stable.settle()
         return self._left > 0 and self._ended is None and not select.select([self._death], [], [], 0)[0]
 
     def send(self, job: Any) -> None:
@@ -98,21 +109,28 @@ class Horse:
 
         Returns its wait status, None when it had ended before.
         """
+        if self._pid is None:
+            self._stable.settle()
         if self._ended is not None:
             return None
         os.close(self._down)
         self._down = -1
         if self.spent:
             os.kill(self.pid, signal.SIGKILL)  # it ends anyway; nothing that its jobs left behind is to delay that
+            if self.folder is None:  # else its end comes before the next job's start
+                self._stable.bury(self.pid)
+                return self._over(Ended(int(signal.SIGKILL), None)).status
         return self._reap().status
 
     def _reap(self) -> Ended:
-        _, status, usage = os.wait4(self.pid, 0)
-        self._ended = Ended(status, usage)
+        return self._over(self._stable.reap(self.pid))
+
+    def _over(self, ended: Ended) -> Ended:
+        self._ended = ended
         for fd in (self._down, self._up, self._death):
             if fd >= 0:
                 os.close(fd)
-        return self._ended
+        return ended
 
 
 class Line:

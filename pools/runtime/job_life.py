@@ -25,8 +25,11 @@ from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.horse import LARGEST, Ended, Horse, Line
 from pools.runtime.job import PoolJob
 from pools.runtime.job_end import JobEnd
-from pools.runtime.processes import ProcessId, die_with_parent
+from pools.runtime.processes import ProcessId
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
+from pools.runtime.sandbox.folder import Folder
+from pools.runtime.sandbox.meter import Meter
+from pools.runtime.stable import Stable
 
 log = logging.getLogger("rq.worker")
 
@@ -42,6 +45,8 @@ class JobLife(JobEnd):
     horse_jobs: int
     report: Callable[..., None]
     idle_connection: Any
+    meter: Meter | None
+    _stable: Stable | None = None
     _horse: Horse | None = None
     _next_horse: Horse | None = None
 
@@ -97,7 +102,7 @@ class JobLife(JobEnd):
         created = self.lease.created_at.timestamp()
         self._horse = self._waiting_horse() or self._new_horse()
         self._horse_pid = self._horse.pid
-        self.bounds.begin(job.timeout or 0, self._horse.pid)
+        self.bounds.begin(job.timeout or 0, self._horse.pid, self._horse.folder)
         self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
         if self._horse.spent:
             with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
@@ -105,15 +110,24 @@ class JobLife(JobEnd):
 
     def _new_horse(self) -> Horse:
         """Raises OSError."""
+        if self._stable is not None and self._stable.broken:
+            self._close_stable()
+        if self._stable is None:
+            self._stable = Stable(self._serve)
+            if self.meter is not None:
+                self.meter.spare(self._stable.pid)
         folder = self.enclosure.prepare() if self.enclosure else None
         try:
-            horse = Horse(self.horse_jobs, self._serve)
+            return self._stable.horse(self.horse_jobs, folder)
         except OSError:
             if folder is not None:
                 folder.remove()
             raise
-        self.bounds.forked(horse.pid, folder)
-        return horse
+
+    def _close_stable(self) -> None:
+        if self._stable is not None:
+            self._stable.close()
+            self._stable = None
 
     def _waiting_horse(self) -> Horse | None:
         """The horse at hand, or the next one, if it takes a job. A horse may die idle."""
@@ -123,7 +137,9 @@ class JobLife(JobEnd):
 
     def _part(self) -> None:
         assert self._horse is not None
-        self.bounds.over(self._horse.pid, self._horse.dismiss())
+        self.bounds.over(self._horse.dismiss())
+        if self._horse.folder is not None:
+            self._horse.folder.remove()
         self._horse, self._next_horse = self._next_horse, None
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
@@ -138,7 +154,7 @@ class JobLife(JobEnd):
         signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
         if ended is None:
             return self.horse_pid, os.EX_OK, None
-        self.bounds.over(self._horse.pid, ended.status)
+        self.bounds.over(ended.status)
         return self.horse_pid, ended.status, ended.usage
 
     def _wait_within_bounds(self, horse: Horse) -> Ended | None:
@@ -158,13 +174,12 @@ class JobLife(JobEnd):
     def dismiss_horses(self) -> None:
         while self._horse is not None:
             self._part()
+        self._close_stable()
 
-    def _serve(self, line: Line) -> None:
-        """In the child. A horse never outlives its worker: it would run beside the next attempt."""
-        if self.process is None or not die_with_parent(self.process.pid):
-            os._exit(1)
+    def _serve(self, line: Line, folder: str) -> None:
+        """In the horse, which never outlives its worker: it would run beside the next attempt."""
         if self.enclosure is not None:
-            self._enclose(self.enclosure)
+            self._enclose(self.enclosure, folder)
         random.seed()
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
         self._is_horse = True
@@ -180,9 +195,9 @@ class JobLife(JobEnd):
         except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
             os._exit(1)
 
-    def _enclose(self, enclosure: Enclosure) -> None:
+    def _enclose(self, enclosure: Enclosure, folder: str) -> None:
         try:
-            self.bounds.close()
+            enclosure.folder = Folder.at(folder)
             enclosure.enter()
         except Exception:
             log.exception("Worker %s: the isolation could not be set up", self.name)

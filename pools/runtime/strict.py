@@ -21,7 +21,6 @@ from rq.utils import now
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.job_life import REPORT_AFTER, JobLife
 from pools.runtime.processes import ProcessId
-from pools.runtime.sandbox.meter import Meter
 from pools.runtime.sandboxed import Sandbox, SandboxedHorse, SandboxError
 
 log = logging.getLogger("rq.worker")
@@ -53,7 +52,6 @@ class StrictLife(JobLife):
     """The part of PoolWorker that has a job in its sandbox; without one it does nothing."""
 
     sandbox: Sandbox | None
-    meter: Meter | None
     _sandboxed: SandboxedHorse | None = None
     _next_sandboxed: SandboxedHorse | None = None
 
@@ -104,8 +102,7 @@ class StrictLife(JobLife):
             self._close_sandbox()
             raise
         self._sandboxed, self._next_sandboxed = horse, None
-        self.bounds.forked(horse.pid, horse.folder)
-        self.bounds.begin(job.timeout or 0, horse.pid)
+        self.bounds.begin(job.timeout or 0, horse.pid, horse.folder)
         self._horse_pid, job.started_at = horse.pid, now()
         horse.send((job.id, job.raw, self.name))
         return horse
@@ -145,7 +142,8 @@ class StrictLife(JobLife):
             if status is None:
                 self._close_sandbox()
                 status = int(signal.SIGKILL)
-            self.bounds.over(horse.pid, 0 if horse.outcome else status)
+            self.bounds.over(0 if horse.outcome else status)
+            horse.folder.remove()
 
     def _watched(self, horse: SandboxedHorse, job: Job, execution: Execution) -> tuple[dict[str, Any], bytes] | None:
         """What became of it; None when it died without a word, or was ended: then ``bounds.why`` says why."""

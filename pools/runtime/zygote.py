@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 from rq.callbacks import execute_failure_callback, execute_success_callback
@@ -66,6 +67,7 @@ def main(fd: int) -> None:
     with contextlib.suppress(OSError):
         system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    time.strptime("1", "%d")  # Python loads what that needs now, and not in each horse
     preload(config.preload)
     serve = _Jobs(config)
     system.prctl(system.PR_SET_DUMPABLE, 0)

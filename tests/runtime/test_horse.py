@@ -9,6 +9,7 @@ from rq import Queue
 from rq.job import Job
 
 from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox.meter import children
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -127,8 +128,8 @@ def test_an_idle_horse_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -
 def test_the_next_horse_waits_for_its_job(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
-    (waiting,) = _children(worker)
+    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
+    (waiting,) = _horses(worker)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert (tmp_path / "runs").read_text().split()[1] == str(waiting)
 
@@ -136,8 +137,8 @@ def test_the_next_horse_waits_for_its_job(host: AgentHost, tmp_path: Path) -> No
 def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
-    _killed(_children(worker)[0])
+    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
+    _killed(_horses(worker)[0])
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert host.events("job.failed") == []
 
@@ -145,11 +146,24 @@ def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_
 def test_a_horse_that_waits_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_children(worker)) == 1, message="the first has ended")
-    (waiting,) = _children(worker)
+    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
+    (waiting,) = _horses(worker)
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{waiting}").exists(), message="the horse died with its worker")
     assert host.events("job.failed") == []
+
+
+def test_a_stable_that_dies_takes_only_the_job_that_runs(host: AgentHost, tmp_path: Path) -> None:
+    queue, worker = serving(host, 1)
+    held = queue.enqueue("tasks.hold", str(tmp_path / "held"))
+    wait_for(lambda: (tmp_path / "held").exists(), message=host.log)
+    after = queue.enqueue("tasks.mark", str(tmp_path / "runs"))
+    _killed(children(worker["pid"])[0])
+    finished(host, [after])
+    assert held.get_status() == "failed"
+    assert [event["job_id"] for event in host.events("job.failed")] == [held.id]
+    _killed(children(worker["pid"])[0])
+    finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
 
 
 def _killed(horse: int) -> None:
@@ -157,8 +171,9 @@ def _killed(horse: int) -> None:
     wait_for(lambda: ProcessId.of(horse) is None, message="the horse is dead")
 
 
-def _children(worker: dict[str, Any]) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{worker['pid']}/task/{worker['pid']}/children").read_text().split()]
+def _horses(worker: dict[str, Any]) -> list[int]:
+    (stable,) = children(worker["pid"])
+    return children(stable)
 
 
 def _statuses(host: AgentHost) -> list[Any]:

@@ -24,13 +24,13 @@ if horse == 0:
                 time.sleep(60)
             os._exit(0)
     time.sleep(60)
-meter.forked(horse, folder)
-meter.begin(horse)
+meter.begin(horse, folder)
 deadline = time.monotonic() + 30
 while not (why := meter.overrun()) and time.monotonic() < deadline:
     time.sleep(0.05)
 os.kill(horse, signal.SIGKILL)
-told = meter.over(horse, os.waitpid(horse, 0)[1])
+told = meter.over(os.waitpid(horse, 0)[1])
+folder.remove()
 print(why, told, len(children(os.getpid())), sep="|")
 """
 

@@ -64,10 +64,6 @@ class Folder:
             return enough
         return total
 
-    def close(self) -> None:
-        """In a horse that was forked while this folder was another's."""
-        os.close(self._output)
-
     def remove(self) -> None:
         """Pass the end of what the job printed on to the worker's output, and remove everything."""
         size = os.fstat(self._output).st_size

@@ -46,27 +46,23 @@ class Meter:
         # What forks the horses: this process, or a zygote, which reaps what is below it.
         self.root = os.getpid()
         self.next_look = 0.0
-        self._folders: dict[int, Folder] = {}  # of all horses, by their pids
         self._horse = 0
+        self._folder: Folder | None = None
         self._base: Use | None = None
         self._written = 0
 
-    def forked(self, horse: int, folder: Folder) -> None:
-        self._folders[horse] = folder
+    def spare(self, pid: int) -> None:
+        """A process of the worker's own."""
+        self._spared.add(pid)
 
-    def close(self) -> None:
-        """In a new horse: what belongs to the others."""
-        for folder in self._folders.values():
-            folder.close()
-
-    def begin(self, horse: int) -> None:
+    def begin(self, horse: int, folder: Folder) -> None:
         """A job is about to begin, in this horse: what its earlier jobs used is not its own."""
         self._base = None  # a new horse shares the memory of what forked it: its count begins with that
         if horse == self._horse:
             self._bury()
             self._base = self._use()
-        self._horse = horse
-        self._written = self._folders[horse].written(1 << 62)
+        self._horse, self._folder = horse, folder
+        self._written = folder.written(1 << 62)
         self.next_look = time.monotonic() + LOOK_SECONDS
 
     def overrun(self) -> str:
@@ -79,12 +75,10 @@ class Meter:
         self.next_look = after + max(LOOK_SECONDS, (after - before) * REST)
         return why
 
-    def over(self, horse: int, status: int) -> str:
-        """It has ended so: end what it left, and return what its status tells of the limits."""
-        folder = self._folders.pop(horse)
+    def over(self, status: int) -> str:
+        """The horse has ended so: end what it left, and return what its status tells of the limits."""
         self._horse = 0
         self._end_all()
-        folder.remove()
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
             return CPU.format(self._allowed.cpu)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) == NOT_ENCLOSED:
@@ -103,7 +97,7 @@ class Meter:
         if use.processes > allowed.processes:
             return PROCESSES.format(allowed.processes)
         most = self._written + allowed.output * MIB
-        if self._folders[self._horse].written(most) >= most:
+        if self._folder is not None and self._folder.written(most) >= most:
             return OUTPUT.format(allowed.output)
         return ""
 
@@ -124,7 +118,7 @@ class Meter:
             time.sleep(0.002)
 
     def _orphans(self) -> list[int]:
-        return [pid for pid in children(os.getpid()) if pid not in self._spared and pid not in self._folders]
+        return [pid for pid in children(os.getpid()) if pid not in self._spared]
 
     def _bury(self) -> None:
         """Reap what has ended: a zombie counts as a process."""
@@ -133,7 +127,7 @@ class Meter:
                 os.waitpid(pid, os.WNOHANG)
 
     def _use(self) -> Use:
-        pids = [self._horse, *descendants(self.root, {*self._spared, *self._folders}), *descendants(self._horse)]
+        pids = [self._horse, *descendants(self.root, {*self._spared, self._horse}), *descendants(self._horse)]
         return Use(sum(map(memory, pids)), sum(map(_cpu, pids)), sum(map(_tasks, pids)))
 
 
