@@ -1,5 +1,7 @@
 """What a job under profile strict can reach, how it ends, and what becomes of a pool where a host cannot give it."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ from rq import Queue, Retry
 from rq.job import Job
 
 from pools.broker.tracebacks import parse_traceback
+from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox.meter import children
 from tests.runtime.enclosed import JOB_USER, enclosed, shared  # noqa: F401
 from tests.runtime.places import places
 from tests.runtime.plain_python import interpreter
@@ -92,6 +96,38 @@ def test_each_hog_dies_of_a_named_cause_and_its_sibling_finishes(host: AgentHost
     ended(host, sibling)
     assert sibling.get_status() == "finished"
     assert not host.events("worker.lost")
+
+
+def test_a_sandbox_that_dies_takes_only_the_job_that_runs(host: AgentHost, shared: Path) -> None:  # noqa: F811
+    uid = pool(host, writable=[str(shared)])
+    queue = Queue("mail", connection=host.valkey.client)
+    (worker,) = host.workers(uid)
+
+    def strike() -> None:
+        (sandbox,) = children(worker["pid"])
+        os.kill(sandbox, signal.SIGKILL)
+        wait_for(lambda: ProcessId.of(sandbox) is None, message="the sandbox is gone")
+
+    first = queue.enqueue("tasks.add", 1, 2)
+    ended(host, first)
+    strike()  # while the next horse waits in it
+    second = queue.enqueue("tasks.add", 2, 3)
+    assert [ended(host, job).return_value for job in (first, second)] == [3, 5]
+    held = queue.enqueue("tasks.hold", str(shared / "held"))
+    wait_for((shared / "held").exists, timeout=30, message=host.log)
+    after = queue.enqueue("tasks.add", 3, 4)
+    strike()
+    assert ended(host, after).return_value == 7
+    assert "terminated unexpectedly" in str(ended(host, held).exc_string)
+    assert [event["job_id"] for event in host.events("job.failed")] == [held.id]
+
+
+def test_a_result_that_is_too_large_is_the_jobs_failure(host: AgentHost) -> None:
+    pool(host, memory=1000)
+    queue = Queue("mail", connection=host.valkey.client)
+    large, small = queue.enqueue("builtins.bytes", 65 << 20), queue.enqueue("builtins.bytes", 3)
+    assert ended(host, small).return_value == bytes(3)
+    assert "ValueError: the job returned more than 64 MiB" in str(ended(host, large).exc_string)
 
 
 SAME = [
