@@ -75,9 +75,7 @@ def text(job: Job) -> str:
 def test_an_expired_job_is_not_run_and_not_retried(
     host: AgentHost, queue: Queue, marker: Path, own: Retry | None
 ) -> None:
-    job = enqueued(queue, SECONDS + 5, "tasks.mark", str(marker))
-    if own:
-        queue.connection.hset(job.key, "retries_left", 3)
+    job = enqueued(queue, SECONDS + 5, "tasks.mark", str(marker), retry=own)
     ended(job)
     assert not marker.exists() and len(job.results()) == 1
     assert text(job).startswith("pools.runtime.deadline.ExpiredError: The job has expired and was not run: it was to ")
@@ -105,8 +103,7 @@ def test_a_retry_past_the_deadline_is_not_scheduled(queue: Queue) -> None:
 
 
 def test_a_retry_in_time_keeps_the_first_attempts_deadline(host: AgentHost, queue: Queue) -> None:
-    job = enqueued(queue, SECONDS - 300, "tasks.fail")
-    queue.connection.hset(job.key, mapping={"retries_left": 1, "retry_intervals": "[100]"})
+    job = enqueued(queue, SECONDS - 300, "tasks.fail", retry=Retry(max=1, interval=100))
     wait_for(lambda: places(host.valkey.client, "mail", job.id) == ["scheduled"], timeout=30, message="it waits")
     left = float(queue.connection.hget(job.key, deadline.FIELD) or 0) - time.time()
     assert 200 < left <= 300
