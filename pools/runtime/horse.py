@@ -70,6 +70,11 @@ class Horse:
         """Whether it has been given its last job."""
         return self._left == 0
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has been given its last job, or is dead."""
+        return self.spent or self._ended is not None
+
     def takes_another(self) -> bool:
         if self._pid is None:
             self._stable.settle()

@@ -167,8 +167,8 @@ class JobLife(JobEnd):
                 return horse.wait(self.bounds.patience())
 
     def reap_spent_horse(self) -> None:
-        """It ends by itself; nobody waits for that while there are jobs."""
-        if self._horse is not None and self._horse.spent:
+        """Part with a horse that has had its last job, or is dead; nobody waits for that while there are jobs."""
+        if self._horse is not None and self._horse.finished:
             self._part()
 
     def dismiss_horses(self) -> None:

@@ -113,7 +113,7 @@ class StrictLife(JobLife):
         folder = self.enclosure.prepare()
         try:
             return sandbox.fork(folder)
-        except SandboxError:
+        except (SandboxError, OSError):
             folder.remove()
             raise
 
