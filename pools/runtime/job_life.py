@@ -190,7 +190,10 @@ class JobLife(JobEnd):
                 job, queue = self._taken(*told)
                 assert self.lease is not None
                 os.environ["RQ_JOB_ID"] = job.id
+                self._explained = ""
                 self.perform_job(job, queue, self.lease)
+                if self._explained:  # what met a limit may still hold it: the next job begins anew
+                    break
             os._exit(os.EX_OK)
         except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
             os._exit(1)

@@ -24,7 +24,6 @@ HOGS = [
     ("hogs.one_large_file", "OSError", "4 MiB"),
     ("hogs.print_much", "OSError", "4 MiB"),
     ("hogs.spin", "CpuLimitError", "1 s of processor time"),
-    # Last: a horse that serves several jobs keeps what this one opened, and the next job would find no file to open.
     ("hogs.open_files", "OSError", "256 open files"),
 ]
 
@@ -59,6 +58,20 @@ def test_each_hog_dies_of_a_named_cause_and_its_siblings_finish(host: AgentHost,
     names = [channel.directory.name for channel in host.channels()]
     host.stop()
     assert not [path for name in names for path in Path(tempfile.gettempdir()).glob(f"poolwarden-job-{name}*")]
+
+
+@needs_isolation
+@pytest.mark.parametrize("hog", ["hogs.open_files", "hogs.thread_bomb"])
+def test_a_horse_whose_job_met_a_limit_serves_no_other(host: AgentHost, hog: str) -> None:
+    """What the job holds to its end, and beyond, would be missing to the next."""
+    enclosed_pool(host, horse=20)
+    queue = Queue("mail", connection=host.valkey.client)
+    jobs = [queue.enqueue(task) for task in ("tasks.horse", hog, "tasks.horse", "tasks.horse")]
+    ended(host, jobs[-1])
+    before, after, last = (jobs[index].return_value() for index in (0, 2, 3))
+    assert before != after == last
+    assert jobs[1].get_status() == "failed"
+    assert not host.events("worker.lost")
 
 
 @needs_isolation
