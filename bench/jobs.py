@@ -158,7 +158,7 @@ def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfi
         admission=Admission(),
         retry=[],
         policies=[],
-        isolation=Isolation(profile, 1024, 3600, 1024, 64, 1024, []),
+        isolation=Isolation(profile, 1024, 3600, 1024, 64, 1024, [], []),
         job_user="nobody" if os.getuid() == 0 else "",
         rules=PLAIN,
         retry_budget=RetryBudget(),

@@ -130,6 +130,7 @@ class SpecForm(forms.Form):
     processes = whole(Isolation, "processes")
     output = whole(Isolation, "output")
     writable = lines(Isolation, "writable")
+    egress = lines(Isolation, "egress")
     retry_percent = whole(RetryBudget, "percent")
     retry_per_minute = whole(RetryBudget, "per_minute")
     weights = lines(PoolSpec, "weights", field=WeightsField)

@@ -42,6 +42,7 @@ class AdmittedJob(Job):
     refused = False
     elsewhere = False
     _packed_meta: bytes | None = None
+    _new_meta = b""
 
     def admit(self, raw: Mapping[bytes, bytes]) -> None:
         """In a worker, which loads no pickle: ``restore``, unless the record says why not.
@@ -142,10 +143,15 @@ class AdmittedJob(Job):
     def meta(self, value: Any) -> None:
         self._meta, self._packed_meta = value, None
 
-    def to_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+    def take_meta(self, packed: bytes) -> None:
+        """What a run of it elsewhere has made of its meta, to be stored as it is with the rest."""
+        self._packed_meta = self._new_meta = packed
+
+    def to_dict(self, include_meta: bool = True, include_result: bool = True) -> dict[str, Any]:
         """Meta that nobody has loaded stays on the broker as it is."""
         packed, self._packed_meta = self._packed_meta, None
         try:
-            return super().to_dict(*args, **options)
+            told = super().to_dict(include_meta, include_result)
         finally:
             self._packed_meta = packed
+        return told | {"meta": self._new_meta} if self._new_meta and include_meta else told

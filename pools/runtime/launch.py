@@ -34,6 +34,11 @@ if __name__ == "__main__":
         from pools.runtime.zygote import main as zygote
 
         zygote(int(sys.argv[2]))
+    if sys.argv[1:2] == ["egress"]:
+        from pools.runtime.sandbox.egress import main as egress
+
+        egress(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5:])
+        sys.exit()
     from pools.runtime.startup import main
 
     sys.exit(main())

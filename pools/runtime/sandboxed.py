@@ -14,19 +14,18 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pools.runtime.sandbox import bubble
+from pools.runtime.sandbox import bubble, egress
 from pools.runtime.sandbox.folder import Folder
 from pools.runtime.worker_config import SecretAccess, WorkerConfig
 from pools.runtime.zygote import LARGEST_HEAD, LARGEST_RESULT, LENGTH_BYTES, READY, STATUS
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 START_SECONDS, FORK_SECONDS = 300.0, 30.0
-_SCM_CREDENTIALS, _CREDENTIALS = 2, struct.Struct("iII")
+_SCM_CREDENTIALS, _CREDENTIALS, _FD = 2, struct.Struct("iII"), struct.Struct("i")
 
 
 class SandboxError(Exception):
@@ -46,6 +45,7 @@ class Sandbox:
         self._hidden = [state] if os.getuid() == uid and Path(state).is_dir() else []
         self.base = bubble.base(config.worker)
         self._process: subprocess.Popen[bytes] | None = None
+        self._egress: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
@@ -65,14 +65,30 @@ class Sandbox:
         self._control = ours
         try:
             _send(ours, self._config.dumps().encode())
-            self.pid = _hello(ours, START_SECONDS)
+            self.pid, given = _hello(ours, START_SECONDS)
+            if given is not None:
+                self._let_out(socket.socket(fileno=given))
         except (OSError, EOFError) as error:
             self.end()
             raise SandboxError(f"the sandbox did not start: {error or type(error).__name__}") from None
 
+    def _let_out(self, listening: socket.socket) -> None:
+        allowed, worker = self._config.isolation.egress, self._config.worker
+        with listening:
+            self._egress = egress.start(listening, allowed, self._uid, self._gid, worker=worker)
+
+    @property
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in (self._process, self._egress) if process is not None]
+
+    @property
+    def pids(self) -> list[int]:
+        """Of its processes that are this one's children."""
+        return [process.pid for process in self._processes]
+
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and all(process.poll() is None for process in self._processes)
 
     def fork(self, folder: Folder) -> "SandboxedHorse":
         """Ask for a horse, which is made when the one before it and all of its own are gone. Raises SandboxError."""
@@ -90,11 +106,12 @@ class Sandbox:
 
     def end(self) -> None:
         """With all that runs in it: its process namespace ends with bubblewrap."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
             self._control.close()
-            self._process = None
+        self._process = self._egress = None
 
     def close(self) -> None:
         self.end()
@@ -114,7 +131,7 @@ class SandboxedHorse:
     def meet(self) -> None:
         """Wait until it is there, for its job. Raises SandboxError."""
         try:
-            self.pid = _hello(self._line, FORK_SECONDS)
+            self.pid, _ = _hello(self._line, FORK_SECONDS)
             self._death = os.pidfd_open(self.pid)
         except (OSError, EOFError) as error:
             raise SandboxError(f"the sandbox made no process: {error or type(error).__name__}") from None
@@ -184,18 +201,17 @@ def _send(line: socket.socket, body: bytes) -> None:
     line.sendall(len(body).to_bytes(LENGTH_BYTES) + body)
 
 
-def _hello(line: socket.socket, seconds: float) -> int:
-    """The pid of who says it is ready, as the kernel tells it. Raises OSError, EOFError."""
+def _hello(line: socket.socket, seconds: float) -> tuple[int, int | None]:
+    """The pid of who says it is ready, as the kernel tells it, and the descriptor that came with it, if any.
+
+    Raises OSError, EOFError.
+    """
     line.settimeout(seconds)
-    said, ancillary, _, _ = line.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size))
+    said, ancillary, _, _ = line.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_FD.size))
     line.settimeout(None)
     if said != READY:
         raise EOFError("it ended")
-    return next(_pids(ancillary))
-
-
-def _pids(ancillary: Any) -> Iterator[int]:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SCM_CREDENTIALS:
-            pid: int = _CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0]
-            yield pid
+    told = {kind: data for level, kind, data in ancillary if level == socket.SOL_SOCKET}
+    pid: int = _CREDENTIALS.unpack(told[_SCM_CREDENTIALS][: _CREDENTIALS.size])[0]
+    given = told.get(socket.SCM_RIGHTS)
+    return pid, _FD.unpack(given[: _FD.size])[0] if given else None

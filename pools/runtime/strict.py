@@ -94,6 +94,8 @@ class StrictLife(JobLife):
         if not sandbox.alive:
             self._close_sandbox()
             sandbox.start()
+            for pid in sandbox.pids:
+                self.meter.spare(pid)
         self.meter.root = sandbox.pid
         self._next_sandboxed = horse = self._next_sandboxed or self._asked(sandbox)
         try:
@@ -173,6 +175,8 @@ class StrictLife(JobLife):
             self._is_horse = False
 
     def _conclude(self, job: PoolJob, queue: Queue, execution: Execution, told: dict[str, Any], result: bytes) -> None:
+        if result and told.get("end") != "success":
+            job.take_meta(result)
         if told.get("end") == "failure":
             self._failed(job, queue, execution, told)
             return

@@ -31,7 +31,7 @@ from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import serializer_for
 from pools.runtime.retry import exception_name, exception_names
-from pools.runtime.sandbox import system
+from pools.runtime.sandbox import egress, system
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.sandbox.folder import Folder
 from pools.runtime.worker_config import WorkerConfig
@@ -68,11 +68,16 @@ def main(fd: int) -> None:
         system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     time.strptime("1", "%d")  # Python loads what that needs now, and not in each horse
+    way_out = [egress.listener()] if config.isolation.egress else []
+    if way_out:
+        os.environ |= egress.environment()
     preload(config.preload)
     serve = _Jobs(config)
     system.prctl(system.PR_SET_DUMPABLE, 0)
     gc.freeze()
-    control.sendall(READY)
+    socket.send_fds(control, [READY], [one.fileno() for one in way_out])
+    for one in way_out:
+        one.close()
     while True:
         _, given, _, _ = socket.recv_fds(control, 1, 1)
         if not given:
@@ -146,12 +151,21 @@ class _Jobs:
                 value = job.perform()
             if isinstance(value, Retry):
                 again = {"max": value.max, "intervals": value.intervals, "front": value.enqueue_at_front}
-                return {"end": "retry", **again}, b""
+                return {"end": "retry", **again}, self._meta(job)
             job._status = JobStatus.FINISHED
             execute_success_callback(job, UnixSignalDeathPenalty, value)
             return {"end": "success", "none": value is None}, self._packed(value)
         except BaseException:
-            return self._failure(job, sys.exc_info()), b""
+            return self._failure(job, sys.exc_info()), self._meta(job)
+
+    def _meta(self, job: PoolJob) -> bytes:
+        """What the job has put into its meta, which rq stores with a retry; empty for none."""
+        try:
+            packed: bytes = self._serializer.dumps(job.meta) if job.meta else b""
+        except Exception:
+            log.exception("Job %s: its meta cannot be stored, and stays as it was", job.id)
+            return b""
+        return packed
 
     def _packed(self, value: Any) -> bytes:
         try:

@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 DOTTED = rf"{IDENTIFIER}(\.{IDENTIFIER})*"
 
 
@@ -96,6 +97,14 @@ ExceptionName = Annotated[
     str,
     Matching(DOTTED, "must be an exception's dotted name, such as requests.exceptions.Timeout"),
     Field(max_length=200),
+]
+Address = Annotated[
+    str,
+    Matching(
+        rf"((\*\.)?{LABEL}(\.{LABEL})*|\[[0-9a-f:.]+\]):[1-9][0-9]{{0,4}}",
+        "must be a host and a port in lower case, such as api.example.com:443, *.example.com:443 or [2001:db8::1]:443",
+    ),
+    Field(max_length=260),
 ]
 CronName = Annotated[
     str,

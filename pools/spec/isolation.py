@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from pools.spec.errors import FieldError
-from pools.spec.fields import AbsolutePath, Unique
+from pools.spec.fields import AbsolutePath, Address, Unique
 from pools.spec.part import Part
 
 MIB_OF_TEBIBYTE = 1024 * 1024
+MOST_PORT = 65_535
 
 
 class Isolation(Part):
@@ -19,8 +20,8 @@ class Isolation(Part):
         "none",
         title="Profile",
         description="none: a job may do whatever its worker may. standard: as no root, with the limits below, writing "
-        "to its own folder only. strict: besides, in a sandbox without network, Redis or the host's processes. Agents "
-        "refuse to start workers where a host cannot give it.",
+        "to its own folder only. strict: besides, in a sandbox without Redis, the host's processes, or a network but "
+        "what egress names. Agents refuse to start workers where a host cannot give it.",
     )
     memory: int = Field(1024, ge=16, le=MIB_OF_TEBIBYTE, title="Memory", description="MiB that a job may hold.")
     cpu: int = Field(
@@ -54,6 +55,14 @@ class Isolation(Part):
         description="Absolute paths that jobs may write below, besides their own temporary folder.",
     )
 
+    egress: Annotated[list[Address], Unique()] = Field(
+        [],
+        max_length=64,
+        title="Egress",
+        description="Addresses, host:port, that strict jobs reach through the proxy of their sandbox; *. before a name "
+        "stands for what lies below it. None: no network.",
+    )
+
     @field_validator("writable")
     @classmethod
     def _not_all(cls, paths: list[str]) -> list[str]:
@@ -61,11 +70,20 @@ class Isolation(Part):
             raise ValueError("must name folders, not the whole file system")
         return paths
 
+    @field_validator("egress")
+    @classmethod
+    def _ports(cls, addresses: list[str]) -> list[str]:
+        for address in addresses:
+            if int(address.rpartition(":")[2]) > MOST_PORT:
+                raise ValueError(f"{address}: a port is at most {MOST_PORT}")
+        return addresses
+
 
 def isolation_faults(isolation: Isolation, jobs: int, secrets: Sequence[str], webhooks: str) -> list[FieldError]:
     """What profile strict cannot be had together with."""
     if isolation.profile != "strict":
-        return []
+        why = "must be empty unless isolation.profile is strict: nothing holds other jobs to it"
+        return [FieldError("isolation.egress", why)] if isolation.egress else []
     faults = []
     if jobs != 1:
         faults.append(FieldError("horse.jobs", "must be 1 where isolation.profile is strict: each job has its own"))

@@ -103,6 +103,8 @@ def stored(version: ConfigVersion) -> Any:
         ({"stop_grace": "3601"}, "id_stop_grace", "Must be at most 3600"),
         ({"memory": "15"}, "id_memory", "Must be at least 16"),
         ({"profile": "jail"}, "id_profile", "Select a valid choice"),
+        ({"egress": "example.com:443"}, "id_egress", "Must be empty unless isolation.profile is strict"),
+        ({"egress": "a.example.com:443\nhttps://b"}, "id_egress", "Line 2: must be a host and a port in lower case"),
         ({"writable": "/srv/media\nmedia"}, "id_writable", "Line 2: must be empty or an absolute path"),
         ({"serializer": "marshal"}, "id_serializer", "Select a valid choice"),
         ({"placement": "zone"}, "id_placement", "needs the form name=value"),

@@ -26,7 +26,8 @@ def content(cast: Cast, path: str = PAGE) -> str:
 
 
 def isolated(pool: Pool, **limits: Any) -> None:
-    make.config_version(pool, 3, make.spec(isolation={"profile": "standard"} | limits))
+    spec = make.spec(isolation={"profile": "standard"} | limits, admission={"webhooks": "refuse"})
+    make.config_version(pool, 3, spec)
     Pool.objects.filter(pk=pool.pk).update(config_number=3, published_number=3)
 
 
@@ -49,6 +50,17 @@ def test_each_host_with_what_it_attests(cast: Cast, payments: Pool, agent: FakeA
         assert said in shown, said
     assert "of another pool" not in shown and HOSTILE not in shown
     assert PAGE in content(cast, "/pools/payments/")
+
+
+@pytest.mark.parametrize("egress", [["api.example.com:443", "[2001:db8::1]:443"], []])
+def test_a_strict_pool_shows_what_its_jobs_reach(
+    cast: Cast, payments: Pool, agent: FakeAgent, egress: list[str]
+) -> None:
+    isolated(payments, profile="strict", egress=egress)
+    agent.beat()
+    shown = content(cast)
+    assert all(address in shown for address in egress)
+    assert ("Jobs reach no network." in shown) is not bool(egress)
 
 
 def test_a_worker_shows_what_holds_on_its_host(

@@ -18,7 +18,7 @@ from tests.support.agents import ROOT, AgentHost, new_uid
 JOB_USER = "nobody" if os.getuid() == 0 else ""
 # An interpreter may lie where other users cannot read: then what is loaded later must be named, too.
 PRELOAD = ["tasks", "hogs", "subprocess"]
-OF_STRICT = ("bubblewrap", "sandbox")
+OF_STRICT = ("bubblewrap", "sandbox", "egress")
 ISOLATION = {"profile": "standard", "memory": 100, "processes": 16, "open_files": 256, "output": 4, "cpu": 60}
 
 

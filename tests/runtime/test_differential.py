@@ -219,7 +219,7 @@ def told(url: str, channel: Path, horse_jobs: int) -> WorkerConfig:
         admission=Admission(),
         retry=[],
         policies=[],
-        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, [], []),
         job_user="",
         rules=PLAIN,
         retry_budget=RetryBudget(),

@@ -12,7 +12,7 @@ from pools.runtime.sandbox.folder import Folder
 from pools.runtime.sandbox.limits import Isolation
 from pools.runtime.sandbox.meter import Meter, children
 
-allowed = Isolation("standard", 4096, 60, 64, 8, 16, [])
+allowed = Isolation("standard", 4096, 60, 64, 8, 16, [], [])
 meter = Meter(allowed)
 folder = Folder("meter", os.getuid(), os.getgid())
 horse = os.fork()

@@ -22,8 +22,9 @@ PRELOAD = ["tasks", "hogs", "hermit"]
 
 
 def told(profile: str = "strict", workers: int = 1, **changes: Any) -> dict[str, Any]:
+    preload = PRELOAD + changes.pop("preload", [])
     spec = enclosed(workers, retry=changes.pop("retry", ()), profile=profile, **changes)
-    spec["application"] |= {"interpreter": interpreter(), "preload": PRELOAD}
+    spec["application"] |= {"interpreter": interpreter(), "preload": preload}
     return spec | {"admission": {"webhooks": "refuse"}, "environment": ["LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"]}
 
 
@@ -119,6 +120,9 @@ def test_a_sandbox_that_dies_takes_only_the_job_that_runs(host: AgentHost, share
     strike()
     assert ended(host, after).return_value == 7
     assert "terminated unexpectedly" in str(ended(host, held).exc_string)
+    there = children(worker["pid"])
+    assert [ended(host, queue.enqueue("tasks.add", n, n)).return_value for n in (1, 2)] == [2, 4]
+    assert children(worker["pid"]) == there, "a sandbox lasts"
     assert [event["job_id"] for event in host.events("job.failed")] == [held.id]
 
 
@@ -135,6 +139,8 @@ SAME = [
     ("tasks.fail", (), {}),
     ("tasks.fail", ("KeyError", "x"), {"retry": Retry(max=1)}),
     ("hermit.again", (), {}),
+    ("hermit.remember", (True,), {"retry": Retry(max=1)}),
+    ("hermit.remember", (False,), {}),
     ("hermit.nothing", (), {"meta": {"kept": [1]}}),
     ("hermit.lock", (), {}),
     ("no.such.task", (), {}),
@@ -170,6 +176,7 @@ def test_the_broker_holds_what_it_holds_without_isolation(host: AgentHost) -> No
         for job in jobs:
             ended(host, job)
         found.append([state(host, job) for job in jobs])
+        assert [job.get_meta() for job in jobs[4:6]] == [{"runs": 1}] * 2, "stored with the retry"
     for case, without, within in zip(SAME, *found, strict=True):
         assert within == without, case
 

@@ -46,7 +46,7 @@ def config(valkey: ValkeyServer, tmp_path: Path) -> WorkerConfig:
         admission=Admission(),
         retry=[],
         policies=[],
-        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, []),
+        isolation=Isolation("none", 1024, 3600, 1024, 64, 1024, [], []),
         job_user="",
         rules=PLAIN,
         retry_budget=RetryBudget(),

@@ -1,6 +1,7 @@
 """What the signed spec allows one job: the isolation part, as the runtime holds it; and how a broken limit is told."""
 
 import errno
+import socket
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
@@ -15,7 +16,9 @@ NOT_SET_UP = "IsolationError: its isolation could not be set up, so it was not r
 
 @dataclass(frozen=True)
 class Isolation:
-    """``memory`` and ``output`` in MiB, ``cpu`` in seconds; the rest are counts and paths. Idle without profile."""
+    """``memory`` and ``output`` in MiB, ``cpu`` in seconds; ``egress``: ``host:port``; the rest are counts and paths.
+    Idle without profile.
+    """
 
     profile: str
     memory: int
@@ -24,6 +27,7 @@ class Isolation:
     processes: int
     output: int
     writable: list[str]
+    egress: list[str]
 
     @property
     def encloses(self) -> bool:
@@ -44,6 +48,8 @@ class Isolation:
             return f"The pool's isolation allows a job {self.processes} processes and threads."
         if number == errno.EFBIG:
             return f"The pool's isolation allows a job to write {self.output} MiB."
+        if self.sandboxed and (number == errno.ENETUNREACH or isinstance(error, socket.gaierror)):
+            return "The pool's isolation lets a job out through the proxy that HTTPS_PROXY names, as egress allows."
         if number in (errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT):
             return "The pool's isolation lets a job write to its temporary folder and the spec's writable folders only."
         return ""

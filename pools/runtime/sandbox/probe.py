@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pools.runtime.sandbox import bubble, landlock, meter, seccomp, system, user
+from pools.runtime.sandbox import bubble, egress, landlock, meter, seccomp, system, user
 from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.sandbox.limits import MIB, Isolation
 
-NAMESPACE = "namespace"
+NAMESPACE, EGRESS = "namespace", "egress"
 # Without it the standard profile still holds: the worker counts a job's processes itself.
 OPTIONAL = (NAMESPACE,)
 
@@ -39,15 +39,16 @@ class NotGiven(Exception):
     """The host cannot give what the signed spec asks for; the text names the controls."""
 
 
-def vector(job_user: str, *, strict: bool = False) -> dict[str, Control]:
-    """Every control by name, with those of profile strict where it is asked for. Takes some milliseconds, in children
-    of this process.
+def vector(job_user: str, *, strict: bool = False, lets_out: bool = False) -> dict[str, Control]:
+    """Every control by name, with those of profile strict where it is asked for, and of its egress. Takes some
+    milliseconds, in children of this process.
     """
     found = {name: _tried(attempt, job_user) for name, attempt in _ATTEMPTS.items()}
     together = _tried(_together, job_user) if not lacking(found) else Control(False, "not tried, as one is missing")
     found |= {"together": together}
     if strict:
-        found |= {name: _tried(attempt, job_user) for name, attempt in _STRICT.items()}
+        asked = {name: attempt for name, attempt in _STRICT.items() if lets_out or name != EGRESS}
+        found |= {name: _tried(attempt, job_user) for name, attempt in asked.items()}
     return found
 
 
@@ -59,7 +60,7 @@ def lacking(found: dict[str, Control]) -> dict[str, str]:
 
 def required(isolation: Isolation, job_user: str) -> dict[str, Control]:
     """The vector, when it has what the profile needs. Raises NotGiven."""
-    found = vector(job_user, strict=isolation.sandboxed)
+    found = vector(job_user, strict=isolation.sandboxed, lets_out=bool(isolation.egress))
     missing = [f"{name} ({how})" for name, how in lacking(found).items()]
     missing += [f"writable folder {path} (missing)" for path in isolation.writable if not os.path.isdir(path)]
     if missing:
@@ -220,6 +221,38 @@ def _sandbox(job_user: str) -> str:
     return "no network, no processes of the host, a read-only root"
 
 
+# Makes the proxy's socket, hands it out, and prints what the proxy says to an address on its list and to another.
+_KNOCK = """import socket, sys
+control, place, port = socket.socket(fileno=int(sys.argv[1])), (sys.argv[2], int(sys.argv[3])), sys.argv[4]
+with socket.create_server(place) as server:
+    socket.send_fds(control, [b"x"], [server.fileno()])
+for number in (port, "1"):
+    with socket.create_connection(place, 10) as line:
+        line.sendall(f"CONNECT 127.0.0.1:{number} HTTP/1.1\\r\\n\\r\\n".encode())
+        print(line.recv(100).split()[1].decode())
+"""
+
+
+def _egress(job_user: str) -> str:
+    """The proxy of a sandbox, which lets out to a listener of this process, and nowhere else."""
+    uid, gid = user.chosen(job_user)
+    ours, theirs = socket.socketpair()
+    with socket.create_server((egress.HOST, 0)) as server, ours:
+        port = str(server.getsockname()[1])
+        with theirs:
+            fd = theirs.fileno()
+            command = [sys.executable, "-c", _KNOCK, str(fd), egress.HOST, str(egress.PORT), port]
+            pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pass_fds": [fd]}
+            process = bubble.start(command, uid, gid, writable=[], environment=dict(os.environ), **pipes)
+        _, given, _, _ = socket.recv_fds(ours, 1, 1)
+        if given:
+            with socket.socket(fileno=given[0]) as listening:
+                egress.start(listening, [f"{egress.HOST}:{port}"], uid, gid, worker="probe")
+        said, wrong = (part.decode(errors="replace").strip() for part in process.communicate(timeout=30))
+    _expect(said.split() == ["200", "403"], said or wrong or f"bubblewrap ended with {process.returncode}")
+    return "a proxy leads to the addresses that the spec names, and to no other"
+
+
 def _fork() -> None:
     if os.fork() == 0:
         os._exit(0)
@@ -228,7 +261,7 @@ def _fork() -> None:
 def _together(job_user: str) -> str:
     """All of it, as a horse does it; then what any job needs."""
     uid, gid = user.chosen(job_user)
-    allowed = Isolation("standard", _MEMORY_MIB, _CPU_SECONDS, _FILES, _PROCESSES, _OUTPUT_MIB, [])
+    allowed = Isolation("standard", _MEMORY_MIB, _CPU_SECONDS, _FILES, _PROCESSES, _OUTPUT_MIB, [], [])
     namespace = _tried(_namespace, job_user).holds
     enclosure = Enclosure(allowed, "probe", uid, gid, namespace=namespace)
     folder = enclosure.prepare()
@@ -264,12 +297,14 @@ _ATTEMPTS: dict[str, Callable[[str], str]] = {
 }
 
 
-_STRICT: dict[str, Callable[[str], str]] = {"bubblewrap": _bubblewrap, "sandbox": _sandbox}
+_STRICT: dict[str, Callable[[str], str]] = {"bubblewrap": _bubblewrap, "sandbox": _sandbox, EGRESS: _egress}
 
 
 def main() -> int:
-    """Exit codes: 0 when the standard profile can be given, 1 when not. Profile strict needs the last two as well."""
-    found = vector(*sys.argv[1:2] or [""], strict=True)
+    """Exit codes: 0 when the standard profile can be given, 1 when not. Profile strict needs the last three as well,
+    the very last where it has an egress.
+    """
+    found = vector(*sys.argv[1:2] or [""], strict=True, lets_out=True)
     for name, control in found.items():
         print(f"{'yes' if control.holds else 'no ':3} {name:10} {control.how}")  # noqa: T201
     return 1 if set(lacking(found)) - set(_STRICT) else 0

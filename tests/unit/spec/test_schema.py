@@ -6,6 +6,7 @@ from pools.spec import FieldError, PoolSpec, SpecError, canonical, json_schema, 
 from pools.spec.errors import MAX_ERRORS
 
 GOOD: dict[str, Any] = {"queues": ["mail"], "workers": 2}
+STRICT: dict[str, Any] = {"profile": "strict"}
 RULE: dict[str, Any] = {"task": "billing.*"}
 BREAKER: dict[str, Any] = {"name": "smtp", "tasks": ["mail.*"]}
 LIMIT: dict[str, Any] = {"name": "api", "tasks": ["api.*"], "per_second": 5}
@@ -36,6 +37,7 @@ def test_defaults() -> None:
             "processes": 64,
             "output": 1024,
             "writable": [],
+            "egress": [],
         },
         "retry_budget": {"percent": 0, "per_minute": 10},
         "placement": {},
@@ -101,7 +103,18 @@ def test_every_field_at_its_limits() -> None:
         ("isolation", {"writable": ["var/lib"]}, "isolation.writable.0"),
         ("isolation", {"writable": ["/"]}, "isolation.writable"),
         ("isolation", {"writable": [""]}, "isolation.writable"),
-        ("isolation", {"egress": []}, "isolation.egress"),
+        ("isolation", {"jail": []}, "isolation.jail"),
+        ("isolation", {"egress": ["api.example.com:443"]}, "isolation.egress"),
+        ("isolation", STRICT | {"egress": ["api.example.com"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["API.example.com:443"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["https://example.com:443"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["*:443"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["a.*.com:443"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["2001:db8::1:443"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["example.com:0"]}, "isolation.egress.0"),
+        ("isolation", STRICT | {"egress": ["example.com:65536"]}, "isolation.egress"),
+        ("isolation", STRICT | {"egress": ["a:1", "a:1"]}, "isolation.egress"),
+        ("isolation", STRICT | {"egress": [f"a:{n}" for n in range(1, 66)]}, "isolation.egress"),
         ("placement", [], "placement"),
         ("placement", {"zone": 1}, "placement.zone"),
         ("placement", {"zone": ""}, "placement.zone"),

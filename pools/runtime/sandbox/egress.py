@@ -1,0 +1,206 @@
+"""Profile *strict*: the one way out of a sandbox, an HTTP proxy that leads to the addresses of the signed spec alone.
+
+A sandbox has a network of its own, with nothing in it but this proxy's socket. That is made in there and handed out, so
+what accepts from it is a process outside, without the application, without Redis and without a right to write files.
+A job names the address, the proxy resolves it: https://www.rfc-editor.org/rfc/rfc9110#name-connect
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from pools.runtime.processes import die_with_parent
+from pools.runtime.sandbox import landlock, seccomp, system
+
+HOST, PORT = "127.0.0.1", 3128
+# Where programs look for a proxy. For http:// as well: its refusal says more than a network that is not there.
+VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+MOST_CONNECTIONS, LARGEST_HEAD, PART = 128, 8192, 64 * 1024
+HEAD_SECONDS, CONNECT_SECONDS = 10.0, 10.0
+# Refusals are logged once for each address, and not without end.
+MOST_LOGGED, LONGEST_LOGGED = 1000, 200
+
+_LAUNCHER = Path(__file__).parents[1] / "launch.py"
+
+log = logging.getLogger("rq.worker")
+
+
+class Refused(Exception):
+    """What the job is told: an HTTP status and why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(f"{status} {why}")
+
+
+def listener() -> socket.socket:
+    """In the sandbox, which has a network of its own. Raises OSError."""
+    return socket.create_server((HOST, PORT), backlog=MOST_CONNECTIONS)
+
+
+def environment() -> dict[str, str]:
+    """What tells jobs of the proxy."""
+    return dict.fromkeys(VARIABLES, f"http://{HOST}:{PORT}") | dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost")
+
+
+def start(
+    listening: socket.socket, allowed: Sequence[str], uid: int, gid: int, *, worker: str
+) -> subprocess.Popen[bytes]:
+    """The proxy, as the jobs' user; it dies with this process. Raises OSError."""
+    fd = listening.fileno()
+    options: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.getuid() == 0 else {}
+    command = [sys.executable, str(_LAUNCHER), "egress", str(fd), str(os.getpid()), worker, *allowed]
+    return subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, pass_fds=[fd], **options)
+
+
+def main(fd: int, parent: int, worker: str, allowed: Sequence[str]) -> None:
+    """Until the worker is gone."""
+    if not die_with_parent(parent):
+        return
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    system.prctl(system.PR_SET_NO_NEW_PRIVS, 1)
+    system.drop_capabilities()
+    landlock.restrict([])
+    system.prctl(system.PR_SET_DUMPABLE, 0)
+    seccomp.install(seccomp.program())
+    asyncio.run(_Proxy(worker, allowed).serve(socket.socket(fileno=fd)))
+
+
+def permits(allowed: Sequence[str], host: str, port: int) -> bool:
+    """Whether the spec's list names this host, in lower case, and port. ``*.`` stands for one or more labels."""
+    for one in allowed:
+        name, _, number = one.rpartition(":")
+        name = name.strip("[]")
+        if int(number) == port and (host == name or (name.startswith("*.") and host.endswith(name[1:]))):
+            return True
+    return False
+
+
+class _Proxy:
+    def __init__(self, worker: str, allowed: Sequence[str]) -> None:
+        self._worker, self._allowed = worker, allowed
+        self._logged: set[str] = set()
+        self._open = 0
+
+    async def serve(self, listening: socket.socket) -> None:
+        server = await asyncio.start_server(self._connected, sock=listening, limit=LARGEST_HEAD)
+        async with server:
+            await server.serve_forever()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        try:
+            await self._tunnel(reader, writer)
+        except Refused as refusal:
+            self._note(str(refusal))
+            writer.write(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        except OSError:  # one of the two sides is gone
+            pass
+        finally:
+            self._open -= 1
+            writer.close()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open > MOST_CONNECTIONS:
+            raise Refused(503, f"a job may have {MOST_CONNECTIONS} connections through its pool's isolation.egress")
+        host, port = await _target(reader)
+        if not permits(self._allowed, host, port):
+            raise Refused(403, f"{_joined(host, port)} is not in the pool's isolation.egress")
+        out_reader, out = await _connect(host, port)
+        try:
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await _until_one_ends(_pump(reader, out), _pump(out_reader, writer))
+        finally:
+            out.close()
+
+    def _note(self, refusal: str) -> None:
+        if refusal not in self._logged and len(self._logged) < MOST_LOGGED:
+            self._logged.add(refusal)
+            log.warning("Worker %s: a job was not let out: %s", self._worker, refusal[:LONGEST_LOGGED])
+
+
+async def _target(reader: asyncio.StreamReader) -> tuple[str, int]:
+    """The host, in lower case and without brackets, and the port that a client asks for. Raises Refused."""
+    try:
+        async with asyncio.timeout(HEAD_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.partition(b"\r\n")[0].decode("ascii").split(" ")
+    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        raise Refused(400, "this is no request to a proxy") from None
+    if method != "CONNECT":
+        raise Refused(405, "isolation.egress lets out https and other tunnels by CONNECT, not plain http")
+    host, _, port = target.rpartition(":")
+    if not (host.isprintable() and host and port.isdecimal() and 0 < int(port[:6]) <= 65535):
+        raise Refused(400, "a host and a port are needed")
+    return host.removeprefix("[").removesuffix("]").removesuffix(".").lower(), int(port)
+
+
+async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """To the first of the host's addresses that answers. Raises Refused."""
+    why: Exception | str = "it has no address"
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            for address in await _addresses(host, port):
+                try:
+                    return await asyncio.open_connection(address, port, limit=PART)
+                except OSError as error:
+                    why = error
+    except TimeoutError:
+        why = f"no answer within {CONNECT_SECONDS:g} s"
+    except (OSError, UnicodeError) as error:  # the latter of a name that no DNS takes
+        why = error
+    raise Refused(502, f"{_joined(host, port)} cannot be reached: {why}")
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    """Whoever rules a name's DNS must not lead jobs to this host, or to what hosts its cloud's credentials: such
+    addresses are reached by a list that names them, and by no name. Raises Refused, OSError.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in found]
+    if _is_address(host):
+        return addresses
+    if near := [address for address in addresses if _is_near(address)]:
+        raise Refused(403, f"{host} leads to {near[0]}: isolation.egress must name such an address itself")
+    return addresses
+
+
+def _is_address(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    return False
+
+
+def _is_near(address: str) -> bool:
+    """Of this host or its link; and what is no single host's."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    found = getattr(found, "ipv4_mapped", None) or found
+    return found.is_loopback or found.is_link_local or found.is_unspecified or found.is_multicast
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):  # that side is gone
+        while part := await reader.read(PART):
+            writer.write(part)
+            await writer.drain()
+
+
+async def _until_one_ends(*ways: Coroutine[Any, Any, None]) -> None:
+    """A tunnel ends with either side, says RFC 9110; what was read by then is still written."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

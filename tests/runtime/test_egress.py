@@ -1,0 +1,179 @@
+"""The one way out of a strict sandbox: what the signed spec names, and nothing beside it."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rq import Queue
+
+from pools.broker.tracebacks import parse_traceback
+from pools.runtime.sandbox import egress
+from pools.runtime.sandbox.meter import children
+from tests.runtime.enclosed import shared  # noqa: F401
+from tests.runtime.test_strict import ended, pool
+from tests.support.agents import AgentHost
+from tests.support.receivers import Hook, certificate, hook_server
+
+HALF_A_MINUTE = 30.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Hook]:
+    """An https server outside, which answers with as many bytes as it was sent."""
+
+    def echo(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(hook.requests[-1].body)
+
+    with hook_server(certificate(tmp_path).context) as hook:
+        hook.answer = echo
+        yield hook
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(HALF_A_MINUTE)
+        yield server
+
+
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def test_jobs_reach_what_the_list_names(host: AgentHost, site: Hook, listener: socket.socket) -> None:
+    closed = socket.create_server(("127.0.0.1", 0))
+    gone = port_of(closed)
+    closed.close()
+    allowed = [f"127.0.0.1:{site.port}", f"127.0.0.1:{gone}", f"localhost:{site.port}", "*.invalid:443"]
+    uid = pool(host, egress=allowed, preload=["outside"])
+    assert host.pool(uid)["isolation"]["egress"][0] is True
+    queue = Queue("mail", connection=host.valkey.client)
+
+    def outcome(task: str, *args: Any) -> Any:
+        found = ended(host, queue.enqueue(f"outside.{task}", *args))
+        return found.exc_string or found.return_value
+
+    assert outcome("fetch", site.url("/hook", scheme="https"), 3 << 20) == "x" * (3 << 20)
+    assert len(site.requests[0].body) == 3 << 20
+
+    other = port_of(listener)
+    for address, why in {
+        f"127.0.0.1:{other}": f"403 127.0.0.1:{other} is not in the pool's isolation.egress",
+        f"LocalHost.:{site.port}": "403 localhost leads to ",
+        "invalid:443": "403 invalid:443 is not in",
+        "a.invalid:443": "502 a.invalid:443 cannot be reached: ",
+        "..invalid:443": "502 ..invalid:443 cannot be reached: ",
+        f"127.0.0.1:{gone}": f"502 127.0.0.1:{gone} cannot be reached: ",
+        f"127.1:{site.port}": f"403 127.1:{site.port} is not in",
+        "127.0.0.1": "400 a host and a port are needed",
+        "127.0.0.1:0": "400 a host and a port are needed",
+        f"127.0.0.1:{'9' * 5000}": "400 a host and a port are needed",
+        "x" * 9000 + ":1": "400 this is no request to a proxy",
+        "é:1": "400 this is no request to a proxy",
+        "a b:1": "400 this is no request to a proxy",
+    }.items():
+        assert outcome("ask", f"CONNECT {address} HTTP/1.1\r\n\r\n").startswith(f"HTTP/1.1 {why}"), address
+    assert outcome("ask", "\r\n\r\n").startswith("HTTP/1.1 400 ")
+    assert "405: isolation.egress lets out https" in outcome("fetch", "http://example.com/", 1)
+    refused = outcome("fetch", f"https://127.0.0.1:{other}/", 1)
+    assert f"Tunnel connection failed: 403 127.0.0.1:{other} is not in the pool's isolation.egress" in refused
+    output = "".join(path.read_text() for path in host.state.glob("workers/*/output.log"))
+    assert output.count(f"a job was not let out: 403 127.0.0.1:{other} is not in") == 1
+
+    assert parse_traceback(outcome("directly", site.port)).exc_type == "ConnectionRefusedError"
+    for task, kind in (("by_name", "socket.gaierror"), ("afar", "OSError")):
+        said = outcome(task)
+        assert parse_traceback(said).exc_type == kind
+        assert said.startswith("The pool's isolation lets a job out through the proxy that HTTPS_PROXY names")
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def test_a_tunnel_ends_with_its_job(host: AgentHost, listener: socket.socket, shared: Path) -> None:  # noqa: F811
+    pool(host, egress=[f"127.0.0.1:{port_of(listener)}"], preload=["outside"], writable=[str(shared)])
+    queue = Queue("mail", connection=host.valkey.client)
+    job = queue.enqueue("outside.hold_open", port_of(listener), str(shared / "said"), job_timeout=1)
+    line, _ = listener.accept()
+    with line:
+        line.settimeout(HALF_A_MINUTE)
+        assert line.recv(10) == b"hello"
+        assert line.recv(10) == b"", "the job was killed"
+    assert "JobTimeoutException" in ended(host, job).exc_string
+    assert (shared / "said").read_bytes().startswith(b"HTTP/1.1 200 ")
+    many = queue.enqueue("outside.as_many_as", egress.MOST_CONNECTIONS + 5, port_of(listener), job_timeout=60)
+    assert ended(host, many).return_value == egress.MOST_CONNECTIONS
+
+
+def test_a_proxy_that_dies_comes_back_with_the_next_sandbox(host: AgentHost, site: Hook) -> None:
+    uid = pool(host, egress=[f"127.0.0.1:{site.port}"], preload=["outside"])
+    queue = Queue("mail", connection=host.valkey.client)
+    (worker,) = host.workers(uid)
+
+    def fetched() -> Any:
+        return ended(host, queue.enqueue("outside.fetch", site.url(scheme="https"), 3)).return_value
+
+    assert fetched() == "xxx"
+    before = children(worker["pid"])
+    (proxy,) = [pid for pid in before if b"egress" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(proxy, signal.SIGKILL)
+    assert fetched() == "xxx"
+    after = children(worker["pid"])
+    assert not set(before) & set(after)
+    assert len(after) == len(before) == 2
+    assert fetched() == "xxx"
+    assert children(worker["pid"]) == after, "and stays"
+
+
+def test_no_proxy_where_the_list_is_empty(host: AgentHost) -> None:
+    uid = pool(host, preload=["outside"])
+    assert "egress" not in host.pool(uid)["isolation"]
+    queue = Queue("mail", connection=host.valkey.client)
+    assert "KeyError: 'HTTPS_PROXY'" in ended(host, queue.enqueue("outside.proxy")).exc_string
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "allowed"),
+    [
+        ("api.example.com", 443, True),
+        ("api.example.com", 8443, False),
+        ("example.com", 443, False),
+        ("x.api.example.com", 443, False),
+        ("notapi.example.com", 443, False),
+        ("a.example.org", 443, True),
+        ("a.b.example.org", 443, True),
+        ("example.org", 443, False),
+        ("badexample.org", 443, False),
+        ("192.0.2.7", 5432, True),
+        ("2001:db8::1", 443, True),
+        ("2001:db8::2", 443, False),
+    ],
+)
+def test_what_the_list_permits(host: str, port: int, allowed: bool) -> None:
+    listed = ["api.example.com:443", "*.example.org:443", "192.0.2.7:5432", "[2001:db8::1]:443"]
+    assert egress.permits(listed, host, port) is allowed
+
+
+@pytest.mark.parametrize(
+    ("address", "near"),
+    [
+        ("127.8.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("169.254.169.254", True),
+        ("fe80::1%eth0", True),
+        ("0.0.0.0", True),
+        ("224.0.0.1", True),
+        ("10.0.0.5", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_where_no_name_leads(address: str, near: bool) -> None:
+    assert egress._is_near(address) is near
