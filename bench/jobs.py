@@ -6,7 +6,8 @@ One worker process each, jobs enqueued beforehand; a rate is from the first job'
 own records say. ``CPU`` is the worker's and its horses' for a job, start-up included: it says more than the rate on a
 machine that is not idle. ``commands`` are the broker's count, those inside scripts among them (a table below tells them
 apart); ``round trips`` its reads, a horse's closed connection among them. *Isolated* is profile standard,
-*in a sandbox* profile strict, with an interpreter that its jobs' user may start.
+*in a sandbox* profile strict, with an interpreter that its jobs' user may start; both with a process for each job.
+*Preloaded*: the pool's spec names the task's module, so that no job imports it; ``rq worker`` has no such setting.
 The physical limits of this client on this machine: a bare loop that claims and acknowledges the same jobs, and does
 nothing else, and a bare fork of a process that has loaded what a worker loads.
 """
@@ -47,6 +48,7 @@ from tests.runtime.plain_python import interpreter
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER = ROOT / "pools" / "runtime" / "launch.py"
 TASK = "bench.task.nothing"
+PROFILES = {"none": "a process for each job", "standard": "isolated", "strict": "in a sandbox"}
 LISTS = "rq:queue:mail", "rq:queue:mail:intermediate"
 
 
@@ -59,11 +61,11 @@ def main() -> None:
         print(f"{'':34}{'jobs/s':>10}{'of stock':>10}{'CPU ms':>10}{'commands':>10}{'round trips':>13}")
         stock = measure(client, "rq worker", jobs // 2, lambda: rq_worker(port))
         measure(client, "rq worker, SimpleWorker", jobs, lambda: rq_worker(port, "rq.SimpleWorker"), stock)
-        measure(client, "ours, a process for each job", jobs, lambda: ours(port, Path(home), 1), stock)
-        isolated = partial(ours, port, Path(home), 1, profile="standard")
-        measure(client, "ours, the same, isolated", jobs, isolated, stock)
-        sandboxed = partial(ours, port, Path(home), 1, profile="strict", python=interpreter())
-        measure(client, "ours, the same, in a sandbox", jobs, sandboxed, stock)
+        for profile, name in PROFILES.items():
+            python = interpreter() if profile == "strict" else ""
+            for preload in ([], [TASK.rpartition(".")[0]]):
+                start = partial(ours, port, Path(home), 1, profile=profile, python=python, preload=preload)
+                measure(client, f"ours, {name}{', preloaded' if preload else ''}", jobs, start, stock)
         measure(client, "ours, a process for 200 jobs", jobs * 2, lambda: ours(port, Path(home), 200), stock)
         measure(client, "bare claim and acknowledge", jobs, lambda: bare(client), stock)
         forking()
@@ -119,7 +121,7 @@ def rq_worker(port: int, kind: str = "rq.Worker") -> Iterator[None]:
 
 @contextmanager
 def ours(
-    port: int, home: Path, horse_jobs: int, *launcher: str, profile: str = "none", python: str = ""
+    port: int, home: Path, horse_jobs: int, *launcher: str, profile: str = "none", python: str = "", preload: Any = ()
 ) -> Iterator[None]:
     channel = Channel(home / "worker")
     channel.directory.mkdir()
@@ -129,13 +131,13 @@ def ours(
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log)
     assert process.stdin is not None
     with process.stdin:
-        process.stdin.write(told(port, channel.directory, horse_jobs, profile).dumps().encode())
+        process.stdin.write(told(port, channel.directory, horse_jobs, profile, list(preload)).dumps().encode())
     with ended(process):
         yield
     shutil.rmtree(channel.directory)
 
 
-def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfig:
+def told(port: int, channel: Path, horse_jobs: int, profile: str, preload: list[str]) -> WorkerConfig:
     return WorkerConfig(
         purpose="work",
         redis_url=f"redis://localhost:{port}",
@@ -148,7 +150,7 @@ def told(port: int, channel: Path, horse_jobs: int, profile: str) -> WorkerConfi
         config=1,
         channel=str(channel),
         bell=str(channel / "bell"),
-        preload=[],
+        preload=preload,
         queues=["mail"],
         job_timeout=180,
         result_ttl=500,
@@ -181,7 +183,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def bare(client: redis.Redis) -> Iterator[None]:
     claims, queues = Claims(Keys(), "bare"), [Queue("mail", connection=client)]
     while found := claims.take(client, queues):
-        claims.acknowledge(client, queues[0], found[1])
+        claims.acknowledge(client, queues[0], found.job_id)
     yield
 
 

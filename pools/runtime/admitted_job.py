@@ -5,30 +5,38 @@ examines it before anything that it names is imported, and callbacks and webhook
 """
 
 from collections.abc import Mapping
-from importlib.resources import files
+from datetime import datetime
 from typing import Any
 
 from rq.exceptions import DeserializationError
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import utcparse
 
 from pools.runtime.refusals import Admission, JobRefused, as_refusal, check_numbers, check_texts
 from pools.runtime.task_name import task_name
 
-RECORD = files("pools.runtime").joinpath("lua/record.lua").read_text()
 # What rq would unpickle, or unpack without an end, as soon as it reads a record; the last two are of earlier runs.
 UNREAD = (b"meta", b"result", b"exc_info")
+DATES = (b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat")
 
 
-def read_record(connection: Any, key: bytes, admission: Admission) -> dict[bytes, bytes]:
-    """A job's hash; empty when there is none. One that is too large stays where it is: JobRefused."""
-    found = connection.register_script(RECORD)(keys=[key], args=[admission.job_kib * 1024])
+def record(found: list[bytes] | int, admission: Admission) -> dict[bytes, bytes]:
+    """A job's hash, as its claim answered it (record.lua); empty when there is none. Raises JobRefused: one that is too
+    large stayed where it is.
+    """
     if isinstance(found, list):
         return dict(zip(found[::2], found[1::2], strict=True))
     if found < 0:
         raise JobRefused("its key holds something other than a job")
     admission.check_size(found)
     return {}
+
+
+def _date(raw: bytes) -> datetime:
+    """As rq reads it, at a tenth of the cost. Raises ValueError."""
+    text = raw.decode()
+    return datetime.fromisoformat(text) if text.endswith("Z") and text[10:11] == "T" else utcparse(text)
 
 
 class AdmittedJob(Job):
@@ -125,7 +133,13 @@ class AdmittedJob(Job):
 
     def restore(self, raw_data: Any) -> None:
         self.admission.check_packed(raw_data.get(b"data", b""))
-        super().restore({name: value for name, value in raw_data.items() if name not in UNREAD})
+        told = dict(raw_data)
+        for name in UNREAD:
+            told.pop(name, None)
+        dates = {name: _date(told.pop(name)) for name in DATES if told.get(name)}
+        super().restore(told)
+        for name, date in dates.items():
+            setattr(self, name.decode(), date)
         self._packed_meta, self.restored = raw_data.get(b"meta") or None, True
 
     @property

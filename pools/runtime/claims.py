@@ -7,10 +7,11 @@ registry. rq's own list says only that some worker took the job; the hash says w
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
+from redis.commands.core import Script
 from rq.job import Job
 from rq.queue import Queue
 from rq.suspension import WORKERS_SUSPENDED
@@ -18,6 +19,7 @@ from rq.worker import Worker
 
 from pools.runtime import idempotency, payload_version
 from pools.runtime.keys import Keys
+from pools.runtime.refusals import DEFAULTS
 from pools.runtime.rules import PLAIN, Limit, Rules, Wish
 from pools.runtime.task_name import argument, task_name
 
@@ -28,8 +30,8 @@ def _script(*parts: str) -> str:
     return "".join(_LUA.joinpath(f"{part}.lua").read_text() for part in parts)
 
 
-CLAIM = _script("claim")
-CLAIM_BY_RULES = _script("holds", "gates", "once", "versions", "claim_by_rules")
+CLAIM = _script("record", "claim")
+CLAIM_BY_RULES = _script("record", "holds", "gates", "once", "versions", "claim_by_rules")
 MISREAD = _script("holds", "misread")
 ENDED = _script("holds", "gates", "ended")
 ACKNOWLEDGE = _script("holds", "acknowledge")
@@ -46,13 +48,15 @@ def encoded(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
 
 
-class Claim(NamedTuple):
+@dataclass(frozen=True)
+class Claim:
     """A queue's name, the id of a job taken from it, and with rules: which task it was taken for, and which job stood
-    before it.
+    before it. ``record``: the job's hash, as fields and values in turn, or why it is none, see record.lua.
     """
 
     queue: str
     job_id: str
+    record: list[bytes] | int = field(default_factory=list, compare=False, repr=False)
     task: str = ""
     before: str = ""
 
@@ -61,16 +65,25 @@ class Claims:
     """The claims of one worker. Every method may be repeated when its answer was lost.
 
     ``rules`` are those of its pool, ``pool_uid``; without any the plain script claims. ``wishes``: what people want of
-    its breakers.
+    its breakers. ``most``: bytes of a job's record that a claim answers.
     """
 
-    def __init__(self, keys: Keys, worker: str, rules: Rules = PLAIN, pool_uid: str = "") -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        worker: str,
+        rules: Rules = PLAIN,
+        pool_uid: str = "",
+        most: int = DEFAULTS.job_kib * 1024,
+    ) -> None:
         self.keys = keys
         self.worker = worker
         self.rules = rules
         self.pool_uid = pool_uid
+        self.most = most
         self.wishes: Sequence[Wish] = ()
         self._rules_told: str | None = None
+        self._script: Script | None = None
 
     def take(self, connection: Any, queues: Sequence[Queue]) -> Claim | None:
         """Claim the next job, by queue order or the pool's rules; None when there is none that may begin.
@@ -81,16 +94,18 @@ class Claims:
         keys: list[Any] = [self.keys.claims, WORKERS_SUSPENDED]
         # time.time() and not Redis' TIME: rq compares first_seen with its own clock.
         args: list[Any] = [self.worker, time.time()]
-        if self.rules.plain:
-            answer = connection.register_script(CLAIM)(keys=[*keys, *lists], args=args)
-        else:
-            keys += [self.keys.weights(self.pool_uid), self.keys.holds, f"{self._gates}rest", *lists]
+        if not self.rules.plain:
+            keys += [self.keys.weights(self.pool_uid), self.keys.holds, f"{self._gates}rest"]
             args += [self._told([queue.name for queue in queues]), json.dumps([asdict(wish) for wish in self.wishes])]
-            answer = connection.register_script(CLAIM_BY_RULES)(keys=keys, args=args)
+        if self._script is None:
+            self._script = Script(connection, CLAIM if self.rules.plain else CLAIM_BY_RULES)
+        args += [Job.redis_job_namespace_prefix, self.most]
+        answer = self._script([*keys, *lists], args, client=connection)
         if answer is None:
             return None
+        record = answer.pop(2)
         queue_key, job_id, *task = (part.decode(errors="surrogateescape") for part in answer)
-        return Claim(queue_key.removeprefix(Queue.redis_queue_namespace_prefix), job_id, *task)
+        return Claim(queue_key.removeprefix(Queue.redis_queue_namespace_prefix), job_id, record, *task)
 
     def _told(self, queues: list[str]) -> str:
         """The rules, as text: the same for as long as the worker lives."""

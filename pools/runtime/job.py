@@ -97,7 +97,7 @@ class PoolJob(BackedJob):
 
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy, rules: Rules = PLAIN) -> "type[PoolJob]":
-        claims = Claims(keys, identity.worker, rules, identity.pool_uid)
+        claims = Claims(keys, identity.worker, rules, identity.pool_uid, policy.admission.job_kib * 1024)
         bound = {"keys": keys, "identity": identity, "policy": policy, "claims": claims}
         return type("PoolJob", (cls,), bound | {"admission": policy.admission})
 

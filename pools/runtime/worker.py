@@ -21,7 +21,7 @@ from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
 
 from pools.runtime import clock, events
-from pools.runtime.admitted_job import read_record
+from pools.runtime.admitted_job import record
 from pools.runtime.bounds import Bounds
 from pools.runtime.channel import Channel, Status
 from pools.runtime.claims import encoded
@@ -56,6 +56,8 @@ class PoolWorker(StrictLife):
     ``stop_requested`` tells whether the agent asked the worker to end once its job is done; ``rung`` waits so many
     seconds for its bell, and tells whether it rang for this worker.
     """
+
+    log_result_lifespan = False  # each job's record says it
 
     def __init__(
         self,
@@ -185,8 +187,7 @@ class PoolWorker(StrictLife):
         while found := self.claims.take(self.idle_connection, self.queues):
             queue, job_id = next(queue for queue in self.queues if queue.name == found.queue), found.job_id
             try:
-                key, admission = encoded(self.job_class.key_for(job_id)), self.job_class.admission
-                raw = read_record(self.idle_connection, key, admission)
+                raw = record(found.record, self.job_class.admission)
                 misread = self.claims.misread(found, raw)
             except JobRefused as refusal:
                 self._bury(queue, job_id, refusal)

@@ -36,8 +36,8 @@ def _take(client: Any, rules: Rules, times: int, queues: list[str] = QUEUES) -> 
     for turn in range(times):
         found = workers[turn % 2].take(client, asked)
         assert found is not None
-        taken.append(found[0])
-        workers[turn % 2].acknowledge(client, next(queue for queue in asked if queue.name == found[0]), found[1])
+        taken.append(found.queue)
+        workers[turn % 2].acknowledge(client, next(queue for queue in asked if queue.name == found.queue), found.job_id)
     return taken
 
 

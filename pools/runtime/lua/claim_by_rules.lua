@@ -1,20 +1,21 @@
 -- Take the next job of a pool with weights, breakers, limits or idempotency keys, as claim.lua does without them.
--- Follows gates.lua, once.lua and versions.lua.
+-- Follows record.lua, gates.lua, once.lua and versions.lua.
 -- Weights are smooth weighted round-robin: each queue that holds jobs gains its weight, the richest is served and pays
 -- what all gained. So shares are as the weights are, none waits for ever, and what is not used goes to the others.
 -- A job that must not begin yet holds up only those of its kind: of each queue the first 100 are looked at, in order.
 -- KEYS[1] claims hash, KEYS[2] rq's suspension key, KEYS[3] hash of credits: queue's list → what it has gained;
 -- KEYS[4] hash of holds, KEYS[5] the pool's rest (see gates.lua); then for each queue in order: its list, its intermediate list.
 -- ARGV[1] worker name, ARGV[2] Unix time, ARGV[3] JSON of the rules: see rules.py and gates.lua, and `jobs`, the prefix
--- of rq's job keys; ARGV[4] JSON, a list of wishes: breaker, state, generation.
--- Returns {queue key, job id, task that was assumed, job that stood before it}, or false when there is nothing to do.
+-- of rq's job keys; ARGV[4] JSON, a list of wishes: breaker, state, generation; two more, see record.lua.
+-- Returns {queue key, job id, its record, task that was assumed, job that stood before it}, or false when there is nothing to do.
 local FIRST, AHEAD = 6, 100
 local worker, rules = ARGV[1], nil
 local held = redis.call('HGET', KEYS[1], worker)
 if held then
     -- The last answer was lost on the way (a reconnect), or not yet acknowledged: the same job again.
     local cut, told = string.find(held, '\n', 1, true), redis.call('HGET', KEYS[4], worker)
-    return {string.sub(held, 1, cut - 1), string.sub(held, cut + 1), told and cjson.decode(told).task or ''}
+    local id = string.sub(held, cut + 1)
+    return {string.sub(held, 1, cut - 1), id, record_of(id), told and cjson.decode(told).task or ''}
 end
 let_go(KEYS[4], worker)  -- a worker that asks for a job has none, whatever became of its last
 for _, wish in ipairs(cjson.decode(ARGV[4])) do
@@ -190,7 +191,7 @@ for _, queue in ipairs(waiting) do
             pay(queue)
         end
         versions.tell(false)
-        return {queue.list, found.id, taken.task, found.before}
+        return {queue.list, found.id, record_of(found.id), taken.task, found.before}
     end
     queue.blocked = true  -- nobody gains by jobs that may not begin
 end
