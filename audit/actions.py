@@ -116,6 +116,10 @@ ACTIONS = registry(
            "open breaker {breaker} of {target}", "notice", "open a breaker of {target}"),
     Action("breaker.closed", "plug-connected", "closed breaker {breaker} of {target}",
            "close breaker {breaker} of {target}", "notice", "close a breaker of {target}"),
+    Action("breaker.tripped", "plug-connected-x", "saw breaker {breaker} of {target} open",
+           "see breaker {breaker} of {target} open", "warning"),
+    Action("breaker.recovered", "plug-connected", "saw breaker {breaker} of {target} close",
+           "see breaker {breaker} of {target} close"),
     # Config and secrets
     Action("config.published", "upload", "published " + _VERSION, "publish " + _VERSION, "notice",
            "publish a config of {pool}"),

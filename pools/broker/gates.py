@@ -68,7 +68,7 @@ def _breaker(rule: BreakerRule, answers: list[Any], at: float) -> dict[str, Any]
     oldest = (at - rule.window) * 1000
     return {
         "state": fields.text(state, 20) or "closed",
-        "since": fields.count(since) // 1000,
+        "since": min(fields.count(since), LATEST) // 1000,
         "passed": fields.count(passed),
         "generation": fields.count(generation),
         "failures": sum(fields.count(time) >= oldest for time in fields.listed(failures)),

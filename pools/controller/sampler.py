@@ -12,6 +12,7 @@ from pools.controller.claims import Claims, claims_for
 from pools.controller.lease import LeaderLease
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
+from pools.controller.sampling.breakers import record_turns
 from pools.controller.sampling.changes import upsert
 from pools.controller.sampling.figures import Rate, Seen, WantedWorkers, pool_figures, write_figures
 from pools.controller.sampling.gates import WatchedGates
@@ -84,6 +85,7 @@ class Sampler:
             queues.write()
             agents.write()
             workers.write()
+            record_turns(figures)
             write_figures(figures)
             self._history.add(figures, workers.done, workers.failed, now)
             _write_unclaimed(claims, unclaimed(queues.rows))

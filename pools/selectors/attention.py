@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from pools.models import AgentPool, PoolKind, RunState
 from pools.selectors.fleet import Presence
+from pools.selectors.gates import MARKS, WORDS, not_closed
 from pools.selectors.phrases import jobs, names
 from pools.selectors.refusals import refusal_sentence
 
@@ -47,6 +48,7 @@ def attention(presences: list[Presence]) -> list[Item]:
     items: list[Item] = []
     for presence in presences:
         items += _refused(presence) + _altered(presence) + _not_starting(presence) + _stranded(presence)
+        items += _breakers(presence)
         items += _drift(presence) + _unsigned(presence) + _unapplied(presence) + _by_hand(presence)
     return by_severity(items + _gone_agents(presences))
 
@@ -159,6 +161,25 @@ def _why_stranded(presence: Presence) -> str:
     if presence.live:
         return "Its agents are there; see whether its config asks for workers. The jobs stay where they are."
     return "The jobs stay where they are." if presence.gone else "No agent serves it. The jobs stay where they are."
+
+
+def _breakers(presence: Presence) -> list[Item]:
+    """What a pool depends on is down, or somebody says so."""
+    pool = presence.pool
+    return [
+        Item(
+            key=f"breaker-{pool.pk}-{line.name}",
+            severity="info" if line.state == "held" else "bad",
+            icon=MARKS[line.state][1],
+            icon_label=WORDS[line.state],
+            title=f"{pool}: breaker {line.name} is {WORDS[line.state].lower()}",
+            since=line.since,
+            since_label="Since",
+            detail=f"Jobs of {names(line.tasks)} wait, until {line.until}.",
+            actions=(Action(f"See breaker {line.name}", f"{_url(presence)}#h-breakers"),),
+        )
+        for line in not_closed(presence.now)
+    ]
 
 
 def _drift(presence: Presence) -> list[Item]:

@@ -113,15 +113,41 @@ def gates_of(pool: Pool, spec: PoolSpec | None) -> Gates:
     )
 
 
-def stopped(pool: Pool, tasks: Iterable[str]) -> list[str]:
-    """The breakers that keep jobs of any of these tasks waiting, as last sampled. ``pool`` with its ``now``."""
-    now = getattr(pool, "now", None)
+@dataclass(frozen=True)
+class NotClosed:
+    """A breaker that keeps jobs waiting: ``state`` is open, half_open or held."""
+
+    name: str
+    state: str
+    since: datetime | None
+    tasks: list[str]
+
+    @property
+    def until(self) -> str:
+        return "somebody closes it" if self.state == "held" else "a probe succeeds"
+
+
+def not_closed(now: PoolNow | None) -> list[NotClosed]:
+    """As last sampled."""
     seen = now.gates.get("breakers", {}) if now else {}
     return [
-        name
+        NotClosed(name, told["state"], _moment(told["since"]), told["tasks"])
         for name, told in seen.items()
-        if told["state"] != "closed" and any(fnmatchcase(task, pattern) for task in tasks for pattern in told["tasks"])
+        if told["state"] in MARKS
     ]
+
+
+def stopped(pool: Pool, tasks: Iterable[str]) -> list[str]:
+    """The breakers that keep jobs of any of these tasks waiting, as last sampled. ``pool`` with its ``now``."""
+    return [
+        line.name
+        for line in not_closed(getattr(pool, "now", None))
+        if any(fnmatchcase(task, pattern) for task in tasks for pattern in line.tasks)
+    ]
+
+
+def _moment(seconds: int) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 def _unknown(told: list[dict[str, Any]]) -> list[UnknownLine]:
@@ -135,11 +161,10 @@ def _commands(pool: Pool) -> dict[str, RunCommand]:
 
 
 def _breaker(rule: BreakerRule, told: dict[str, Any], command: RunCommand | None) -> BreakerLine:
-    since = told.get("since", 0)
     return BreakerLine(
         rule=rule,
         state=told.get("state", "closed"),
-        since=datetime.fromtimestamp(since, UTC) if since else None,
+        since=_moment(told.get("since", 0)),
         failures=told.get("failures", 0),
         passed=told.get("passed", 0),
         probing=told.get("probing", 0),

@@ -9,6 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rq import Queue
 
+from audit.models import Event
+from audit.sentences import sentence
 from pools.broker.connection import Broker, BrokerUnavailable
 from pools.controller.lease import LeaderLease
 from pools.controller.sampler import Sampler
@@ -326,6 +328,37 @@ def test_breakers_and_limits_are_read_with_the_rest(
     assert PoolNow.objects.get(pool__slug="plain").gates == {}
 
 
+def test_breakers_that_turn_by_themselves_are_events(
+    sampler: Sampler, tick: Tick, client: redis.Redis, team: Team
+) -> None:
+    pool = new_pool(team, "payments", queues=["payments"], breakers=[{"name": "smtp", "tasks": ["mail.*"]}])
+    Pool.objects.update(published_number=1)
+    key = f"pw:gates:{pool.uid}:breaker:smtp"
+
+    def turned(state: str, generation: int = 0) -> list[str]:
+        before = set(Event.objects.values_list("pk", flat=True))
+        client.hset(key, mapping={"state": state, "since": 1_700_000_000_000, "generation": generation})
+        tick(sampler)
+        new = Event.objects.exclude(pk__in=before)
+        assert all(event.target_name == "payments" and event.detail["breaker"] == "smtp" for event in new)
+        return [event.action for event in new]
+
+    tick(sampler)
+    assert not Event.objects.filter(action__startswith="breaker.").exists()
+    assert turned("open") == ["breaker.tripped"]
+    event = Event.objects.get(action="breaker.tripped")
+    assert (event.actor_name, event.detail["since"]) == ("controller", "2023-11-14T22:13:20+00:00")
+    assert sentence(event) == "Controller saw breaker smtp of payments open"
+    assert [turned(state) for state in ("half_open", "open", "open", "half_open")] == [[]] * 4
+    assert turned("closed") == ["breaker.recovered"]
+    assert turned("closed") == []
+    assert turned("half_open") == ["breaker.tripped"], "it opened and half-opened between two looks"
+    assert turned("closed", 1) == [], "a person closed it: that has an event of its own"
+    assert [turned(state, number) for state, number in (("held", 2), ("closed", 3))] == [[], []]
+    Sampler(sampler._lease).tick()
+    assert turned("closed", 3) == [], "nor does another controller see it anew"
+
+
 def test_hostile_values_of_breakers_are_nothing(sampler: Sampler, tick: Tick, client: redis.Redis, team: Team) -> None:
     pool = new_pool(team, "payments", queues=["payments"], breakers=[{"name": "smtp", "tasks": ["mail.*"]}])
     Pool.objects.update(published_number=1)
@@ -338,3 +371,6 @@ def test_hostile_values_of_breakers_are_nothing(sampler: Sampler, tick: Tick, cl
     client.hset(key, mapping={"state": b"\xff" * 100, "since": "soon", "passed": "-", "generation": "x"})
     tick(sampler)
     assert PoolNow.objects.get(pool=pool).gates["breakers"]["smtp"]["since"] == 0
+    client.hset(key, mapping={"state": "open", "since": "9" * 18, "generation": 0})
+    tick(sampler)
+    assert Event.objects.filter(action="breaker.tripped").count() == 1, "a time that no page can show is none"

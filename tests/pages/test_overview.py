@@ -16,6 +16,7 @@ from pools.models import (
     OperationState,
     Pool,
     PoolKind,
+    PoolNow,
     RunState,
     Worker,
 )
@@ -258,6 +259,31 @@ def test_what_vanishes_within_a_day_is_said_by_pool(cast: Cast, payments: Pool) 
     assert listed.count("Vanishes within 24 h") == 2
     inbox = signed_in(cast.vera).get("/dead-letters/").content.decode()
     assert "2 vanish within 24 h" in inbox and "in payments</a>, the first" in inbox
+    assert overview(actor(cast.charlie)).urgent == []
+
+
+@pytest.mark.parametrize(
+    ("state", "title", "detail", "urgent"),
+    [
+        ("open", "payments: breaker gateway is open", "until a probe succeeds", True),
+        ("half_open", "payments: breaker gateway is half-open", "until a probe succeeds", True),
+        ("held", "payments: breaker gateway is held open", "until somebody closes it", False),
+        ("closed", "", "", False),
+        ("<b>", "", "", False),
+    ],
+)
+def test_breakers_that_are_not_closed(
+    cast: Cast, payments: Pool, state: str, title: str, detail: str, urgent: bool
+) -> None:
+    told = {"state": state, "since": 1_700_000_000, "tasks": ["shop.charge*", "shop.refund"]}
+    PoolNow.objects.filter(pool=payments).update(gates={"breakers": {"gateway": told}})
+    seen = overview(actor(cast.vera))
+    items = seen.urgent if urgent else seen.quiet
+    assert [item.title for item in items if "breaker" in item.title] == ([title] if title else [])
+    if title:
+        (item,) = [item for item in items if item.title == title]
+        assert item.detail == f"Jobs of shop.charge* and shop.refund wait, {detail}."
+        assert item.actions[0].url == "/pools/payments/#h-breakers"
     assert overview(actor(cast.charlie)).urgent == []
 
 
