@@ -175,7 +175,7 @@ def _breakers(presence: Presence) -> list[Item]:
             title=f"{pool}: breaker {line.name} is {WORDS[line.state].lower()}",
             since=line.since,
             since_label="Since",
-            detail=f"Jobs of {names(line.tasks)} wait, until {line.until}.",
+            detail=f"Jobs of {names(line.tasks)} wait until {line.until}.",
             actions=(Action(f"See breaker {line.name}", f"{_url(presence)}#h-breakers"),),
         )
         for line in not_closed(presence.now)

@@ -282,7 +282,7 @@ def test_breakers_that_are_not_closed(
     assert [item.title for item in items if "breaker" in item.title] == ([title] if title else [])
     if title:
         (item,) = [item for item in items if item.title == title]
-        assert item.detail == f"Jobs of shop.charge* and shop.refund wait, {detail}."
+        assert item.detail == f"Jobs of shop.charge* and shop.refund wait {detail}."
         assert item.actions[0].url == "/pools/payments/#h-breakers"
     assert overview(actor(cast.charlie)).urgent == []
 

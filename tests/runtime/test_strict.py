@@ -191,7 +191,7 @@ def test_a_host_without_bubblewrap_refuses(host: AgentHost, tmp_path: Path) -> N
     host.start()
     job = Queue("mail", connection=host.valkey.client).enqueue("tasks.add", 1, 1)
     failure = wait_for(lambda: host.pool(uid).get("boot_failure"), timeout=60, message=host.log)
-    assert "profile strict is refused, as this host lacks bubblewrap (bubblewrap is not installed" in failure["message"]
+    assert "profile strict is refused, as this host lacks bubblewrap, sandbox (bubblewrap is not" in failure["message"]
     (event,) = wait_for(lambda: host.events("worker.boot_failed"), message="told once")
     assert "bubblewrap" in event["message"]
     assert job.get_status() == "queued"

@@ -61,7 +61,10 @@ def lacking(found: dict[str, Control]) -> dict[str, str]:
 def required(isolation: Isolation, job_user: str) -> dict[str, Control]:
     """The vector, when it has what the profile needs. Raises NotGiven."""
     found = vector(job_user, strict=isolation.sandboxed, lets_out=bool(isolation.egress))
-    missing = [f"{name} ({how})" for name, how in lacking(found).items()]
+    reasons: dict[str, list[str]] = {}
+    for name, how in lacking(found).items():
+        reasons.setdefault(how, []).append(name)
+    missing = [f"{', '.join(names)} ({how})" for how, names in reasons.items()]
     missing += [f"writable folder {path} (missing)" for path in isolation.writable if not os.path.isdir(path)]
     if missing:
         raise NotGiven(f"profile {isolation.profile} is refused, as this host lacks {'; '.join(missing)}")
