@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 
 from pools.broker import shelf
@@ -60,7 +61,7 @@ def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime,
     shelved = letters.filter(state=row.source, closed_at__lte=sent)
     if outcome == Outcome.RESTORED:
         # The scanner may have found some in the registry before.
-        letters.update(came_back=0, refused=False)
+        letters.filter(Q(came_back__gt=0) | Q(refused=True)).update(came_back=0, refused=False)
         letters.filter(expires_at__lt=now + KEPT_AT_LEAST).update(expires_at=now + KEPT_AT_LEAST)
         shelved.reopen(DeadLetterState(row.source))
     elif outcome == Outcome.DISCARDED:
