@@ -1,11 +1,12 @@
 """What a job under profile strict can reach, how it ends, and what becomes of a pool where a host cannot give it."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
 
-from rq import Queue, Retry
+from rq import Callback, Queue, Retry
 from rq.job import Job
 
 from pools.broker.tracebacks import parse_traceback
@@ -22,8 +23,9 @@ PRELOAD = ["tasks", "hogs", "hermit"]
 
 
 def told(profile: str = "strict", workers: int = 1, **changes: Any) -> dict[str, Any]:
-    preload = PRELOAD + changes.pop("preload", [])
+    preload, policies = PRELOAD + changes.pop("preload", []), changes.pop("policies", [])
     spec = enclosed(workers, retry=changes.pop("retry", ()), profile=profile, **changes)
+    spec["policies"] = policies
     spec["application"] |= {"interpreter": interpreter(), "preload": preload}
     return spec | {"admission": {"webhooks": "refuse"}, "environment": ["LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"]}
 
@@ -144,40 +146,73 @@ SAME = [
     ("hermit.nothing", (), {"meta": {"kept": [1]}}),
     ("hermit.lock", (), {}),
     ("no.such.task", (), {}),
+    ("tasks.add", (7, 1), {"description": "the first with its key"}),
+    ("tasks.add", (7, 2), {"description": "is answered"}),
+    ("tasks.mark", ("MARK",), {"on_success": Callback("tasks.told"), "on_failure": Callback("tasks.told")}),
+    ("tasks.fail", ("MARK",), {"on_success": Callback("tasks.told"), "on_failure": Callback("tasks.told")}),
+    ("hermit.double", (4,), {"meta": {"schema": 2}}),
+    ("time.sleep", (1.5,), {}),
+    ("hermit.processes", (), {"description": "expires meanwhile"}),
 ]
+POLICIES = [
+    {"task": "tasks.fail", "failure_ttl": 600, "fallback": "tasks.instead"},
+    {"task": "tasks.add", "idempotency_key": "0", "idempotency_keep": 600},
+    {"task": "hermit.double", "schema_versions": [2]},
+    {"task": "hermit.processes", "deadline": 1},
+]
+TIME = re.compile(r"20\d\d-[\d :-]+ UTC")
 OF_A_RUN = {b"created_at", b"enqueued_at", b"started_at", b"ended_at", b"last_heartbeat", b"worker_name"}
+
+
+def last_line(text: str | None) -> str:
+    return (text or "").strip().rpartition("\n")[2]
 
 
 def state(host: AgentHost, job: Job) -> Any:
     """The job's record and its results, but for what differs from run to run."""
     record = host.valkey.client.hgetall(job.key)
     lines = [
-        (result.type.name, repr(result.return_value), (result.exc_string or "").strip().rpartition("\n")[2])
+        (result.type.name, repr(result.return_value), TIME.sub("then", last_line(result.exc_string)))
         for result in job.results()
     ]
     where = places(host.valkey.client, "mail", job.id)
     return {name: value for name, value in record.items() if name not in OF_A_RUN}, lines, where
 
 
-def test_the_broker_holds_what_it_holds_without_isolation(host: AgentHost) -> None:
+def test_the_broker_holds_what_it_holds_without_isolation(host: AgentHost, shared: Path) -> None:  # noqa: F811
+    """With policies, callbacks and all."""
     found = []
-    uid = pool(host, profile="none")
-    queue = Queue("mail", connection=host.valkey.client)
+    options = {"writable": [str(shared)], "policies": POLICIES}
+    uid = pool(host, profile="none", **options)
+    client = host.valkey.client
+    queue = Queue("mail", connection=client)
     hunted = ended(host, queue.enqueue("hermit.hunt", "x", str(host.state))).return_value
     assert hunted["clients"], "the hunt of the other test finds what there is"
     for profile in ("none", "strict"):
         if profile == "strict":
-            host.valkey.client.delete(*host.valkey.client.keys("rq:job:*"), *host.valkey.client.keys("rq:results:*"))
-            host.valkey.client.delete("rq:failed:mail", "rq:finished:mail")
-            host.configure(uid, told())
+            client.delete(*(key for kind in ("rq:job:*", "rq:results:*", "pw:once:*") for key in client.keys(kind)))
+            client.delete("rq:failed:mail", "rq:finished:mail")
+            host.configure(uid, told(**options))
             wait_for(lambda: "sandbox" in (host.pool(uid)["isolation"] or {}), timeout=60, message=host.log)
             host.wait_for_workers(uid, 1)
-        jobs = [queue.enqueue(task, args=args, job_id=f"same-{n}", **more) for n, (task, args, more) in enumerate(SAME)]
+        marker = shared / "marker"
+        jobs = []
+        for n, (task, args, more) in enumerate(SAME):
+            given = tuple(str(marker) if arg == "MARK" else arg for arg in args)
+            jobs.append(queue.enqueue(task, args=given, job_id=f"same-{n}", **more))
         for job in jobs:
             ended(host, job)
         found.append([state(host, job) for job in jobs])
+        backing = [Job.fetch(key.decode()[7:], connection=client) for key in client.keys("rq:job:fallback-*")]
+        found[-1].append(sorted(ended(host, job).return_value for job in backing))
+        found[-1].append(sorted((path.name, len(path.read_text().split())) for path in shared.glob("marker*")))
+        for path in shared.glob("marker*"):
+            path.unlink()
         assert [job.get_meta() for job in jobs[4:6]] == [{"runs": 1}] * 2, "stored with the retry"
-    for case, without, within in zip(SAME, *found, strict=True):
+    assert [len(part) for part in found[0][-2:]] == [3, 3], "fallbacks ran, and callbacks"
+    assert [lines[-1] for _, lines, _ in found[0][9:11]] == [("SUCCESSFUL", "8", "")] * 2, "one answered the other"
+    assert "expired" in str(found[0][-3]).lower()
+    for case, without, within in zip([*SAME, "fallbacks", "callbacks"], *found, strict=True):
         assert within == without, case
 
 

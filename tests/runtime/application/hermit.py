@@ -62,3 +62,7 @@ def lock():
     import threading
 
     return threading.Lock()
+
+
+def double(number):
+    return 2 * number
