@@ -10,6 +10,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+# What the interpreter below is told by variables.
+OF_PYTHON = ["LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"]
+
 
 @cache
 def interpreter() -> str:

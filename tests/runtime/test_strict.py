@@ -14,7 +14,7 @@ from pools.runtime.processes import ProcessId
 from pools.runtime.sandbox.meter import children
 from tests.runtime.enclosed import JOB_USER, enclosed, shared  # noqa: F401
 from tests.runtime.places import places
-from tests.runtime.plain_python import interpreter
+from tests.runtime.plain_python import OF_PYTHON, interpreter
 from tests.runtime.test_isolation import listeners  # noqa: F401
 from tests.support.agents import AgentHost, new_uid
 from tests.support.waiting import wait_for
@@ -27,7 +27,7 @@ def told(profile: str = "strict", workers: int = 1, **changes: Any) -> dict[str,
     spec = enclosed(workers, retry=changes.pop("retry", ()), profile=profile, **changes)
     spec["policies"] = policies
     spec["application"] |= {"interpreter": interpreter(), "preload": preload}
-    return spec | {"admission": {"webhooks": "refuse"}, "environment": ["LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"]}
+    return spec | {"admission": {"webhooks": "refuse"}, "environment": OF_PYTHON}
 
 
 def pool(host: AgentHost, **changes: Any) -> str:

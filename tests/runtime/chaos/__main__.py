@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.runtime.chaos.pools import PROFILES
 from tests.runtime.chaos.round import Plan, run
 
 
@@ -24,9 +25,11 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=2.0, help="seconds from one fault to the next, on average")
     parser.add_argument("--storm", type=float, default=3600.0, help="seconds after which no job and no fault is added")
     parser.add_argument("--stock", action="store_true", help="rq worker in place of managed workers")
+    parser.add_argument("--profile", choices=PROFILES, default=PROFILES[0], help="the isolation of one of the pools")
     given = parser.parse_args()
+    told = {"stock": given.stock, "profile": given.profile}
     plans = [
-        Plan(seed, given.jobs, given.workers, given.longest, given.every, given.storm, stock=given.stock)
+        Plan(seed, given.jobs, given.workers, given.longest, given.every, given.storm, **told)
         for seed in range(given.first, given.first + given.seeds)
     ]
     green = [_round(plan) for plan in plans]

@@ -30,11 +30,13 @@ class Fleet(Protocol):
 class Managed:
     """Two hosts, each with ``workers`` workers of each of two pools, and a console. The broker is behind the proxy.
 
-    ``ledger``: the file that jobs write to.
+    ``ledger``: the file that jobs write to; ``profile``: the isolation of one of the pools.
     """
 
-    def __init__(self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int, ledger: Path) -> None:
-        self.count = workers
+    def __init__(
+        self, folder: Path, valkey: ValkeyServer, proxy: Proxy, workers: int, ledger: Path, profile: str
+    ) -> None:
+        self.count, self._profile = workers, profile
         self.pools: dict[str, str] = {}
         self.console = Console(folder, proxy.url)
         self._ledger = ledger
@@ -47,7 +49,9 @@ class Managed:
     def start(self) -> None:
         self.console.start()
         for slug in QUEUES:
-            self.pools[slug] = self.console.order("create", slug, spec=spec(slug, self.count, self._ledger))
+            self.pools[slug] = self.console.order(
+                "create", slug, spec=spec(slug, self.count, self._ledger, self._profile)
+            )
         for host in self.hosts:
             host.start()
         wanted = self.count * len(self.pools) * len(self.hosts)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.runtime.enclosed import JOB_USER, MISSING
+from tests.runtime.plain_python import OF_PYTHON, interpreter
 
 APPLICATION = Path(__file__).with_name("application")
 QUEUES = {"letters": ("mail", "bills", "photos"), "finds": ("search", "index", "reports")}
@@ -13,8 +14,11 @@ AGENT_OPTIONS = ["--job-user", JOB_USER] if JOB_USER else []
 ADMITTED = [f"work.{task}" for task in ("effect", "again", "flaky", "gated", "broken", "slot")]
 
 
-def spec(pool: str, workers: int, ledger: Path) -> dict[str, Any]:
-    """``ledger``: the file that jobs write to."""
+PROFILES = ("standard", "strict")
+
+
+def spec(pool: str, workers: int, ledger: Path, profile: str) -> dict[str, Any]:
+    """``ledger``: the file that jobs write to; ``profile``: of the pool with isolation."""
     common = {
         "queues": list(QUEUES[pool]),
         "workers": workers,
@@ -25,7 +29,7 @@ def spec(pool: str, workers: int, ledger: Path) -> dict[str, Any]:
         "retry": [{"task": "work.flaky", "max": 3, "backoff": 1, "cap": 2}],
         "admission": {"tasks": ADMITTED},
     }
-    return common | (_gated(ledger) if pool == "letters" else _enclosed(ledger))
+    return common | (_gated(ledger) if pool == "letters" else _enclosed(ledger, profile))
 
 
 def _gated(ledger: Path) -> dict[str, Any]:
@@ -35,9 +39,13 @@ def _gated(ledger: Path) -> dict[str, Any]:
     return {"breakers": [breaker], "limits": [limit], "cron": [cron | {"catch_up": "all"}]}
 
 
-def _enclosed(ledger: Path) -> dict[str, Any]:
+def _enclosed(ledger: Path, profile: str) -> dict[str, Any]:
     """Without isolation where this machine cannot give it; in CI it must."""
-    told: dict[str, Any] = {"horse": {"jobs": 5}}
-    if not MISSING:
-        told["isolation"] = {"profile": "standard", "memory": 200, "processes": 16, "writable": [str(ledger.parent)]}
-    return told
+    if MISSING:
+        return {"horse": {"jobs": 5}}
+    isolation = {"profile": profile, "memory": 200, "processes": 16, "writable": [str(ledger.parent)]}
+    if profile == "standard":
+        return {"horse": {"jobs": 5}, "isolation": isolation}
+    application = {"directory": str(APPLICATION), "preload": ["work"], "interpreter": interpreter()}
+    admission = {"tasks": ADMITTED, "webhooks": "refuse"}
+    return {"isolation": isolation, "application": application, "admission": admission, "environment": OF_PYTHON}

@@ -14,7 +14,7 @@ from tests.runtime.chaos.faults import Scene
 from tests.runtime.chaos.fleet import Fleet, Managed, Stock
 from tests.runtime.chaos.judge import Verdict, judge, on_their_way, queued
 from tests.runtime.chaos.ledger import Ledger
-from tests.runtime.chaos.pools import ALL_QUEUES
+from tests.runtime.chaos.pools import ALL_QUEUES, PROFILES
 from tests.runtime.chaos.storm import Storm
 from tests.runtime.chaos.traces import await_quarantine, trace
 from tests.support.proxy import Proxy
@@ -40,6 +40,7 @@ class Plan:
     storm: float = 3600.0
     calm: float = 300.0
     stock: bool = False
+    profile: str = PROFILES[0]
 
 
 def run(plan: Plan, folder: Path) -> tuple[Verdict, Storm]:
@@ -103,8 +104,8 @@ def _stage(plan: Plan, folder: Path, chance: random.Random, ledger: Ledger) -> I
     valkey = ValkeyServer(folder / "valkey", free_port())
     valkey.start()
     proxy = Proxy(valkey.port, seed=plan.seed)
-    kind: type[Managed] | type[Stock] = Stock if plan.stock else Managed
-    fleet: Fleet = kind(folder, valkey, proxy, plan.workers, ledger.path)
+    told = (folder, valkey, proxy, plan.workers, ledger.path)
+    fleet: Fleet = Stock(*told) if plan.stock else Managed(*told, plan.profile)
     try:
         fleet.start()
         yield Scene(fleet, valkey, proxy, chance, plan.longest)
