@@ -4,6 +4,7 @@ import time
 
 from rq.timeouts import JobTimeoutException
 
+from pools.runtime import checkpoint
 from pools.runtime.retry import exception_names
 from pools.runtime.sandbox.folder import Folder
 from pools.runtime.sandbox.meter import Meter
@@ -18,11 +19,11 @@ class Bounds:
     """One worker's jobs, one after the other. ``meter`` is None for a pool without isolation: then only time counts.
 
     ``why``: what the dead letter of the job that was ended says, a name and a colon first; empty for a job that was
-    not. ``names``: what retry rules call it.
+    not. ``names``: what retry rules call it. ``left``: what a horse that was asked to end says by its exit code.
     """
 
     def __init__(self, meter: Meter | None) -> None:
-        self.why = ""
+        self.why = self.left = ""
         self._meter = meter
         self._timeout = 0.0
         self._deadline: float | None = None
@@ -42,7 +43,7 @@ class Bounds:
 
         ``timeout`` in seconds; 0 or less: it may take for ever.
         """
-        self.why, self._timeout = "", timeout
+        self.why, self.left, self._timeout = "", "", timeout
         self._deadline = time.monotonic() + timeout + TIMEOUT_GRACE if timeout > 0 else None
         if self._meter is not None:
             assert folder is not None
@@ -69,3 +70,5 @@ class Bounds:
         """The horse has ended, with this wait status; None when that was said before."""
         told = self._meter.over(status) if self._meter is not None and status is not None else ""
         self.why = self.why or told
+        if status is not None:
+            self.left = checkpoint.told(status)

@@ -1,5 +1,6 @@
 """One worker as its agent holds it: started by this agent, or found running by the next one."""
 
+import contextlib
 import signal
 import subprocess
 import time
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pools.runtime import checkpoint
 from pools.runtime.channel import Channel, Control, Status
 from pools.runtime.files import read_json, write_json
 from pools.runtime.processes import ProcessId
@@ -47,6 +49,7 @@ class Handle:
     child: subprocess.Popen[bytes] | None = None
     deadline: float | None = None
     leaving_since: float = 0.0
+    asked_to_save: bool = False
 
     def seen(self, *, busy: bool = False) -> Seen:
         return Seen(self.name, self.build, self.state, busy)
@@ -120,6 +123,20 @@ class Handle:
         if self.state is WorkerState.STARTING:
             return time.time() >= self.started_at + BOOT_SECONDS
         return self.state is WorkerState.DRAINING and now >= self.leaving_since + self.grace and not self.has_job()
+
+    def asks_to_save(self) -> bool:
+        """Whether the running job is given a last time for what it has to do before it ends. Once."""
+        status = self.channel.status()
+        horse = status.horse if status else None
+        if self.asked_to_save or self.state is not WorkerState.STOPPING or self.deadline is None or horse is None:
+            return False
+        if not (horse.alive and checkpoint.is_awaited_by(horse.pid)):
+            return False
+        self.asked_to_save = True
+        self.deadline += checkpoint.SECONDS
+        with contextlib.suppress(OSError):
+            checkpoint.ask(horse.pid)
+        return True
 
     def has_job(self) -> bool:
         status = self.channel.status()

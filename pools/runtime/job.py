@@ -19,7 +19,7 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.utils import now
 
-from pools.runtime import deadline, delivery, events, retry
+from pools.runtime import checkpoint, deadline, delivery, events, retry
 from pools.runtime.backed_job import BackedJob
 from pools.runtime.claims import Claims
 from pools.runtime.identity import Identity
@@ -141,6 +141,12 @@ class PoolJob(BackedJob):
         """Let go of the claim. By the queue it came from: its ``origin`` is only what its producer wrote."""
         if self.claimed_from is not None:
             self.claims.acknowledge(pipeline, self.claimed_from, self.id)
+
+    def _execute(self) -> Any:
+        try:
+            return super()._execute()
+        finally:
+            checkpoint.forget()
 
     def set_status(self, status: JobStatus, pipeline: Any = None) -> None:
         """rq writes ``scheduled`` ahead of the transaction that schedules; a crash between would lose the job.

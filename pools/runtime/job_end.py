@@ -86,8 +86,10 @@ class JobEnd(Worker):
             exc_string = f"{self._explained}\n{exc_string}" if self._explained else exc_string
         elif self.bounds.why:
             exc_string, failure.names, failure.kind = self.bounds.why, self.bounds.names, self.bounds.kind
-        elif execution is not None and self._put_back(job, exc_string):
-            return
+        else:
+            exc_string = self.bounds.left or exc_string
+            if execution is not None and self._put_back(job, exc_string):
+                return
         if cast(PoolJob, job).too_late():
             failure.final, exc_string = True, noted(deadline.TOO_LATE, exc_string)
         failure.text, failure.execution, failure.worker = exc_string, execution, self.name

@@ -101,7 +101,11 @@ class Supervisor:
 
     def kill_overdue(self, now: float) -> None:
         for handle in self.handles.values():
-            if handle.overdue(now):
+            if not handle.overdue(now):
+                continue
+            if handle.asks_to_save():
+                log.info("Worker %s did not stop in time: its job is asked to save its state", handle.name)
+            else:
                 log.warning("Worker %s did not stop in time: killed", handle.name)
                 handle.kill()
 
