@@ -29,6 +29,9 @@ from pools.runtime.sandbox.enclosure import Enclosure
 from pools.runtime.worker_config import Lost
 
 log = logging.getLogger("rq.worker")
+# What rq's worker says of a success, in two lines at level INFO, is one of ours.
+HORSE_LOG = log.getChild("horse")
+HORSE_LOG.setLevel(logging.WARNING)
 
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -49,7 +52,11 @@ class JobEnd(Worker):
         job.ended_at = job.last_heartbeat = now()
 
     def handle_job_success(self, job: Job, queue: Queue, started_job_registry: Any, execution: Execution) -> None:
-        self._commit("success", super().handle_job_success, job, execution, queue, started_job_registry, execution)
+        write = super().handle_job_success
+        counts = self._commit("success", write, job, execution, queue, started_job_registry, execution)
+        if counts and job.started_at and job.ended_at:
+            took = (job.ended_at - job.started_at).total_seconds()
+            log.info("Worker %s: %s: job %s done in %.3f s", self.name, job.origin, job.id, took)
 
     def handle_job_retry(
         self, job: Job, queue: Queue, retry: Any, started_job_registry: Any, execution: Execution
@@ -113,11 +120,14 @@ class JobEnd(Worker):
         """To decide the jobs of a worker of this pool."""
         return Order(lost, self.identity.pool_uid, self.identity.config, self.job_class.policy.failure_ttl)
 
-    def _commit(self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any) -> None:
-        """Let rq write a job's end, through steps that are fenced. Upkeep's are not: it ends what others had begun."""
+    def _commit(self, end: str, write: Callable[..., None], job: Job, execution: Execution | None, *args: Any) -> bool:
+        """Let rq write a job's end, through steps that are fenced. Upkeep's are not: it ends what others had begun.
+
+        False: it does not count.
+        """
         if execution is None or execution is not self.lease:
             write(job, *args)
-            return
+            return True
         policy, pooled = self.job_class.policy, cast(PoolJob, job)
         change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
         keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]
@@ -134,12 +144,13 @@ class JobEnd(Worker):
             write(job, *args)
             if leased.unwritten is not None and self.is_horse:
                 raise leased.unwritten  # which rq has only logged: the horse ends of it, and the worker writes the end
-            return
+            return leased.unwritten is None
         except step.LeaseLost:
             pass
         finally:
             self.connection = client
         self._refused(job, execution, end)
+        return False
 
     def _refused(self, job: Job, execution: Execution, end: str) -> None:
         log.error("Worker %s: the %s of job %s does not count: it lost its lease", self.name, end, job.id)

@@ -24,7 +24,7 @@ from pools.runtime.claims import encoded
 from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.horse import LARGEST, Ended, Horse, Line
 from pools.runtime.job import PoolJob
-from pools.runtime.job_end import JobEnd
+from pools.runtime.job_end import HORSE_LOG, JobEnd
 from pools.runtime.processes import ProcessId
 from pools.runtime.sandbox.enclosure import NOT_ENCLOSED, Enclosure
 from pools.runtime.sandbox.folder import Folder
@@ -49,6 +49,7 @@ class JobLife(JobEnd):
     _stable: Stable | None = None
     _horse: Horse | None = None
     _next_horse: Horse | None = None
+    _left_folders: list[Folder]
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         execution = self._start(cast(PoolJob, job), queue)
@@ -107,6 +108,7 @@ class JobLife(JobEnd):
         if self._horse.spent:
             with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
                 self._next_horse = self._new_horse()
+        self._tidy()
 
     def _new_horse(self) -> Horse:
         """Raises OSError."""
@@ -139,8 +141,13 @@ class JobLife(JobEnd):
         assert self._horse is not None
         self.bounds.over(self._horse.dismiss())
         if self._horse.folder is not None:
-            self._horse.folder.remove()
+            self._left_folders.append(self._horse.folder)
         self._horse, self._next_horse = self._next_horse, None
+
+    def _tidy(self) -> None:
+        """Remove what parted horses left: nobody waits for that."""
+        while self._left_folders:
+            self._left_folders.pop().remove()
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Until the job is over or the horse dead, as os.wait4 says it."""
@@ -170,10 +177,12 @@ class JobLife(JobEnd):
         """Part with a horse that has had its last job, or is dead; nobody waits for that while there are jobs."""
         if self._horse is not None and self._horse.finished:
             self._part()
+        self._tidy()
 
     def dismiss_horses(self) -> None:
         while self._horse is not None:
             self._part()
+        self._tidy()
         self._close_stable()
 
     def _serve(self, line: Line, folder: str) -> None:
@@ -182,7 +191,7 @@ class JobLife(JobEnd):
             self._enclose(self.enclosure, folder)
         random.seed()
         self.setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        self._is_horse = True
+        self._is_horse, self.log = True, HORSE_LOG
         os.environ["RQ_WORKER_ID"] = self.name
         try:
             connection.warm(self.connection)

@@ -19,6 +19,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now
 
 from pools.runtime.job import Failure, PoolJob
+from pools.runtime.job_end import HORSE_LOG
 from pools.runtime.job_life import REPORT_AFTER, JobLife
 from pools.runtime.processes import ProcessId
 from pools.runtime.sandboxed import Sandbox, SandboxedHorse, SandboxError
@@ -168,11 +169,11 @@ class StrictLife(JobLife):
 
     def _as_horse(self, step: Any, *args: Any) -> None:
         """What a horse does under the other profiles: the end that a job came to by itself."""
-        self._is_horse = True
+        self._is_horse, self.log = True, HORSE_LOG
         try:
             step(*args)
         finally:
-            self._is_horse = False
+            self._is_horse, self.log = False, log
 
     def _conclude(self, job: PoolJob, queue: Queue, execution: Execution, told: dict[str, Any], result: bytes) -> None:
         if result and told.get("end") != "success":

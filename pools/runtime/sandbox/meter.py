@@ -58,11 +58,11 @@ class Meter:
     def begin(self, horse: int, folder: Folder) -> None:
         """A job is about to begin, in this horse: what its earlier jobs used is not its own."""
         self._base = None  # a new horse shares the memory of what forked it: its count begins with that
+        self._written = 0
         if horse == self._horse:
             self._bury()
-            self._base = self._use()
+            self._base, self._written = self._use(), folder.written(1 << 62)
         self._horse, self._folder = horse, folder
-        self._written = folder.written(1 << 62)
         self.next_look = time.monotonic() + LOOK_SECONDS
 
     def overrun(self) -> str:
