@@ -123,7 +123,7 @@ def test_lost_answers_to_transactions_cost_nothing(far_host: AgentHost, proxy: P
     host.wait_for_workers(uid, 3)
     queue = Queue("mail", connection=host.valkey.client)
     jobs = [queue.enqueue("tasks.mark", str(marker)) for _ in range(100)]
-    proxy.lose = 0.05
+    proxy.lose = 0.15
     wait_for(lambda: all(job.get_status() == "finished" for job in jobs), timeout=120, message=host.log)
     assert proxy.lost.total() > 20, "the network was bad enough"
     proxy.lose = 0.0
