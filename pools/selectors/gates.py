@@ -131,7 +131,7 @@ def not_closed(now: PoolNow | None) -> list[NotClosed]:
     """As last sampled."""
     seen = now.gates.get("breakers", {}) if now else {}
     return [
-        NotClosed(name, told["state"], _moment(told["since"]), told["tasks"])
+        NotClosed(name, told["state"], _moment(told.get("since", 0)), told["tasks"])
         for name, told in seen.items()
         if told["state"] in MARKS
     ]

@@ -46,6 +46,8 @@ from pools.controller.read_model import Facts, absorb
 from pools.controller.repair import Repair
 from pools.controller.sampling.agents import AgentWatch
 from pools.controller.sampling.beat import read_beats
+from pools.controller.sampling.breakers import record_turns
+from pools.controller.sampling.figures import write_figures
 from pools.controller.trust_root import write_trust_root
 from pools.management.commands.audit_rotate_key import _announce as _announce_rotation
 from pools.management.commands.controller import _announce_key, _announce_root
@@ -59,6 +61,7 @@ from pools.models import (
     Operation,
     OutboxMessage,
     Outcome,
+    PoolNow,
 )
 from pools.operations import (
     Canary,
@@ -166,6 +169,25 @@ def altered_config(world: World) -> Act:
     repair = Repair(publisher)
     repair.tick()  # what is altered is put back in the second look
     return repair.tick
+
+
+def breaker_turns(before: str, after: str) -> Happening:
+    def scene(world: World) -> Act:
+        def seen(state: str) -> PoolNow:
+            told = {"state": state, "since": 1_700_000_000, "generation": 0, "tasks": ["shop.charge*"]}
+            gates = {"breakers": {"gateway": told}}
+            return PoolNow(pool=world.payments, gates=gates, sampled_at=timezone.now())
+
+        write_figures([seen(before)])
+
+        def act() -> None:
+            with world.lease.fenced():
+                record_turns([seen(after)])
+                write_figures([seen(after)])
+
+        return act
+
+    return scene
 
 
 def reported(kind: str, **body: Any) -> Happening:
@@ -354,6 +376,8 @@ OWN: dict[str, Happening] = {
     "config.signed": signing,
     "config.renewed": renewal,
     "config.refused": reported("config.refused", version=4, code="expired", detail="It expired."),
+    "breaker.tripped": breaker_turns("closed", "open"),
+    "breaker.recovered": breaker_turns("half_open", "closed"),
     "config.altered": altered_config,
     "secret.resolved": reported("secret.resolved", name="card", job_id="j1"),
     "secret.refused": reported("secret.refused", name="card", job_id="j1", why="not_listed"),
