@@ -52,8 +52,8 @@ class Meter:
         self._written = 0
 
     def spare(self, pid: int) -> None:
-        """A process of the worker's own."""
-        self._spared.add(pid)
+        """A child of the worker that is its own. The pid of one that is gone may come back as a job's."""
+        self._spared = self._spared.intersection(children(os.getpid())) | {pid}
 
     def begin(self, horse: int, folder: Folder) -> None:
         """A job is about to begin, in this horse: what its earlier jobs used is not its own."""
