@@ -1,6 +1,6 @@
-"""The process that runs a worker's jobs, and how the two speak: down go jobs, up comes one byte for each that is over.
+"""The process that runs a worker's jobs, and how the two speak: down go jobs, up come two bytes for each, at its end.
 
-What a horse sends is never read as more than that byte: jobs are the application's code.
+What a horse sends is never read as more than those bytes: jobs are the application's code.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import marshal
 import os
 import select
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 LENGTH_BYTES = 4
 # What a pipe takes at once, so that a horse that does not read cannot stop its worker.
 LARGEST = 32 * 1024
-OVER = b"."
+# What a horse says: its job is done and its end is about to be written; that is written.
+ENDING, OVER = b",", b"."
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,23 @@ class Horse:
         except BrokenPipeError:
             pass
 
-    def wait(self, seconds: float | None = None) -> Ended | None:
-        """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError."""
+    def wait(self, seconds: float | None = None, ending: Callable[[], None] = lambda: None) -> Ended | None:
+        """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError.
+
+        ``ending`` is called when it says that the job's end is about to be written.
+        """
         if self._ended is not None:
             return self._ended
-        ready = select.select([self._up, self._death], [], [], seconds)[0]
-        if not ready:
-            raise TimeoutError
-        if self._up in ready and os.read(self._up, 1) == OVER:
-            return None
-        return self._reap()
+        while True:
+            ready = select.select([self._up, self._death], [], [], seconds)[0]
+            if not ready:
+                raise TimeoutError
+            said = os.read(self._up, 1) if self._up in ready else b""
+            if said == OVER:
+                return None
+            if said != ENDING:
+                return self._reap()
+            ending()
 
     def kill(self) -> None:
         """It and what it started, as far as that stayed in its group; by its own pid, too, should it have left that."""
@@ -153,6 +162,10 @@ class Line:
         self._left -= 1
         head = self._read(LENGTH_BYTES)
         return marshal.loads(self._read(int.from_bytes(head))) if head else None  # noqa: S302  # from the worker itself
+
+    def ending(self) -> None:
+        """Say that the job is done and its end about to be written."""
+        os.write(self._up, ENDING)
 
     def _read(self, size: int) -> bytes:
         data = b""

@@ -28,6 +28,7 @@ from pools.runtime.refusals import DEFAULTS, Admission
 from pools.runtime.retry import Wait
 from pools.runtime.retry_budget import RetryBudget
 from pools.runtime.rules import PLAIN, Rules
+from pools.runtime.step import Step
 from pools.runtime.task_name import task_name
 from pools.runtime.worker_config import WorkerConfig
 
@@ -94,6 +95,7 @@ class PoolJob(BackedJob):
         self._in_horse = False
         self._deadline: float | None = None
         self.raw: dict[bytes, bytes] = {}
+        self.prepared: tuple[Execution, Step] | None = None
 
     @classmethod
     def bind(cls, *, keys: Keys, identity: Identity, policy: Policy, rules: Rules = PLAIN) -> "type[PoolJob]":

@@ -20,6 +20,7 @@ from pools.runtime import attempt, deadline, delivery, events, fallback, idempot
 from pools.runtime.attempt_note import noted
 from pools.runtime.bounds import Bounds
 from pools.runtime.claims import Claims, encoded
+from pools.runtime.horse import Line
 from pools.runtime.identity import Identity
 from pools.runtime.job import Failure, PoolJob
 from pools.runtime.reaper import Order, reap
@@ -37,7 +38,10 @@ ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType 
 
 
 class JobEnd(Worker):
-    """The part of PoolWorker that ends a job. ``lease``: the execution that this process started or runs."""
+    """The part of PoolWorker that ends a job. ``lease``: the execution that this process started or runs.
+
+    ``_ahead``: the job that was claimed while this one's end is written. ``_line``: in a horse, to its worker.
+    """
 
     identity: Identity
     claims: Claims
@@ -46,6 +50,8 @@ class JobEnd(Worker):
     enclosure: Enclosure | None = None
     lease: Execution | None = None
     _explained = ""
+    _ahead: tuple[PoolJob, Queue] | None = None
+    _line: Line | None = None
 
     def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
         """Written with the end, not before: an end that does not count leaves no trace in the job's record."""
@@ -113,6 +119,7 @@ class JobEnd(Worker):
         """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
         if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
             return False
+        self._ahead = None  # what this worker claimed goes back, too
         reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
         return True
 
@@ -128,6 +135,8 @@ class JobEnd(Worker):
         if execution is None or execution is not self.lease:
             write(job, *args)
             return True
+        if self._line is not None:
+            self._line.ending()
         policy, pooled = self.job_class.policy, cast(PoolJob, job)
         change = policy.budget.change(end, retries=end == "failure" and pooled.spends())
         keys = [job.started_job_registry.key, self.key, pooled.keys.retries(self.identity.pool_uid)]

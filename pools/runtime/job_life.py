@@ -46,6 +46,7 @@ class JobLife(JobEnd):
     report: Callable[..., None]
     idle_connection: Any
     meter: Meter | None
+    claim_ahead: Callable[[], None]
     _stable: Stable | None = None
     _horse: Horse | None = None
     _next_horse: Horse | None = None
@@ -60,21 +61,8 @@ class JobLife(JobEnd):
 
     def _start(self, job: PoolJob, queue: Queue) -> Execution | None:
         """All that rq writes before a job runs, and the claim let go. None when the job is another's by now."""
-        ttl = self.get_heartbeat_ttl(job)
-        held = self.claims.guard(queue, job.id)
-        guard = step.Guard(step.START, [self.claims.keys.claims, job.started_job_registry.key], held)
-        with step.Step(self.connection, guard) as writes:
-            execution = attempt.PoolExecution.create(job, ttl, pipeline=writes, worker_name=self.name)
-            guard.args.append(encoded(execution.composite_key))
-            self.set_state(WorkerStatus.BUSY, pipeline=writes)
-            super().heartbeat(ttl, pipeline=writes)
-            job.prepare_for_execution(self.name, pipeline=writes)
-            writes.persist(job.key)
-            if stale := job.stale():
-                writes.hdel(job.key, *stale)
-            if told := job.at_start(execution):
-                writes.hset(job.key, mapping=told)
-            self.claims.let_go(writes, queue, job.id)
+        execution, writes = job.prepared or self._prepare(job, queue)
+        with writes:
             try:
                 writes.execute()
             except step.LeaseLost:
@@ -82,6 +70,24 @@ class JobLife(JobEnd):
                 return None
         self.executions[execution.id] = self.lease = execution
         return execution
+
+    def _prepare(self, job: PoolJob, queue: Queue) -> tuple[Execution, step.Step]:
+        ttl = self.get_heartbeat_ttl(job)
+        held = self.claims.guard(queue, job.id)
+        guard = step.Guard(step.START, [self.claims.keys.claims, job.started_job_registry.key], held)
+        writes = step.Step(self.connection, guard)
+        execution = attempt.PoolExecution.create(job, ttl, pipeline=writes, worker_name=self.name)
+        guard.args.append(encoded(execution.composite_key))
+        self.set_state(WorkerStatus.BUSY, pipeline=writes)
+        super().heartbeat(ttl, pipeline=writes)
+        job.prepare_for_execution(self.name, pipeline=writes)
+        writes.persist(job.key)
+        if stale := job.stale():
+            writes.hdel(job.key, *stale)
+        if told := job.at_start(execution):
+            writes.hset(job.key, mapping=told)
+        self.claims.let_go(writes, queue, job.id)
+        return execution, writes
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""
@@ -153,7 +159,7 @@ class JobLife(JobEnd):
         """Until the job is over or the horse dead, as os.wait4 says it."""
         assert self._horse is not None
         try:
-            ended = self._horse.wait(REPORT_AFTER)
+            ended = self._horse.wait(REPORT_AFTER, self.claim_ahead)
         except TimeoutError:
             assert self.lease is not None
             self.report("busy", self.lease.job_id, ProcessId.of(self.horse_pid))
@@ -171,7 +177,7 @@ class JobLife(JobEnd):
                 horse.kill()
                 return horse.wait()
             with contextlib.suppress(TimeoutError):
-                return horse.wait(self.bounds.patience())
+                return horse.wait(self.bounds.patience(), self.claim_ahead)
 
     def reap_spent_horse(self) -> None:
         """Part with a horse that has had its last job, or is dead; nobody waits for that while there are jobs."""
@@ -195,6 +201,7 @@ class JobLife(JobEnd):
         os.environ["RQ_WORKER_ID"] = self.name
         try:
             connection.warm(self.connection)
+            self._line = line
             while told := line.next():
                 job, queue = self._taken(*told)
                 assert self.lease is not None
@@ -206,6 +213,12 @@ class JobLife(JobEnd):
             os._exit(os.EX_OK)
         except:  # noqa: E722  # as rq: whatever it is, the worker sees that the horse failed
             os._exit(1)
+
+    def give_back(self) -> None:
+        """The job that was claimed ahead, if there is one. Raises redis errors."""
+        if self._ahead is not None:
+            self.claims.release(self.idle_connection)
+            self._ahead = None
 
     def _enclose(self, enclosure: Enclosure, folder: str) -> None:
         try:
@@ -233,6 +246,7 @@ class JobLife(JobEnd):
         """Without patience: a job's bounds are looked after between two heartbeats, whether or not Redis is there."""
         client, self.connection = self.connection, self.idle_connection
         try:
+            self.give_back()
             super().maintain_heartbeats(job, execution)
         except UNAVAILABLE as error:
             log.warning("Worker %s: Redis is away, job %s goes on: %s", self.name, job.id, error)

@@ -6,6 +6,7 @@ from typing import Any
 from rq import Queue
 from rq.job import Job
 
+from pools.runtime.processes import ProcessId
 from tests.support.agents import AgentHost
 from tests.support.waiting import wait_for
 
@@ -20,6 +21,11 @@ def hold(host: AgentHost, marker: Path, **options: Any) -> tuple[Job, int]:
 
 def release(marker: Path) -> None:
     Path(f"{marker}.release").touch()
+
+
+def gone(pid: int) -> None:
+    """Wait until the process has ended: a signal that was sent is not yet one that arrived."""
+    wait_for(lambda: ProcessId.of(pid) is None, message=f"process {pid} ends")
 
 
 def runs(marker: Path) -> int:

@@ -14,6 +14,7 @@ from pools.broker.tracebacks import parse_traceback
 from pools.runtime.sandbox import egress
 from pools.runtime.sandbox.meter import children
 from tests.runtime.enclosed import shared  # noqa: F401
+from tests.runtime.holding import gone
 from tests.runtime.test_strict import ended, pool
 from tests.support.agents import AgentHost
 from tests.support.receivers import Hook, certificate, hook_server
@@ -124,6 +125,7 @@ def test_a_proxy_that_dies_comes_back_with_the_next_sandbox(host: AgentHost, sit
     before = children(worker["pid"])
     (proxy,) = [pid for pid in before if b"egress" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(proxy, signal.SIGKILL)
+    gone(proxy)
     assert fetched() == "xxx"
     after = children(worker["pid"])
     assert not set(before) & set(after)

@@ -10,7 +10,7 @@ from rq.job import Job
 
 from pools.runtime.keys import Keys
 from pools.runtime.processes import ProcessId
-from tests.runtime.holding import hold
+from tests.runtime.holding import gone, hold, release
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -22,9 +22,10 @@ def test_killed_worker_honours_the_jobs_own_retry(host: AgentHost, tmp_path: Pat
     host.configure(uid, spec())
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, _ = hold(host, marker, retry=Retry(max=1))
-    Path(f"{marker}.release").touch()
+    job, horse = hold(host, marker, retry=Retry(max=1))
     signal_worker(worker, signal.SIGKILL)
+    gone(horse)
+    release(marker)
     wait_for(lambda: job.get_status() == "finished", timeout=15, message=f"ran again: {host.log()}")
     assert len(marker.read_text().splitlines()) == 2
 

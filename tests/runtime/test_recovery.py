@@ -12,7 +12,7 @@ from rq import Queue
 from rq.job import Dependency
 
 from pools.runtime.processes import ProcessId
-from tests.runtime.holding import hold, release, runs
+from tests.runtime.holding import gone, hold, release, runs
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -42,9 +42,10 @@ def test_at_least_once_job_of_a_killed_worker_runs_again_with_a_record(host: Age
     host.configure(uid, spec(**AT_LEAST_ONCE))
     host.start()
     (worker,) = host.wait_for_workers(uid, 1)
-    job, _ = hold(host, marker)
-    release(marker)
+    job, horse = hold(host, marker)
     signal_worker(worker, signal.SIGKILL)
+    gone(horse)
+    release(marker)
     wait_for(lambda: job.get_status() == "finished", timeout=20, message=f"ran again: {host.log()}")
     assert runs(marker) == 2
     done, lost = job.results()
@@ -59,8 +60,9 @@ def test_at_least_once_job_of_a_killed_horse_runs_again(host: AgentHost, tmp_pat
     host.start()
     before = host.wait_for_workers(uid, 1)
     job, horse = hold(host, marker)
-    release(marker)
     os.kill(horse, signal.SIGKILL)
+    gone(horse)
+    release(marker)
     wait_for(lambda: job.get_status() == "finished", message=f"ran again: {host.log()}")
     assert runs(marker) == 2
     assert host.workers(uid) == before

@@ -32,6 +32,21 @@ def hold(path, seconds=60.0):
     mark(f"{path}.done")
 
 
+class SlowToStore:
+    """A result whose storing takes until ``<path>.release`` exists; what is stored is the path."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        hold(self.path)
+        return str, (self.path,)
+
+
+def end_slowly(path):
+    return SlowToStore(path)
+
+
 def fail(kind="ValueError", text="broken"):
     raise {"ValueError": ValueError, "TimeoutError": TimeoutError, "KeyError": KeyError}[kind](text)
 
