@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 LENGTH_BYTES = 4
 # What a pipe takes at once, so that a horse that does not read cannot stop its worker.
 LARGEST = 32 * 1024
-# What a horse says: its job is done and its end is about to be written; that is written.
-ENDING, OVER = b",", b"."
+# What a horse says: the end of its job is about to be written; that is over; the same, and the end is a success.
+ENDING, OVER, DONE = b",", b";", b"."
+# What it is told once its job has been started.
+BEGIN = b"!"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Ended:
 class Horse:
     """The worker's side of one horse, which waits for jobs and serves up to ``jobs`` of them. See stable.py.
 
-    ``folder`` is its own, in a pool with isolation.
+    ``folder`` is its own, in a pool with isolation. ``done``: it says that its last job succeeded.
     """
+
+    done = False
 
     def __init__(self, stable: "Stable", jobs: int, folder: Folder | None, down: int, up: int) -> None:
         """It is on its way. ``down``, ``up``: the worker's ends of its pipes."""
@@ -93,6 +97,11 @@ class Horse:
         except BrokenPipeError:
             pass
 
+    def begin(self) -> None:
+        """Let it begin the job that it was sent."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._down, BEGIN)
+
     def wait(self, seconds: float | None = None, ending: Callable[[], None] = lambda: None) -> Ended | None:
         """Until its job is over or it has died. None: the job is over, and the horse lives. Raises TimeoutError.
 
@@ -105,7 +114,8 @@ class Horse:
             if not ready:
                 raise TimeoutError
             said = os.read(self._up, 1) if self._up in ready else b""
-            if said == OVER:
+            if said in (OVER, DONE):
+                self.done = said == DONE
                 return None
             if said != ENDING:
                 return self._reap()
@@ -118,22 +128,23 @@ class Horse:
                 with contextlib.suppress(ProcessLookupError):
                     end(self.pid, signal.SIGKILL)
 
-    def dismiss(self) -> int | None:
-        """Let a horse go that waits for a job, or has said that its last one is over.
-
-        Returns its wait status, None when it had ended before.
-        """
+    def let_go(self) -> None:
+        """It waits for a job, or has said that its last one is over: it shall end."""
         if self._pid is None:
             self._stable.settle()
+        if self._ended is None:
+            os.close(self._down)
+            self._down = -1
+            if self.spent:
+                os.kill(self.pid, signal.SIGKILL)  # it ends anyway; nothing that its jobs left behind is to delay that
+
+    def part(self) -> int | None:
+        """Once it was let go: its wait status, None when it had ended before."""
         if self._ended is not None:
             return None
-        os.close(self._down)
-        self._down = -1
-        if self.spent:
-            os.kill(self.pid, signal.SIGKILL)  # it ends anyway; nothing that its jobs left behind is to delay that
-            if self.folder is None:  # else its end comes before the next job's start
-                self._stable.bury(self.pid)
-                return self._over(Ended(int(signal.SIGKILL), None)).status
+        if self.spent and self.folder is None:  # else its end comes before the next job's start
+            self._stable.bury(self.pid)
+            return self._over(Ended(int(signal.SIGKILL), None)).status
         return self._reap().status
 
     def _reap(self) -> Ended:
@@ -153,15 +164,22 @@ class Line:
     def __init__(self, down: int, up: int, jobs: int) -> None:
         self._down, self._up, self._jobs, self._left = down, up, jobs, jobs
 
-    def next(self) -> Any:
-        """Say that a job is over, if there was one, and wait for the next; None when there will be none."""
+    def next(self, *, done: bool) -> Any:
+        """Say that a job is over, if there was one, and wait for the next; None when there will be none.
+
+        ``done``: whether it succeeded.
+        """
         if self._left < self._jobs:
-            os.write(self._up, OVER)
+            os.write(self._up, DONE if done else OVER)
         if not self._left:
             return None
         self._left -= 1
         head = self._read(LENGTH_BYTES)
         return marshal.loads(self._read(int.from_bytes(head))) if head else None  # noqa: S302  # from the worker itself
+
+    def begins(self) -> bool:
+        """Wait for the word to begin the job; False when it will not come."""
+        return self._read(len(BEGIN)) == BEGIN
 
     def ending(self) -> None:
         """Say that the job is done and its end about to be written."""

@@ -50,14 +50,22 @@ class JobLife(JobEnd):
     _stable: Stable | None = None
     _horse: Horse | None = None
     _next_horse: Horse | None = None
+    _leaving: list[Horse]
     _left_folders: list[Folder]
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        execution = self._start(cast(PoolJob, job), queue)
+        pooled = cast(PoolJob, job)
+        pooled.prepared = pooled.prepared or self._prepare(pooled, queue)
+        self._hand_over(pooled, queue, pooled.prepared[0])
+        execution = self._start(pooled, queue)
         if execution is None:
+            assert self._horse is not None
+            self._horse.kill()
             return
         self.fork_work_horse(job, queue)
         self.monitor_work_horse(job, queue, execution)
+        if self._horse is not None and self._horse.done:
+            self._say_done(job)
 
     def _start(self, job: PoolJob, queue: Queue) -> Execution | None:
         """All that rq writes before a job runs, and the claim let go. None when the job is another's by now."""
@@ -101,16 +109,20 @@ class JobLife(JobEnd):
 
     # The horse.
 
-    def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Hand the job to the horse, or to the next. While a horse has its last job, the next one is made."""
-        assert self.lease is not None
-        raw = cast(PoolJob, job).raw
-        small = sum(map(len, raw.values())) < LARGEST // 2
-        created = self.lease.created_at.timestamp()
+    def _hand_over(self, job: PoolJob, queue: Queue, execution: Execution) -> None:
+        """To the horse, or to the next, which reads it and waits for the word to begin."""
+        small = sum(map(len, job.raw.values())) < LARGEST // 2
+        created, raw = execution.created_at.timestamp(), job.raw if small else None
         self._horse = self._waiting_horse() or self._new_horse()
+        self._horse.send((job.id, queue.name, execution.id, created, self.identity.config, raw))
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        """Let the horse begin. While a horse has its last job, the next one is made."""
+        assert self._horse is not None
+        self._part()
         self._horse_pid = self._horse.pid
         self.bounds.begin(job.timeout or 0, self._horse.pid, self._horse.folder)
-        self._horse.send((job.id, queue.name, self.lease.id, created, self.identity.config, raw if small else None))
+        self._horse.begin()
         if self._horse.spent:
             with contextlib.suppress(OSError):  # no process or memory to spare now; its own turn will tell
                 self._next_horse = self._new_horse()
@@ -140,15 +152,22 @@ class JobLife(JobEnd):
     def _waiting_horse(self) -> Horse | None:
         """The horse at hand, or the next one, if it takes a job. A horse may die idle."""
         while self._horse is not None and not self._horse.takes_another():
-            self._part()
+            self._dismiss()
         return self._horse
 
-    def _part(self) -> None:
+    def _dismiss(self) -> None:
         assert self._horse is not None
-        self.bounds.over(self._horse.dismiss())
-        if self._horse.folder is not None:
-            self._left_folders.append(self._horse.folder)
+        self._horse.let_go()
+        self._leaving.append(self._horse)
         self._horse, self._next_horse = self._next_horse, None
+
+    def _part(self) -> None:
+        """Wait for the end of the horses that were let go, and end what their jobs left running."""
+        while self._leaving:
+            horse = self._leaving.pop()
+            self.bounds.over(horse.part())
+            if horse.folder is not None:
+                self._left_folders.append(horse.folder)
 
     def _tidy(self) -> None:
         """Remove what parted horses left: nobody waits for that."""
@@ -182,12 +201,14 @@ class JobLife(JobEnd):
     def reap_spent_horse(self) -> None:
         """Part with a horse that has had its last job, or is dead; nobody waits for that while there are jobs."""
         if self._horse is not None and self._horse.finished:
-            self._part()
+            self._dismiss()
+        self._part()
         self._tidy()
 
     def dismiss_horses(self) -> None:
         while self._horse is not None:
-            self._part()
+            self._dismiss()
+        self._part()
         self._tidy()
         self._close_stable()
 
@@ -202,11 +223,13 @@ class JobLife(JobEnd):
         try:
             connection.warm(self.connection)
             self._line = line
-            while told := line.next():
+            while told := line.next(done=self._done):
                 job, queue = self._taken(*told)
                 assert self.lease is not None
                 os.environ["RQ_JOB_ID"] = job.id
-                self._explained = ""
+                self._explained, self._done = "", False
+                if not line.begins():
+                    break
                 self.perform_job(job, queue, self.lease)
                 if self._explained:  # what met a limit may still hold it: the next job begins anew
                     break

@@ -81,7 +81,10 @@ class StrictLife(JobLife):
         self._horse_pid = 0
         self.executions.pop(execution.id, None)
         if told is not None and not self.bounds.why:
+            self._done = False
             self._as_horse(self._conclude, pooled, queue, execution, *told)
+            if self._done:
+                self._say_done(job)
             return
         job.ended_at = now()
         text = "Work-horse terminated unexpectedly"
