@@ -88,7 +88,7 @@ class Horse:
 
     def send(self, job: Any) -> None:
         """Give it its next job, at most ``LARGEST`` bytes. Should it have died, ``wait`` says so."""
-        self._left -= 1
+        self._left, self.done = self._left - 1, False
         body = marshal.dumps(job)
         data = len(body).to_bytes(LENGTH_BYTES) + body
         try:

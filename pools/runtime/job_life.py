@@ -59,8 +59,8 @@ class JobLife(JobEnd):
         self._hand_over(pooled, queue, pooled.prepared[0])
         execution = self._start(pooled, queue)
         if execution is None:
-            assert self._horse is not None
-            self._horse.kill()
+            self._dismiss(killed=True)
+            self._horse_pid = 0
             return
         self.fork_work_horse(job, queue)
         self.monitor_work_horse(job, queue, execution)
@@ -110,17 +110,17 @@ class JobLife(JobEnd):
     # The horse.
 
     def _hand_over(self, job: PoolJob, queue: Queue, execution: Execution) -> None:
-        """To the horse, or to the next, which reads it and waits for the word to begin."""
+        """To the horse, or to the next, which reads it and waits for the word to begin. Raises OSError."""
         small = sum(map(len, job.raw.values())) < LARGEST // 2
         created, raw = execution.created_at.timestamp(), job.raw if small else None
         self._horse = self._waiting_horse() or self._new_horse()
+        self._horse_pid = self._horse.pid
         self._horse.send((job.id, queue.name, execution.id, created, self.identity.config, raw))
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Let the horse begin. While a horse has its last job, the next one is made."""
         assert self._horse is not None
         self._part()
-        self._horse_pid = self._horse.pid
         self.bounds.begin(job.timeout or 0, self._horse.pid, self._horse.folder)
         self._horse.begin()
         if self._horse.spent:
@@ -155,8 +155,11 @@ class JobLife(JobEnd):
             self._dismiss()
         return self._horse
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, *, killed: bool = False) -> None:
+        """``killed``: it has a job, which it must not begin."""
         assert self._horse is not None
+        if killed:
+            self._horse.kill()
         self._horse.let_go()
         self._leaving.append(self._horse)
         self._horse, self._next_horse = self._next_horse, None

@@ -9,7 +9,9 @@ import pytest
 from rq import Queue
 from rq.job import Job
 
-from tests.runtime.holding import release, runs
+from pools.runtime.claims import Claims
+from pools.runtime.keys import Keys
+from tests.runtime.holding import gone, release, runs
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -28,7 +30,8 @@ class Ending:
         self.queue = Queue("mail", connection=host.valkey.client)
         self.first = self.queue.enqueue("tasks.end_slowly", str(self.marker))
         self.next = self.queue.enqueue("tasks.mark", str(self.run))
-        wait_for(lambda: self.claimed == self.next.id, message=self.host.log)
+        wait_for(lambda: self.claimed == self.next.id and self.marker.exists(), message=self.said)
+        self.horse = int(wait_for(self.marker.read_text, message="the horse has written its pid"))
 
     @property
     def claimed(self) -> str:
@@ -36,12 +39,15 @@ class Ending:
         held = self.host.valkey.client.hget("pw:claims", self.worker["name"]) or b""
         return held.decode().partition("\n")[2]
 
+    def said(self) -> str:
+        return "".join(channel.output.read_text() for channel in self.host.channels())
+
     def places(self, job: Job) -> list[str]:
         return places(self.host.valkey.client, "mail", job.id)
 
     def finish(self, *jobs: Job) -> None:
         release(self.marker)
-        wait_for(lambda: all(job.get_status() == "finished" for job in jobs), timeout=30, message=self.host.log)
+        wait_for(lambda: all(job.get_status() == "finished" for job in jobs), timeout=30, message=self.said)
         assert runs(self.run) == 1
         wait_for(lambda: not self.host.valkey.client.hgetall("pw:claims"), message="nothing is claimed")
 
@@ -93,14 +99,16 @@ def test_another_worker_has_it_when_the_end_takes_long(host: AgentHost, tmp_path
 
 def test_its_horse_dies_at_the_end(host: AgentHost, tmp_path: Path) -> None:
     ending = Ending(host, tmp_path)
-    os.kill(int(ending.marker.read_text()), signal.SIGKILL)
+    os.kill(ending.horse, signal.SIGKILL)
+    gone(ending.horse)
     ending.finish(ending.next)
     assert ending.places(ending.first) == ["failed"]
 
 
 def test_its_horse_dies_at_the_end_of_a_job_that_runs_again(host: AgentHost, tmp_path: Path) -> None:
     ending = Ending(host, tmp_path, policies=[{"task": "tasks.*", "delivery": "at_least_once", "losses": 3}])
-    os.kill(int(ending.marker.read_text()), signal.SIGKILL)
+    os.kill(ending.horse, signal.SIGKILL)
+    gone(ending.horse)
     ending.finish(ending.first, ending.next)
     assert runs(ending.marker) == 2
     assert host.events("job.fenced") == []
@@ -109,8 +117,19 @@ def test_its_horse_dies_at_the_end_of_a_job_that_runs_again(host: AgentHost, tmp
 def test_its_worker_dies_at_the_end(host: AgentHost, tmp_path: Path) -> None:
     ending = Ending(host, tmp_path)
     signal_worker(ending.worker, signal.SIGKILL)
+    gone(ending.horse)
     ending.finish(ending.next)
     assert ending.places(ending.first) == ["failed"]
+
+
+@pytest.mark.parametrize("jobs", [1, 5])
+def test_its_claim_is_taken_away_meanwhile(host: AgentHost, tmp_path: Path, jobs: int) -> None:
+    """As from a worker that was asleep so long that others believed it dead: the horse that has it never runs it."""
+    ending = Ending(host, tmp_path, horse={"jobs": jobs})
+    assert Claims(Keys(), ending.worker["name"]).release(host.valkey.client) == ending.next.id
+    ending.finish(ending.first, ending.next)
+    assert [(event["job_id"], event["end"]) for event in host.events("job.fenced")] == [(ending.next.id, "start")]
+    assert host.workers(ending.uid) == [ending.worker]
 
 
 def test_not_where_gates_count_what_a_worker_runs(host: AgentHost, tmp_path: Path) -> None:
