@@ -208,8 +208,8 @@ class PoolWorker(StrictLife):
             if self._ahead is not None:
                 job, queue = self._ahead
                 job.prepared = self._prepare(job, queue)
-        except UNAVAILABLE as error:  # the claim, if there is one, is answered again
-            log.warning("Worker %s: Redis is away: %s", self.name, error)
+        except Exception as error:  # the job at its end is not to suffer; the next one's own turn tells it again
+            log.warning("Worker %s: no job was claimed ahead: %s", self.name, error)
         finally:
             signal.alarm(alarm)
 

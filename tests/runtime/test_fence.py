@@ -9,7 +9,7 @@ from rq import Queue
 from rq.executions import Execution
 
 from pools.runtime import step
-from pools.runtime.channel import Channel
+from pools.runtime.channel import Channel, Control
 from pools.runtime.identity import Identity
 from pools.runtime.job import Policy, PoolJob
 from pools.runtime.keys import Keys
@@ -163,3 +163,16 @@ def test_many_dependents_pass_through_the_script(client: Any, worker: PoolWorker
         writes.srem("many", *range(19_999))
         writes.execute()
     assert client.smembers("many") == {b"19999"}
+
+
+def test_what_goes_wrong_ahead_is_no_matter_of_the_job_that_ends(client: Any, worker: PoolWorker) -> None:
+    worker.channel.order(Control(paused=False, config=1))
+    Queue("mail", connection=client).enqueue("operator.add", 1, 2)
+    client.set(KEYS.claims, "damaged")
+    worker.claim_ahead()
+    assert worker._ahead is None
+    client.delete(KEYS.claims)
+    worker.claim_ahead()
+    assert worker._ahead is not None
+    worker.give_back()
+    assert client.hlen(KEYS.claims) == 0
