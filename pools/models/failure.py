@@ -136,11 +136,27 @@ class DeadLetter(models.Model):
             # index alone says which jobs match, and how many.
             models.Index(fields=["state", "-failed_at", "-id", "group", *FILTERED], name="dead_letter_newest"),
             models.Index(fields=["group", "state", "-failed_at", "-id", *FILTERED], name="dead_letter_group"),
-            # Where the open ones of a group happen: counted from the index alone, in its order.
+            # Where the open ones of a group happen, counted from the index alone, in its order; what filters by version
+            # count.
             models.Index(
-                fields=["group", "state", "config_number", "host", "queue", "python_version", "rq_version"],
+                fields=[
+                    "group",
+                    "state",
+                    "config_number",
+                    "host",
+                    "queue",
+                    "python_version",
+                    "rq_version",
+                    "failed_at",
+                ],
                 condition=models.Q(state="open"),
                 name="dead_letter_where",
+            ),
+            # What filters by host count. Stock workers name none.
+            models.Index(
+                fields=["group", "state", "host", "failed_at"],
+                condition=models.Q(state="open") & ~models.Q(host=""),
+                name="dead_letter_host",
             ),
             # The scanner's comparison with one failed registry, and what filters by queue count.
             models.Index(
@@ -175,8 +191,12 @@ class DeadLetter(models.Model):
             # Jobs that workers refused, and the quarantine, by pool.
             models.Index(fields=["state", "pool"], condition=models.Q(refused=True), name="dead_letter_refused"),
             models.Index(fields=["pool"], condition=models.Q(state="quarantined"), name="dead_letter_quarantine"),
-            # What vanishes soon, by pool.
-            models.Index(fields=["pool", "expires_at"], condition=models.Q(state="open"), name="dead_letter_vanishing"),
+            # What vanishes soon, by pool, and what filters by that count.
+            models.Index(
+                fields=["pool", "expires_at", "group", "failed_at", "state"],
+                condition=models.Q(state="open"),
+                name="dead_letter_vanishing",
+            ),
         ]
 
     def __str__(self) -> str:

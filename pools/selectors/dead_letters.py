@@ -94,7 +94,7 @@ class DeadLetterFilter:
 
     def letter_conditions(self) -> Q:
         """What a dead letter must be, but for ``since``, ``until`` and ``q``. Raises ``FilterError``."""
-        where = Q() if ANY in read_values("state", self.state).wanted else self._among("state", _in("state"))
+        where = Q() if self.is_anywhere else self._among("state", _in("state"))
         where &= self._among("queue", _in("queue")) & self._among("host", _in("host", empty=""))
         where &= self._among("version", _versions)
         if self.restorable:
@@ -107,9 +107,14 @@ class DeadLetterFilter:
 
     @property
     def is_ranged(self) -> bool:
-        """Whether nothing is asked of the jobs themselves but when they failed."""
+        """Whether nothing is asked of the jobs themselves but when they failed, be they open or in any state."""
         asked = self.queue or self.host or self.version or self.expires or self.restorable
-        return not asked and self.state == DeadLetterState.OPEN
+        return not asked and (self.is_anywhere or self.state == DeadLetterState.OPEN)
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether jobs in any state match. Raises ``FilterError``."""
+        return ANY in read_values("state", self.state).wanted
 
     @property
     def asks_of_groups(self) -> bool:
@@ -172,10 +177,21 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     since = moment("since", wanted.since) if wanted.since else None
     until = moment("until", wanted.until) if wanted.until else None
     whole = Part(groups, wanted.letter_conditions(), since, until, wanted.is_ranged, letters_with(wanted.args))
+    whole = _hinted(replace(whole, anywhere=wanted.is_anywhere), wanted)
+    return list(parts(whole, wanted.q))
+
+
+def _hinted(part: Part, wanted: DeadLetterFilter) -> Part:
+    """With what leads the database to the index of open jobs by queue, by expiry or by host. See ``DeadLetter``."""
+    if wanted.state != DeadLetterState.OPEN:
+        return part
     if read_values("queue", wanted.queue).wanted:
         brokers = Pool.objects.order_by().values_list("broker", flat=True).distinct()
-        whole = replace(whole, hint=Q(broker__in=list(brokers)))
-    return list(parts(whole, wanted.q))
+        return replace(part, hint=Q(broker__in=list(brokers)), leads=True)
+    if wanted.expires.startswith("<"):
+        return replace(part, hint=Q(pool__in=list(Pool.objects.values_list("pk", flat=True))), leads=True)
+    hosts = read_values("host", wanted.host).wanted
+    return replace(part, hint=~Q(host="")) if hosts and NONE not in hosts else part
 
 
 def _pools(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[Pool]:
@@ -210,7 +226,8 @@ def newest_keys(
 ) -> list[tuple[datetime, int]]:
     """When those that match failed, with their primary keys, newest failure first; ``before`` a place in the list."""
     everywhere = not wanted.asks_of_groups and not Pool.objects.exclude(pk__in=visible_pools(actor)).exists()
-    lists = [part.newest(before or Q(), size, everywhere=everywhere) for part in matching(actor, wanted)]
+    some = [piece for part in matching(actor, wanted) for piece in part.by_state()]
+    lists = [part.newest(before or Q(), size, everywhere=everywhere) for part in some]
     return sorted((key for part in lists for key in part.values_list("failed_at", "pk")), reverse=True)[:size]
 
 
@@ -222,7 +239,7 @@ def group_counts(actor: Actor, wanted: DeadLetterFilter) -> dict[int, int]:
 def counts_since(actor: Actor, wanted: DeadLetterFilter, moments: Sequence[datetime]) -> dict[int, list[int]]:
     """As ``group_counts``, and then how many of them failed at each of the moments, none before ``since``, or later."""
     found: dict[int, list[int]] = {}
-    for part in matching(actor, wanted):
+    for part in (piece for whole in matching(actor, wanted) for piece in whole.by_state()):
         for pk, counts in part.counts(moments).items():
             found[pk] = [sum(both) for both in zip(found[pk], counts, strict=True)] if pk in found else counts
     return found

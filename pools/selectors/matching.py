@@ -27,10 +27,10 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 class Part:
     """Jobs of ``groups`` that are as ``letters`` says and failed at ``since`` or later and before ``until``; ``jobs``:
     only these, their primary keys or a query for them. ``hint``: what is true of all of them, and lets the database
-    count them by the index that has a queue's jobs together.
+    count them by an index that has them together; ``leads``: one that does not begin with their groups.
 
     ``ranged``: all that ``letters`` asks is where an index begins, so that jobs are counted without looking at those
-    that do not match.
+    that do not match. ``anywhere``: in any state; there are indexes by state.
     """
 
     groups: QuerySet[FailureGroup]
@@ -40,6 +40,18 @@ class Part:
     ranged: bool = False
     jobs: Jobs | None = None
     hint: Q | None = None
+    leads: bool = False
+    anywhere: bool = False
+
+    def by_state(self) -> Iterator["Part"]:
+        """The same jobs: those in one state after those in another, if they may be in any."""
+        if not self.anywhere:
+            yield self
+            return
+        for state in DeadLetterState:
+            only = Q(state=state)
+            ranged = self.ranged and only == WHOLE
+            yield replace(self, letters=only & self.letters, ranged=ranged, anywhere=False)
 
     def _between(self, since: datetime | None, until: datetime | None) -> QuerySet[DeadLetter]:
         began = Q(failed_at__gte=since) if since else Q()
@@ -48,7 +60,11 @@ class Part:
 
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
-        found = self._between(self.since, self.until).filter(group__in=self.groups.order_by().values("pk"))
+        found, groups = self._between(self.since, self.until), self.groups.order_by().values("pk")
+        if self.leads:  # plus nothing: or the database might begin at the groups
+            found = found.alias(its_group=F("group_id") + 0).filter(self.hint or Q(), its_group__in=groups)
+        else:
+            found = found.filter(group__in=groups)
         if isinstance(self.jobs, frozenset):
             return found.filter(pk__among=self.jobs)
         return found if self.jobs is None else found.filter(pk__in=self.jobs)

@@ -12,6 +12,7 @@ from pools.selectors.dead_letters import (
     dead_letter_page,
     dead_letters,
     group_counts,
+    matching,
 )
 from pools.selectors.inbox import group_rows
 from tests.dead_letters.letters import failed, numbered
@@ -92,6 +93,23 @@ def test_what_a_filter_matches(cast: Cast) -> None:
         assert {row.group.pk: row.count for row in rows} == counts, query
         assert sum(counts.values()) == len(found), query
         assert {letter.job_id for letter in dead_letter_page(actor(cast.bob), wanted).items} == found, query
+
+
+BY_INDEX = [
+    ({"version": "v41"}, "dead_letter_where (group_id=? AND state=? AND config_number=?)"),
+    ({"host": "pay-01"}, "dead_letter_host (group_id=? AND state=? AND host=?)"),
+    ({"expires": "<24h"}, "dead_letter_vanishing (pool_id=? AND expires_at<?)"),
+    ({"queue": "payments", "host": "pay-01"}, "dead_letter_registry (broker=? AND queue=?)"),
+]
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("incident")
+def test_no_row_is_read_to_be_counted(cast: Cast) -> None:
+    for query, index in BY_INDEX:
+        (part,) = matching(actor(cast.bob), DeadLetterFilter.from_query(query))
+        plan = part._in_one_pass([make.ago(hours=1)]).explain()
+        assert f"USING COVERING INDEX {index}" in plan, (query, plan)
 
 
 def test_several_groups(cast: Cast, payments: Pool) -> None:
