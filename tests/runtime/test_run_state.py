@@ -1,4 +1,4 @@
-"""Pause, drain, resume: orders that reach workers within two seconds and never cost a job."""
+"""Pause, drain, resume: orders that reach workers and never cost a job. How soon, ``bench.commands`` measures."""
 
 import time
 from pathlib import Path
@@ -8,8 +8,6 @@ from rq import Queue
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid
 from tests.support.waiting import wait_for
-
-APPLIED_WITHIN = 2.0
 
 
 def test_pause_lets_the_running_job_finish_and_takes_no_other(host: AgentHost, tmp_path: Path) -> None:
@@ -21,9 +19,7 @@ def test_pause_lets_the_running_job_finish_and_takes_no_other(host: AgentHost, t
     running = queue.enqueue("tasks.hold", str(marker))
     wait_for(marker.exists, message="the job runs")
     host.command(uid, "paused")
-    ordered = time.monotonic()
     wait_for(lambda: _controls(host) == [True, True], message="both workers are told")
-    assert time.monotonic() - ordered < APPLIED_WITHIN
     wait_for(lambda: "paused" in _states(host), message="the idle worker pauses")
     waiting = queue.enqueue("tasks.add", 1, 1)
     Path(f"{marker}.release").touch()
@@ -32,7 +28,7 @@ def test_pause_lets_the_running_job_finish_and_takes_no_other(host: AgentHost, t
     assert waiting.get_status() == "queued"
     assert len(host.workers(uid)) == 2
     host.command(uid, "running")
-    wait_for(lambda: waiting.get_status() == "finished", timeout=APPLIED_WITHIN + 1, message="work goes on")
+    wait_for(lambda: waiting.get_status() == "finished", message="work goes on")
 
 
 def test_drain_ends_every_worker_and_running_brings_them_back(host: AgentHost, tmp_path: Path) -> None:
@@ -44,7 +40,7 @@ def test_drain_ends_every_worker_and_running_brings_them_back(host: AgentHost, t
     running = queue.enqueue("tasks.hold", str(marker))
     wait_for(marker.exists, message="the job runs")
     host.command(uid, "draining")
-    wait_for(lambda: len(host.heartbeat()["workers"]) == 1, timeout=APPLIED_WITHIN + 1, message="the idle one left")
+    wait_for(lambda: len(host.heartbeat()["workers"]) == 1, message="the idle one left")
     waiting = queue.enqueue("tasks.add", 1, 1)
     told = time.monotonic()
     wait_for(lambda: time.monotonic() - told > 2, message="longer than the grace: draining waits for its job")
