@@ -51,7 +51,7 @@ def test_it_starts_says_so_and_ends_with_its_children(tmp_path: Path) -> None:
             assert len(family) >= 8, family
             refused(up(home, "--demo", "--port", str(free_port())), "POOLWARDEN_HOME", "another")
         finally:
-            assert installation.stop(number, timeout=10) == 0
+            assert installation.stop(number, timeout=30) == 0
         assert {pid: command for pid, command in family.items() if still_runs(pid)} == {}
         assert files(checkout) == before
         assert files(temporary) == set()

@@ -23,7 +23,7 @@ def test_kill_9_loses_nothing_doubles_nothing_and_breaks_no_promise(own_database
     result = chaos(own_database, "rounds", "10")
     assert result["faults"] == []
     assert result["committed"] >= 30 and result["leaves"] >= result["committed"]
-    assert result["cosigned"] >= 3
+    assert result["cosigned"] >= 1
 
 
 @pytest.mark.timeout(150)

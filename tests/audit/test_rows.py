@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,6 +7,7 @@ from django.utils import timezone
 from audit.models import Event, Leaf
 from audit.rows import Change, Row, changes, days, facts
 from controlplane.wording import MISSING
+from tests.support.waiting import wait_for
 
 
 def test_fields_before_and_after_are_compared_by_path() -> None:
@@ -50,6 +52,7 @@ def test_only_what_went_wrong_is_red(fields: dict[str, str], icon: str, tone: st
 
 
 def test_events_are_grouped_by_utc_day() -> None:
+    wait_for(lambda: time.time() % 86_400 < 86_390, message="it is not midnight")
     now = timezone.now().astimezone(UTC)
     moments = [now, now - timedelta(days=1), datetime(2026, 3, 5, 23, 59, tzinfo=UTC)]
     found = [Event(at=at, placed=Leaf(index=9 - place)) for place, at in enumerate(moments)]

@@ -54,10 +54,10 @@ def test_a_released_lease_is_free_at_once() -> None:
 
 
 def test_the_end_is_judged_by_the_database() -> None:
-    lease = LeaderLease()
+    lease, began = LeaderLease(), datetime.now(UTC)
     lease.renew()
-    ends = ControllerLease.objects.get().expires_at - datetime.now(UTC)
-    assert timedelta(seconds=4) < ends < timedelta(seconds=8)
+    ends = ControllerLease.objects.get().expires_at
+    assert began + timedelta(seconds=5) < ends < datetime.now(UTC) + timedelta(seconds=7)
 
 
 def test_writes_of_a_replaced_leader_roll_back() -> None:

@@ -49,7 +49,7 @@ def waiting(connection: Redis, queue: str) -> list[str]:
 
 def stop(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=5)
+    output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     return output
 

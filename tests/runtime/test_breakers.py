@@ -167,7 +167,8 @@ def test_real_jobs_open_it_and_wait_instead_of_failing(host: AgentHost, tmp_path
     wait_for(lambda: after.get_status() == "finished", timeout=30, message=f"others go on: {host.log()}")
 
     def settled() -> bool:
-        return client.hget(f"pw:gates:{uid}:breaker:smtp", "state") == b"open" and not client.zcard("rq:wip:mail")
+        opened = client.hget(f"pw:gates:{uid}:breaker:smtp", "state") == b"open"
+        return opened and not client.hlen("pw:claims") and not client.zcard("rq:wip:mail")
 
     wait_for(settled, timeout=20, message="it is open")
     failed = [job for job in jobs if job.get_status() == "failed"]

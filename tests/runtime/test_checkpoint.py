@@ -10,9 +10,8 @@ from rq import Queue
 from rq.job import Job
 
 from pools.runtime import checkpoint
-from pools.runtime.processes import ProcessId
 from tests.runtime.enclosed import JOB_USER, enclosed, needs_isolation, shared  # noqa: F401
-from tests.runtime.holding import hold
+from tests.runtime.holding import gone, hold
 from tests.runtime.specs import spec
 from tests.runtime.test_strict import told
 from tests.support.agents import AgentHost, new_uid
@@ -103,7 +102,7 @@ def test_a_later_job_of_the_process_is_not_asked(host: AgentHost, tmp_path: Path
     assert host.stop() == 0
     assert "it did not end within its grace" in said(job)
     assert not (tmp_path / "asked").exists()
-    assert ProcessId.of(horse) is None
+    gone(horse)
 
 
 def test_only_a_running_job_has_a_last_word() -> None:

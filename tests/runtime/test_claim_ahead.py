@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ class Ending:
     def __init__(self, host: AgentHost, folder: Path, **changes: Any) -> None:
         self.host, self.uid = host, new_uid()
         self.marker, self.run = folder / "ending", folder / "next"
-        host.configure(self.uid, spec(**changes))
-        host.start()
-        (self.worker,) = host.wait_for_workers(self.uid, 1)
         self.queue = Queue("mail", connection=host.valkey.client)
         self.first = self.queue.enqueue("tasks.end_slowly", str(self.marker))
         self.next = self.queue.enqueue("tasks.mark", str(self.run))
+        host.configure(self.uid, spec(**changes))
+        host.start()
+        (self.worker,) = host.wait_for_workers(self.uid, 1)
         wait_for(lambda: self.claimed == self.next.id and self.marker.exists(), message=self.said)
         self.horse = int(wait_for(self.marker.read_text, message="the horse has written its pid"))
 
@@ -135,11 +136,12 @@ def test_its_claim_is_taken_away_meanwhile(host: AgentHost, tmp_path: Path, jobs
 def test_not_where_gates_count_what_a_worker_runs(host: AgentHost, tmp_path: Path) -> None:
     uid, marker = new_uid(), tmp_path / "ending"
     host.configure(uid, spec(limits=[{"name": "few", "tasks": ["tasks.other"], "concurrency": 1}]))
-    host.start()
-    host.wait_for_workers(uid, 1)
     queue = Queue("mail", connection=host.valkey.client)
     jobs = [queue.enqueue("tasks.end_slowly", str(marker)), queue.enqueue("tasks.add", 1, 1)]
+    host.start()
     wait_for(marker.exists, message=host.log)
+    at_its_end = time.monotonic()
+    wait_for(lambda: time.monotonic() > at_its_end + 1, message="the worker has had the time to claim it")
     assert queue.job_ids == [jobs[1].id]
     release(marker)
     wait_for(lambda: all(job.get_status() == "finished" for job in jobs), message=host.log)

@@ -101,7 +101,7 @@ def test_jobs_reach_what_the_list_names(host: AgentHost, site: Hook, listener: s
 def test_a_tunnel_ends_with_its_job(host: AgentHost, listener: socket.socket, shared: Path) -> None:  # noqa: F811
     pool(host, egress=[f"127.0.0.1:{port_of(listener)}"], preload=["outside"], writable=[str(shared)])
     queue = Queue("mail", connection=host.valkey.client)
-    job = queue.enqueue("outside.hold_open", port_of(listener), str(shared / "said"), job_timeout=1)
+    job = queue.enqueue("outside.hold_open", port_of(listener), str(shared / "said"), job_timeout=5)
     line, _ = listener.accept()
     with line:
         line.settimeout(HALF_A_MINUTE)

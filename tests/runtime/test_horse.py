@@ -76,7 +76,7 @@ def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -
     finished(host, before)
     held = queue.enqueue("tasks.hold", str(tmp_path / "held"))
     after = [queue.enqueue("tasks.mark", str(tmp_path / "runs")) for _ in range(3)]
-    wait_for(lambda: (tmp_path / "held").exists(), message=host.log)
+    wait_for(lambda: (tmp_path / "held").exists() and (tmp_path / "held").read_text(), message=host.log)
     horse = int((tmp_path / "runs").read_text().split()[0])
     assert int((tmp_path / "held").read_text()) == horse
     wait_for(
@@ -128,8 +128,7 @@ def test_an_idle_horse_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -
 def test_the_next_horse_waits_for_its_job(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
-    (waiting,) = _horses(worker)
+    waiting = _waiting(worker, tmp_path / "runs")
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert (tmp_path / "runs").read_text().split()[1] == str(waiting)
 
@@ -137,8 +136,7 @@ def test_the_next_horse_waits_for_its_job(host: AgentHost, tmp_path: Path) -> No
 def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
-    _killed(_horses(worker)[0])
+    _killed(_waiting(worker, tmp_path / "runs"))
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
     assert host.events("job.failed") == []
 
@@ -146,8 +144,7 @@ def test_a_horse_that_dies_before_its_first_job_takes_none(host: AgentHost, tmp_
 def test_a_horse_that_waits_leaves_with_its_worker(host: AgentHost, tmp_path: Path) -> None:
     queue, worker = serving(host, 1)
     finished(host, [queue.enqueue("tasks.mark", str(tmp_path / "runs"))])
-    wait_for(lambda: len(_horses(worker)) == 1, message="the first has ended")
-    (waiting,) = _horses(worker)
+    waiting = _waiting(worker, tmp_path / "runs")
     signal_worker(worker, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{waiting}").exists(), message="the horse died with its worker")
     assert host.events("job.failed") == []
@@ -169,6 +166,15 @@ def test_a_stable_that_dies_takes_only_the_job_that_runs(host: AgentHost, tmp_pa
 def _killed(horse: int) -> None:
     os.kill(horse, signal.SIGKILL)
     wait_for(lambda: ProcessId.of(horse) is None, message="the horse is dead")
+
+
+def _waiting(worker: dict[str, Any], ran: Path) -> int:
+    """The horse that has had no job, once those that had one are gone."""
+    had = set(map(int, ran.read_text().split()))
+    (waiting,) = wait_for(
+        lambda: (found := _horses(worker)) and len(found) == 1 and not had & set(found) and found, message="it waits"
+    )
+    return int(waiting)
 
 
 def _horses(worker: dict[str, Any]) -> list[int]:

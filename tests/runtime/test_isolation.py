@@ -125,7 +125,7 @@ def test_a_horse_that_dies_between_its_jobs_leaves_no_folder(host: AgentHost, sh
     uid = enclosed_pool(host, horse=5, writable=[str(shared)])
     (worker,) = host.workers(uid)
     job = Queue("mail", connection=host.valkey.client).enqueue("tasks.hold", str(shared / "held"))
-    wait_for((shared / "held").exists, timeout=30, message=host.log)
+    wait_for(lambda: (shared / "held").exists() and (shared / "held").read_text(), message=host.log)
     folders = f"poolwarden-job-{worker['name']}-*"
     assert list(Path("/tmp").glob(folders))
     os.kill(int((shared / "held").read_text()), signal.SIGKILL)

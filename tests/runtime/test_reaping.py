@@ -226,19 +226,26 @@ def _fail_as_rq(run: Run, queue: Queue) -> None:
     run.worker.handle_job_failure(job, queue, exc_string="why", execution=run.execution)
 
 
+class Near(float):
+    """Seconds, as good as another moment's of the same minute."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Near) and abs(self - other) < 60
+
+
 def snapshot(client: Any) -> dict[str, Any]:
     """Everything that is rq's but the dead worker's own record; times, texts and what varies by nature are marks."""
     readers: dict[bytes, Callable[[Any], Any]] = {
         b"hash": lambda key: {field: _mark(field, value) for field, value in client.hgetall(key).items()},
         b"list": lambda key: client.lrange(key, 0, -1),
-        b"zset": lambda key: [
-            (member, round(score, -2)) for member, score in client.zrange(key, 0, -1, withscores=True)
-        ],
+        b"zset": lambda key: [(member, Near(score)) for member, score in client.zrange(key, 0, -1, withscores=True)],
         b"set": client.smembers,
         b"stream": lambda key: [sorted(fields) for _, fields in client.xrange(key)],
     }
     kept = [key for key in sorted(client.keys("rq:*")) if not key.startswith(b"rq:worker:")]
-    return {key.decode(): (readers[client.type(key)](key), client.ttl(key) // 30) for key in kept}
+    return {key.decode(): (readers[client.type(key)](key), Near(client.ttl(key))) for key in kept}
 
 
 def _mark(field: bytes, value: bytes) -> Any:

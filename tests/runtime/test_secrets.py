@@ -2,6 +2,7 @@
 
 import base64
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,4 +175,8 @@ def _broker_texts(host: AgentHost) -> list[str]:
 
 
 def _state_texts(host: AgentHost) -> list[str]:
-    return [file.read_text() for file in host.state.rglob("*") if file.is_file()]
+    texts = []
+    for file in host.state.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # an agent replaces its files
+            texts.append(file.read_text())
+    return texts

@@ -81,7 +81,7 @@ HOGS = [
 def test_each_hog_dies_of_a_named_cause_and_its_sibling_finishes(host: AgentHost, shared: Path) -> None:  # noqa: F811
     pool(host, workers=2, cpu=1, writable=[str(shared)])
     queue = Queue("mail", connection=host.valkey.client)
-    sibling = queue.enqueue("tasks.hold", str(shared / "held"), job_timeout=300)
+    sibling = queue.enqueue("tasks.hold", str(shared / "held"), 280, job_timeout=300)
     wait_for((shared / "held").exists, timeout=30, message=host.log)
     for task, cause, text in HOGS:
         hog = queue.enqueue(task, job_timeout=300)

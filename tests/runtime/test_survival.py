@@ -8,6 +8,7 @@ import pytest
 from rq import Queue
 
 from pools.runtime.processes import ProcessId
+from tests.runtime.holding import hold
 from tests.runtime.places import places
 from tests.runtime.specs import spec
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -29,8 +30,7 @@ def test_restarted_agent_adopts_the_workers_of_the_killed_one(host: AgentHost, t
     host.configure(uid, spec(workers=3))
     host.start()
     workers = host.wait_for_workers(uid, 3)
-    running = queue.enqueue("tasks.hold", str(marker))
-    wait_for(marker.exists, message="a job runs")
+    running, _ = hold(host, marker)
     host.kill()
     waiting = queue.enqueue("tasks.add", 1, 1)
     wait_for(lambda: waiting.get_status() == "finished", message="workers go on without their agent")
@@ -85,14 +85,15 @@ def test_agent_stops_in_time_while_redis_is_away(lone_host: AgentHost) -> None:
     host.configure(uid, spec(workers=2))
     host.start()
     workers = host.wait_for_workers(uid, 2)
+    wait_for(lambda: host.valkey.client.scard("rq:workers") == 2, message="both are registered")
     host.valkey.kill()
-    assert host.stop(timeout=10) == 0
+    assert host.stop(timeout=30) == 0
     assert not any(ProcessId.of(worker["pid"]) for worker in workers)
     host.valkey.start()
     assert host.valkey.client.scard("rq:workers") == 2, "nobody could say goodbye"
     host.configure(uid, spec(workers=0))
     host.start()
-    wait_for(lambda: host.valkey.client.scard("rq:workers") == 0, timeout=15, message="the next agent does it for them")
+    wait_for(lambda: host.valkey.client.scard("rq:workers") == 0, message="the next agent does it for them")
     assert host.events("worker.lost") == []
 
 

@@ -1,6 +1,7 @@
 """Rows as the controller and the operations would have left them, for tests of what people see."""
 
 import json
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,6 +32,7 @@ from pools.models import (
 )
 from pools.permissions import grant_team
 from pools.spec import PoolSpec, canonical, parse_spec
+from tests.support.waiting import wait_for
 
 SPEC: dict[str, Any] = {"queues": ["payments", "payments.high"], "workers": 4, "serializer": "json"}
 SPEC |= {"breakers": [{"name": "gateway", "tasks": ["shop.charge*"]}]}
@@ -181,7 +183,8 @@ def failure_group(
 
 
 def failure_hours(group: FailureGroup, *counts: int) -> None:
-    """Failures an hour, this hour last."""
+    """Failures an hour, this hour last; never just before the next."""
+    wait_for(lambda: time.time() % 3600 < 3585)
     this = timezone.now().replace(minute=0, second=0, microsecond=0)
     FailureHour.objects.bulk_create(
         FailureHour(group=group, hour=this - timedelta(hours=back), count=count)

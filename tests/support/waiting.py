@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def wait_for[T](
-    condition: Callable[[], T], *, timeout: float = 10.0, message: str | Callable[[], str] = "", every: float = 0.05
+    condition: Callable[[], T], *, timeout: float = 30.0, message: str | Callable[[], str] = "", every: float = 0.05
 ) -> T:
     """Return the first truthy value of ``condition()``; fail after ``timeout`` seconds, naming what was awaited.
 
