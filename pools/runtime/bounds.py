@@ -19,11 +19,13 @@ class Bounds:
     """One worker's jobs, one after the other. ``meter`` is None for a pool without isolation: then only time counts.
 
     ``why``: what the dead letter of the job that was ended says, a name and a colon first; empty for a job that was
-    not. ``names``: what retry rules call it. ``left``: what a horse that was asked to end says by its exit code.
+    not. ``names``: what retry rules call it. ``left``: what a horse that was asked to end says by its exit code;
+    ``saved``: that it saved its state.
     """
 
     def __init__(self, meter: Meter | None) -> None:
         self.why = self.left = ""
+        self.saved = False
         self._meter = meter
         self._timeout = 0.0
         self._deadline: float | None = None
@@ -43,7 +45,7 @@ class Bounds:
 
         ``timeout`` in seconds; 0 or less: it may take for ever.
         """
-        self.why, self.left, self._timeout = "", "", timeout
+        self.why, self.left, self.saved, self._timeout = "", "", False, timeout
         self._deadline = time.monotonic() + timeout + TIMEOUT_GRACE if timeout > 0 else None
         if self._meter is not None:
             assert folder is not None
@@ -71,4 +73,4 @@ class Bounds:
         told = self._meter.over(status) if self._meter is not None and status is not None else ""
         self.why = self.why or told
         if status is not None:
-            self.left = checkpoint.told(status)
+            self.left, self.saved = checkpoint.told(status), checkpoint.saved(status)

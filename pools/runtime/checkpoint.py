@@ -37,15 +37,16 @@ def on_stop(save: Callable[[], object]) -> None:
         raise RuntimeError("on_stop is for a running job")
 
     def stop(number: int, frame: Any) -> None:
-        signal.signal(_SIGNAL, signal.SIG_IGN)
         code = _NOT_SAVED
         try:
+            signal.signal(_SIGNAL, signal.SIG_IGN)
             save()
             code = _SAVED
-        except BaseException:
-            log.exception("A job's state was not saved")
-        finally:
             sys.stdout.flush()
+        except BaseException:  # the last may fail, too: the job may have been in the middle of a print
+            if code == _NOT_SAVED:
+                log.exception("A job's state was not saved")
+        finally:
             os._exit(code)
 
     signal.signal(_SIGNAL, stop)
@@ -70,6 +71,11 @@ def is_awaited_by(pid: int) -> bool:
 def ask(pid: int) -> None:
     """Raises OSError."""
     os.kill(pid, _SIGNAL)
+
+
+def saved(status: int) -> bool:
+    """Whether a job's process ended because it had saved its state."""
+    return os.WIFEXITED(status) and os.WEXITSTATUS(status) == _SAVED
 
 
 def told(status: int) -> str:

@@ -96,8 +96,8 @@ class Chores:
             return
         self._tidy, self._wait = False, FIRST_RETRY_SECONDS
         for handle in work.lost:
-            forget(handle)
             self._lost.pop(handle.name, None)
+            forget(handle)
 
     def _postpone(self, now: float) -> None:
         self._not_before = now + self._wait

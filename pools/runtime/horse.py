@@ -23,6 +23,8 @@ LENGTH_BYTES = 4
 LARGEST = 32 * 1024
 # What a horse says: the end of its job is about to be written; that is over; the same, and the end is a success.
 ENDING, OVER, DONE = b",", b";", b"."
+# An end that the retry budget forbids is written as another. More says only a job that writes into the pipe.
+MOST_ENDINGS = 2
 # What it is told once its job has been started.
 BEGIN = b"!"
 
@@ -48,7 +50,7 @@ class Horse:
         self.folder = folder
         self._stable = stable
         self._down, self._up, self._death = down, up, -1
-        self._left = jobs
+        self._left, self._endings = jobs, 0
         self._pid: int | None = None
         self._ended: Ended | None = None
 
@@ -88,7 +90,7 @@ class Horse:
 
     def send(self, job: Any) -> None:
         """Give it its next job, at most ``LARGEST`` bytes. Should it have died, ``wait`` says so."""
-        self._left, self.done = self._left - 1, False
+        self._left, self._endings, self.done = self._left - 1, 0, False
         body = marshal.dumps(job)
         data = len(body).to_bytes(LENGTH_BYTES) + body
         try:
@@ -117,9 +119,22 @@ class Horse:
             if said in (OVER, DONE):
                 self.done = said == DONE
                 return None
-            if said != ENDING:
+            self._endings += 1
+            if said != ENDING or self._endings > MOST_ENDINGS:
+                self.kill()
                 return self._reap()
             ending()
+
+    def last_word(self) -> Ended:
+        """How it ended that was killed: in good order, if by then its job was over."""
+        select.select([self._death], [], [])
+        os.set_blocking(self._up, False)
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._up, LARGEST)
+            self.done = DONE in said
+            if self.done or OVER in said:
+                return self._over(Ended(os.EX_OK, self._stable.reap(self.pid).usage))
+        return self._reap()
 
     def kill(self) -> None:
         """It and what it started, as far as that stayed in its group; by its own pid, too, should it have left that."""

@@ -5,6 +5,7 @@ An end counts only while the execution holds its lease (step.py).
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, cast
 
@@ -40,7 +41,8 @@ ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType 
 class JobEnd(Worker):
     """The part of PoolWorker that ends a job. ``lease``: the execution that this process started or runs.
 
-    ``_done``: it succeeded, and its end counts. ``_ahead``: the job that was claimed while this one's end is written.
+    ``_done``: it succeeded, and its end counts. ``_ahead``: the job that was claimed while this one's end is written;
+    ``_reached_ahead``: there may be one on the broker.
     ``_line``: in a horse, to its worker.
     """
 
@@ -53,6 +55,7 @@ class JobEnd(Worker):
     _explained = ""
     _done = False
     _ahead: tuple[PoolJob, Queue] | None = None
+    _reached_ahead = False
     _line: Line | None = None
 
     def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
@@ -123,8 +126,9 @@ class JobEnd(Worker):
         """A horse that died without a word leaves its job as a dead worker does, where the job may run again."""
         if not int(self.connection.hget(job.key, delivery.FIELD) or 0):
             return False
-        self._ahead = None  # what this worker claimed goes back, too
-        reap(self.connection, self.claims.keys, self.order(Lost(self.name, why)), self.identity.signature)
+        self._ahead, self._reached_ahead = None, False  # what this worker claimed goes back, too
+        order = replace(self.order(Lost(self.name, why)), counts=not self.bounds.saved)
+        reap(self.connection, self.claims.keys, order, self.identity.signature)
         return True
 
     def order(self, lost: Lost) -> Order:

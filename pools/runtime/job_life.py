@@ -68,7 +68,7 @@ class JobLife(JobEnd):
             self._say_done(job)
 
     def _start(self, job: PoolJob, queue: Queue) -> Execution | None:
-        """All that rq writes before a job runs, and the claim let go. None when the job is another's by now."""
+        """All that rq writes before a job runs, and the claim let go. None when it is another's by now, or gone."""
         execution, writes = job.prepared or self._prepare(job, queue)
         with writes:
             try:
@@ -76,16 +76,19 @@ class JobLife(JobEnd):
             except step.LeaseLost:
                 self._refused(job, execution, "start")
                 return None
+            except step.JobChanged:  # the claim, answered again, says what it has become
+                log.info("Worker %s: job %s has changed since it was claimed", self.name, job.id)
+                return None
         self.executions[execution.id] = self.lease = execution
         return execution
 
     def _prepare(self, job: PoolJob, queue: Queue) -> tuple[Execution, step.Step]:
         ttl = self.get_heartbeat_ttl(job)
-        held = self.claims.guard(queue, job.id)
-        guard = step.Guard(step.START, [self.claims.keys.claims, job.started_job_registry.key], held)
+        keys = [self.claims.keys.claims, job.started_job_registry.key, job.key]
+        guard = step.Guard(step.START, keys, self.claims.guard(queue, job.id))
         writes = step.Step(self.connection, guard)
         execution = attempt.PoolExecution.create(job, ttl, pipeline=writes, worker_name=self.name)
-        guard.args.append(encoded(execution.composite_key))
+        guard.args.extend([encoded(execution.composite_key), job.raw.get(b"status", b"")])
         self.set_state(WorkerStatus.BUSY, pipeline=writes)
         super().heartbeat(ttl, pipeline=writes)
         job.prepare_for_execution(self.name, pipeline=writes)
@@ -197,7 +200,7 @@ class JobLife(JobEnd):
             if self.bounds.broken():
                 log.warning("Worker %s: job killed. %s", self.name, self.bounds.why)
                 horse.kill()
-                return horse.wait()
+                return horse.last_word()
             with contextlib.suppress(TimeoutError):
                 return horse.wait(self.bounds.patience(), self.claim_ahead)
 
@@ -242,9 +245,9 @@ class JobLife(JobEnd):
 
     def give_back(self) -> None:
         """The job that was claimed ahead, if there is one. Raises redis errors."""
-        if self._ahead is not None:
+        if self._reached_ahead:
             self.claims.release(self.idle_connection)
-            self._ahead = None
+            self._ahead, self._reached_ahead = None, False
 
     def _enclose(self, enclosure: Enclosure, folder: str) -> None:
         try:

@@ -29,13 +29,17 @@ TOO_OFTEN = "Its outcome is unknown, and it was lost as often as its policy allo
 
 @dataclass(frozen=True)
 class Order:
-    """A dead worker. ``failure_ttl`` in seconds; ``seen`` is its last sign of life, None when its death is certain."""
+    """A dead worker. ``failure_ttl`` in seconds; ``seen`` is its last sign of life, None when its death is certain.
+
+    ``counts``: as one of the losses that a policy allows; a job that was stopped and saved its state is not lost.
+    """
 
     lost: Lost
     pool_uid: str
     config: int
     failure_ttl: int
     seen: str | None = None
+    counts: bool = True
 
 
 def _rq_worker(keys: Keys, worker: str) -> str:
@@ -112,6 +116,7 @@ def _told(keys: Keys, order: Order, signature: Mapping[str, object]) -> str:
         "now": now,
         "written": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "failure_ttl": order.failure_ttl,
+        "counts": order.counts,
         "event": {**signature, **event},
         "once": keys.once(order.pool_uid),
         "again": _encoded(f"{why} {AGAIN}"),

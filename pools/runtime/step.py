@@ -17,11 +17,15 @@ _WRITES = _LUA.joinpath("writes.lua").read_text()
 START, FINISH = (_LUA.joinpath(f"{name}.lua").read_text() + _WRITES for name in ("start", "finish"))
 
 WIDEST = 4000
-DONE, REFUSED, PRESENT, SPENT = 1, 0, 2, 3
+DONE, REFUSED, PRESENT, SPENT, CHANGED = 1, 0, 2, 3, 4
 
 
 class LeaseLost(BaseException):  # an outcome, not a fault; rq's code catches Exception and goes on
     """The job is another's by now: nothing was written."""
+
+
+class JobChanged(BaseException):  # likewise
+    """The job is not what was claimed any more: nothing was written."""
 
 
 class BudgetSpent(BaseException):  # likewise
@@ -53,7 +57,7 @@ class Guard:
 
 
 class Step(Pipeline):
-    """rq's pipeline for one step. ``execute`` raises LeaseLost, or BudgetSpent, when the guard refuses.
+    """rq's pipeline for one step. ``execute`` raises LeaseLost, BudgetSpent or JobChanged when the guard refuses.
 
     The first ``watch`` sends nothing: nearly no job has dependents, so the script checks that the keys are absent,
     which saves two round trips. Where one exists, WatchError is raised, on which rq tries again; then keys are watched
@@ -103,6 +107,8 @@ class Step(Pipeline):
             raise
         if answers[0] == REFUSED:
             raise LeaseLost
+        if answers[0] == CHANGED:
+            raise JobChanged
         if answers[0] == SPENT:
             raise BudgetSpent
         if answers[0] == PRESENT:

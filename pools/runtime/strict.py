@@ -6,6 +6,7 @@ The worker loads no pickle and calls none of the application's code: what a job 
 import contextlib
 import json
 import logging
+import pickletools
 import signal
 import sys
 import time
@@ -27,6 +28,18 @@ from pools.runtime.sandboxed import Sandbox, SandboxedHorse, SandboxError
 log = logging.getLogger("rq.worker")
 
 LONGEST_WAIT = 30 * 86_400  # seconds, of a retry that a job asked for
+
+
+# The parts of a pickle of texts, numbers, lists and their like, as Python 3 writes it.
+DATA = frozenset(
+    {
+        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT"),
+        *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
+        *("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        *("EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
+        *("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -180,7 +193,10 @@ class StrictLife(JobLife):
 
     def _conclude(self, job: PoolJob, queue: Queue, execution: Execution, told: dict[str, Any], result: bytes) -> None:
         if result and told.get("end") != "success":
-            job.take_meta(result)
+            if len(result) <= self.job_class.admission.job_kib * 1024 and _is_data(result):
+                job.take_meta(result)
+            else:
+                log.warning("Worker %s: the meta of job %s is not stored: it is more than data", self.name, job.id)
         if told.get("end") == "failure":
             self._failed(job, queue, execution, told)
             return
@@ -206,6 +222,16 @@ class StrictLife(JobLife):
         self._explained, text = str(told.get("explained", "")), str(told.get("text", ""))
         log.error("Worker %s: job %s failed\n%s", self.name, job.id, text)
         self.handle_job_failure(job, queue=queue, exc_string=text, execution=execution)
+
+
+def _is_data(meta: bytes) -> bool:
+    """Whether nothing is imported or called by whoever loads it: RQ loads a job's meta as soon as it reads the job."""
+    try:
+        if not meta.startswith(b"\x80"):
+            return isinstance(json.loads(meta), dict)
+        return all(code.name in DATA for code, _, _ in pickletools.genops(meta))
+    except (ValueError, RecursionError):
+        return False
 
 
 def _retry(told: dict[str, Any]) -> Retry:

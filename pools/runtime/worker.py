@@ -190,7 +190,7 @@ class PoolWorker(StrictLife):
         if self._paused:
             self.give_back()
             return None
-        ahead, self._ahead = self._ahead, None
+        ahead, self._ahead, self._reached_ahead = self._ahead, None, False
         return ahead or self._claim()
 
     def claim_ahead(self) -> None:
@@ -200,11 +200,14 @@ class PoolWorker(StrictLife):
         Not where gates count what a worker runs. Should the end take long, the job is given back.
         """
         control = self.channel.control()
-        if self._ahead or not self.claims.rules.plain or self.stop_requested() or control is None or control.paused:
+        may = self.claims.rules.plain and not self.stop_requested() and control is not None and not control.paused
+        if self._reached_ahead or not may:
             return
         alarm = signal.alarm(0)  # rq's, for the next heartbeat: what follows must not be torn
+        self._reached_ahead = True  # until an answer says otherwise
         try:
             self._ahead = self._claim()
+            self._reached_ahead = self._ahead is not None
             if self._ahead is not None:
                 job, queue = self._ahead
                 job.prepared = self._prepare(job, queue)

@@ -161,7 +161,7 @@ class _Jobs:
     def _meta(self, job: PoolJob) -> bytes:
         """What the job has put into its meta, which rq stores with a retry; empty for none."""
         try:
-            packed: bytes = self._serializer.dumps(job.meta) if job.meta else b""
+            packed: bytes = job._serialize_meta() if job.meta else b""
         except Exception:
             log.exception("Job %s: its meta cannot be stored, and stays as it was", job.id)
             return b""

@@ -58,6 +58,7 @@ def test_it_saves_its_state_and_goes_on_from_there(host: AgentHost, shared: Path
     assert job.get_status(refresh=True) == "queued"
     assert "CheckpointSaved: its worker was stopped; it saved its state and ended." in said(job)
     assert not host.events("worker.lost"), "its worker ended in good order"
+    assert host.valkey.client.hget(job.key, "pw_lost") == b"0", "nor is it one of the losses that its policy allows"
     host.start()
     wait_for(lambda: job.get_status(refresh=True) == "finished", timeout=60, message=host.log)
     assert job.return_value() == f"resumed at {steps}"
@@ -67,6 +68,7 @@ def test_it_saves_its_state_and_goes_on_from_there(host: AgentHost, shared: Path
     ("how", "text", "kind"),
     [
         ("well", "it saved its state and ended", "CheckpointSaved"),
+        ("unheard", "it saved its state and ended", "CheckpointSaved"),
         ("badly", "saving its state failed", "CheckpointFailed"),
     ],
 )

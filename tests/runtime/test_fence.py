@@ -136,8 +136,8 @@ def test_a_start_without_a_claim_writes_nothing(client: Any, worker: PoolWorker)
 def test_a_start_is_written_once_when_its_answer_is_lost(client: Any, worker: PoolWorker) -> None:
     job, queue, execution = started(worker)
     before = everything(client)
-    guard = step.Guard(step.START, [KEYS.claims, "rq:wip:mail"], worker.claims.guard(queue, job.id))
-    guard.args.append(execution.composite_key)
+    guard = step.Guard(step.START, [KEYS.claims, "rq:wip:mail", job.key], worker.claims.guard(queue, job.id))
+    guard.args.extend([execution.composite_key, "queued"])
     with step.Step(client, guard) as again:
         again.hset(job.key, "status", "twice")
         assert again.execute() == [step.DONE]
@@ -172,7 +172,39 @@ def test_what_goes_wrong_ahead_is_no_matter_of_the_job_that_ends(client: Any, wo
     worker.claim_ahead()
     assert worker._ahead is None
     client.delete(KEYS.claims)
+    worker.give_back()
     worker.claim_ahead()
     assert worker._ahead is not None
     worker.give_back()
     assert client.hlen(KEYS.claims) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete", "begin", "damage"])
+def test_a_start_of_a_job_that_changed_since_it_was_claimed_writes_nothing(
+    client: Any, worker: PoolWorker, how: str
+) -> None:
+    """Claimed ahead it may wait for seconds; an id that was pushed twice has two claims."""
+    job, queue = claimed(worker)
+    if how == "damage":
+        client.delete(job.key)
+        client.set(job.key, "no hash")
+    elif how == "begin":
+        client.hset(job.key, "status", "started")
+    else:
+        getattr(job, how)()
+    before = everything(client)
+    assert worker._start(job, queue) is None
+    assert everything(client) == before
+    assert events(client) == []
+    worker._claim()
+    assert client.hgetall(KEYS.claims) == {}, "what it has become is seen when the claim is answered again"
+    assert "intermediate" not in places(client, "mail", job.id)
+
+
+def test_a_claim_whose_answer_was_lost_ahead_is_given_back(client: Any, worker: PoolWorker) -> None:
+    worker.channel.order(Control(paused=False, config=1))
+    job = Queue("mail", connection=client).enqueue("operator.add", 1, 2)
+    worker._reached_ahead = bool(worker.claims.take(client, worker.queues))
+    worker.give_back()
+    assert places(client, "mail", job.id) == ["queue"]
+    assert client.hgetall(KEYS.claims) == {}

@@ -177,6 +177,7 @@ def _broker_texts(host: AgentHost) -> list[str]:
 def _state_texts(host: AgentHost) -> list[str]:
     texts = []
     for file in host.state.rglob("*"):
-        with suppress(FileNotFoundError, IsADirectoryError):  # an agent replaces its files
-            texts.append(file.read_text())
+        with suppress(FileNotFoundError):  # an agent replaces its files
+            if file.is_file():
+                texts.append(file.read_text())
     return texts

@@ -29,7 +29,8 @@ def record_turns(rows: Sequence[PoolNow]) -> None:
 def _turns(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
     for name, told in now.items():
         known = before.get(name, {"state": "closed", "generation": told["generation"]})
-        if known["state"] not in {*TRIPPED, "held"} and told["state"] in TRIPPED:
+        same = known["generation"] == told["generation"]
+        if told["state"] in TRIPPED and not (same and known["state"] in {*TRIPPED, "held"}):
             yield "breaker.tripped", name, told["since"]
-        elif known["state"] in TRIPPED and told["state"] == "closed" and known["generation"] == told["generation"]:
+        elif known["state"] in TRIPPED and told["state"] == "closed" and same and told["since"] >= known["since"]:
             yield "breaker.recovered", name, told["since"]

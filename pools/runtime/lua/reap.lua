@@ -4,7 +4,7 @@
 -- what rq 3.0 writes for a failure; tests/runtime/test_reaping.py compares.
 -- KEYS[1] set of executions (rq's index of the worker's), KEYS[2] event stream.
 -- ARGV[1] a JSON object: prefix (of rq), unsettled (prefix of our sets of jobs whose dependents wait), worker, now (Unix
--- time), written (the same as rq writes times), failure_ttl (for jobs without one), event (body of job.failed), once
+-- time), written (the same as rq writes times), failure_ttl (for jobs without one), counts (as a loss), event (body of job.failed), once
 -- (prefix of idempotency keys, see once.lua), and the texts, as rq encodes them: again, unknown, too_often.
 -- Returns job ids and outcomes in turn: again, unknown, too_often.
 local order = cjson.decode(ARGV[1])
@@ -117,7 +117,7 @@ local function decide(id, job, origin, run, ran)
     ttl = ttl or tonumber(f[4] or '') or order.failure_ttl
     redis.call('HSET', job, 'ended_at', order.written)
     if redeliver > 0 then
-        if redis.call('HINCRBY', job, 'pw_lost', 1) < redeliver then
+        if redis.call('HINCRBY', job, 'pw_lost', order.counts and 1 or 0) < redeliver then
             redis.call('HINCRBY', job, 'number_of_retries', 1)
             record(id, 4, 'again', run, ran, ttl)
             enqueue(id, job, origin, 'LPUSH')

@@ -137,7 +137,7 @@ async def _target(reader: asyncio.StreamReader) -> tuple[str, int]:
     if method != "CONNECT":
         raise Refused(405, "isolation.egress lets out https and other tunnels by CONNECT, not plain http")
     host, _, port = target.rpartition(":")
-    if not (host.isprintable() and host and port.isdecimal() and 0 < int(port[:6]) <= 65535):
+    if not (host.isprintable() and host and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= 65535):
         raise Refused(400, "a host and a port are needed")
     return host.removeprefix("[").removesuffix("]").removesuffix(".").lower(), int(port)
 

@@ -46,7 +46,7 @@ class Folder:
         os.environ["TMPDIR"] = tempfile.tempdir = self.temporary
 
     def written(self, enough: int) -> int:
-        """Bytes on disk below the folder, counted until ``enough``. One that hides its content counts as enough."""
+        """Bytes on disk below the folder, counted until ``enough``. What cannot be counted is enough."""
         total, places = 0, [self.path]
         try:
             while places and total < enough:
@@ -60,7 +60,7 @@ class Folder:
                             break
         except FileNotFoundError:
             pass  # the job removes what is counted; the next look counts anew
-        except PermissionError:
+        except OSError:  # not to be listed, or nested too deep to be named
             return enough
         return total
 
@@ -69,9 +69,10 @@ class Folder:
         size = os.fstat(self._output).st_size
         tail = os.pread(self._output, KEPT_BYTES, max(0, size - KEPT_BYTES))
         os.close(self._output)
-        sys.stderr.buffer.write(tail)
-        sys.stderr.flush()
         _remove(Path(self.path))
+        with contextlib.suppress(OSError):  # the disk may be full
+            sys.stderr.buffer.write(tail)
+            sys.stderr.flush()
 
 
 def sweep(worker: str) -> None:
@@ -87,8 +88,9 @@ def _remove(path: Path) -> None:
             os.chmod(path, 0o700)
         for place, folders, _ in os.walk(path):
             for inner in (os.path.join(place, name) for name in folders):
-                if not os.path.islink(inner):
-                    os.chmod(inner, 0o700)
+                with contextlib.suppress(OSError):  # nested too deep to be named
+                    if not os.path.islink(inner):
+                        os.chmod(inner, 0o700)
     shutil.rmtree(path, ignore_errors=True)
 
 

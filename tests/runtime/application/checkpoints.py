@@ -1,5 +1,6 @@
 """Jobs that save their state when they have to end early."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def count(path, how="well"):
             time.sleep(60)
 
     checkpoint.on_stop(save)
+    if how == "unheard":
+        sys.stdout = None
     while True:
         steps[0] += 1
         Path(path).write_text(str(steps[0]))
