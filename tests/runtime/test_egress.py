@@ -1,5 +1,7 @@
 """The one way out of a strict sandbox: what the signed spec names, and nothing beside it."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -173,9 +175,35 @@ def test_what_the_list_permits(host: str, port: int, allowed: bool) -> None:
         ("fe80::1%eth0", True),
         ("0.0.0.0", True),
         ("224.0.0.1", True),
-        ("10.0.0.5", False),
+        ("64:ff9b::a9fe:a9fe", True),
+        ("2002:7f00:1::", True),
+        ("fd00:ec2::254", True),
+        ("100.100.100.200", True),
+        ("168.63.129.16", True),
+        ("198.51.100.7", False),
+        ("64:ff9b::c633:6407", False),
         ("2001:db8::1", False),
     ],
 )
 def test_where_no_name_leads(address: str, near: bool) -> None:
     assert egress._is_near(address) is near
+
+
+def test_no_name_leads_to_this_host() -> None:
+    assert egress._is_ours("127.0.0.1")
+    assert not egress._is_ours("198.51.100.7")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, contextlib.suppress(OSError):  # no other address
+        way.connect(("198.51.100.7", 9))
+        assert egress._is_near(way.getsockname()[0])
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "000443", "1" + "0" * 5000, "x", ""])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    async def ask() -> None:
+        reader = asyncio.StreamReader()
+        reader.feed_data(f"CONNECT a.example:{port} HTTP/1.1\r\n\r\n".encode())
+        reader.feed_eof()
+        with pytest.raises(egress.Refused, match="a host and a port are needed"):
+            await egress._target(reader)
+
+    asyncio.run(ask())

@@ -25,6 +25,10 @@ HOST, PORT = "127.0.0.1", 3128
 VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 MOST_CONNECTIONS, LARGEST_HEAD, PART = 128, 8192, 64 * 1024
 HEAD_SECONDS, CONNECT_SECONDS = 10.0, 10.0
+# Where clouds hand out credentials, beside 169.254.169.254: AWS, Alibaba, Azure.
+METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
+# https://www.rfc-editor.org/rfc/rfc6052#section-2.1
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Refusals are logged once for each address, and not without end.
 MOST_LOGGED, LONGEST_LOGGED = 1000, 200
 
@@ -180,10 +184,24 @@ def _is_address(host: str) -> bool:
 
 
 def _is_near(address: str) -> bool:
-    """Of this host or its link; and what is no single host's."""
+    """Of this host or its link, or a cloud's metadata service; and what is no single host's. Also inside IPv6."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    return found.is_loopback or found.is_link_local or found.is_unspecified or found.is_multicast
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        found = inner or (ipaddress.IPv4Address(found.packed[-4:]) if found in NAT64 else found)
+    near = found.is_loopback or found.is_link_local or found.is_unspecified or found.is_multicast
+    return near or found in METADATA or _is_ours(str(found))
+
+
+def _is_ours(address: str) -> bool:
+    """One of this host's own addresses: the way there begins and ends with it. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))
+            return bool(ipaddress.ip_address(probe.getsockname()[0]) == ipaddress.ip_address(address))
+    except OSError:  # no way there
+        return False
 
 
 def _joined(host: str, port: int) -> str:
