@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rq import Queue
 from rq.job import Job
 
@@ -88,6 +89,18 @@ def test_a_horse_that_dies_takes_only_its_job(host: AgentHost, tmp_path: Path) -
     assert held.get_status() == "failed"
     assert places(host.valkey.client, "mail", held.id) == ["failed"]
     assert len(set((tmp_path / "runs").read_text().split())) == 2
+    assert [w["pid"] for w in host.workers(worker["pool_uid"])] == [worker["pid"]]
+
+
+@pytest.mark.parametrize("jobs", [1, 5])
+@pytest.mark.parametrize("what", ["," * 100, "?"])
+def test_a_job_that_speaks_for_its_horse_is_ended(host: AgentHost, what: str, jobs: int) -> None:
+    """More than a horse says, or something else: its worker must not listen for ever, and look after no bounds."""
+    queue, worker = serving(host, jobs)
+    lying, after = queue.enqueue("tasks.mislead", what), queue.enqueue("tasks.add", 1, 1)
+    finished(host, [after])
+    assert places(host.valkey.client, "mail", lying.id) == ["failed"]
+    assert "terminated unexpectedly" in str(lying.latest_result().exc_string)  # type: ignore[union-attr]
     assert [w["pid"] for w in host.workers(worker["pool_uid"])] == [worker["pid"]]
 
 

@@ -3,6 +3,7 @@
 import base64
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -80,6 +81,16 @@ def kill_worker(path):
     mark(path)
     status = Path(f"/proc/{os.getppid()}/status").read_text()
     os.kill(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:")), 9)
+    time.sleep(60)
+
+
+def mislead(what):
+    """A job that writes into every pipe it finds."""
+    for fd in os.listdir("/proc/self/fd"):
+        path = f"/proc/self/fd/{fd}"
+        if os.path.exists(path) and os.readlink(path).startswith("pipe:"):
+            with suppress(OSError):  # the end that is read
+                os.write(int(fd), what.encode())
     time.sleep(60)
 
 
