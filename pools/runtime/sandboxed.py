@@ -45,7 +45,7 @@ class Sandbox:
         self._hidden = [state] if os.getuid() == uid and Path(state).is_dir() else []
         self.base = bubble.base(config.worker)
         self._process: subprocess.Popen[bytes] | None = None
-        self._egress: subprocess.Popen[bytes] | None = None
+        self._egress: egress.Proxy | None = None
         self.start()
 
     def start(self) -> None:
@@ -75,11 +75,17 @@ class Sandbox:
     def _let_out(self, listening: socket.socket) -> None:
         allowed, worker = self._config.isolation.egress, self._config.worker
         with listening:
-            self._egress = egress.start(listening, allowed, self._uid, self._gid, worker=worker)
+            self._egress = egress.Proxy(listening, allowed, self._uid, self._gid, worker=worker)
+
+    def end_tunnels(self) -> None:
+        """Those of a job that is over."""
+        if self._egress is not None:
+            self._egress.end_tunnels()
 
     @property
     def _processes(self) -> list[subprocess.Popen[bytes]]:
-        return [process for process in (self._process, self._egress) if process is not None]
+        proxy = self._egress.process if self._egress else None
+        return [process for process in (self._process, proxy) if process is not None]
 
     @property
     def pids(self) -> list[int]:
@@ -106,10 +112,11 @@ class Sandbox:
 
     def end(self) -> None:
         """With all that runs in it: its process namespace ends with bubblewrap."""
-        for process in self._processes:
-            process.kill()
-            process.wait()
+        if self._egress is not None:
+            self._egress.end()
         if self._process is not None:
+            self._process.kill()
+            self._process.wait()
             self._control.close()
         self._process = self._egress = None
 

@@ -161,6 +161,8 @@ class StrictLife(JobLife):
             if status is None:
                 self._close_sandbox()
                 status = int(signal.SIGKILL)
+            elif self.sandbox is not None:
+                self.sandbox.end_tunnels()
             self.bounds.over(0 if horse.outcome else status)
             horse.folder.remove()
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,42 @@ def test_a_tunnel_ends_with_its_job(host: AgentHost, listener: socket.socket, sh
     assert (shared / "said").read_bytes().startswith(b"HTTP/1.1 200 ")
     many = queue.enqueue("outside.as_many_as", egress.MOST_CONNECTIONS + 5, port_of(listener), job_timeout=60)
     assert ended(host, many).return_value == egress.MOST_CONNECTIONS
+
+
+def test_full_tunnels_of_a_job_are_none_of_the_next_ones(host: AgentHost, listener: socket.socket) -> None:
+    """Nobody at their other end takes anything in, so that no end of a job is seen there."""
+    with contextlib.ExitStack() as accepted:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted.enter_context(listener.accept()[0])
+
+        threading.Thread(target=accept, daemon=True).start()
+        _clogged(host, port_of(listener))
+
+
+def _clogged(host: AgentHost, port: int) -> None:
+    pool(host, egress=[f"127.0.0.1:{port}"], preload=["outside"])
+    queue = Queue("mail", connection=host.valkey.client)
+    for _ in range(2):
+        clog = queue.enqueue("outside.clog", 20, port, job_timeout=60)
+        assert ended(host, clog).return_value == 20
+    many = queue.enqueue("outside.as_many_as", egress.MOST_CONNECTIONS, port, job_timeout=60)
+    assert ended(host, many).return_value == egress.MOST_CONNECTIONS
+    assert not host.events("worker.lost")
+
+
+def test_a_side_that_has_said_all_still_hears_the_answer(host: AgentHost, listener: socket.socket) -> None:
+    pool(host, egress=[f"127.0.0.1:{port_of(listener)}"], preload=["outside"])
+    queue = Queue("mail", connection=host.valkey.client)
+    job = queue.enqueue("outside.ask_to_the_end", port_of(listener), "question", job_timeout=60)
+    line, _ = listener.accept()
+    with line:
+        line.settimeout(HALF_A_MINUTE)
+        asked = b"".join(iter(lambda: line.recv(100), b""))
+        line.sendall(b"answer to " + asked)
+    assert ended(host, job).return_value == "answer to question"
 
 
 def test_a_proxy_that_dies_comes_back_with_the_next_sandbox(host: AgentHost, site: Hook) -> None:

@@ -25,6 +25,10 @@ HOST, PORT = "127.0.0.1", 3128
 VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 MOST_CONNECTIONS, LARGEST_HEAD, PART = 128, 8192, 64 * 1024
 HEAD_SECONDS, CONNECT_SECONDS = 10.0, 10.0
+# For what a side that said all it has may still be told; to take in what is left; to be rid of a job's tunnels.
+HALF_CLOSED_SECONDS, CLOSING_SECONDS, OVER_SECONDS = 60.0, 5.0, 0.2
+# What the worker may wait for that.
+PATIENCE_SECONDS = 5.0
 # Where clouds hand out credentials, beside 169.254.169.254: AWS, Alibaba, Azure.
 METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
 # https://www.rfc-editor.org/rfc/rfc6052#section-2.1
@@ -54,14 +58,33 @@ def environment() -> dict[str, str]:
     return dict.fromkeys(VARIABLES, f"http://{HOST}:{PORT}") | dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost")
 
 
-def start(
-    listening: socket.socket, allowed: Sequence[str], uid: int, gid: int, *, worker: str
-) -> subprocess.Popen[bytes]:
-    """The proxy, as the jobs' user; it dies with this process. Raises OSError."""
-    fd = listening.fileno()
-    options: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.getuid() == 0 else {}
-    command = [sys.executable, str(_LAUNCHER), "egress", str(fd), str(os.getpid()), worker, *allowed]
-    return subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, pass_fds=[fd], **options)
+class Proxy:
+    """The worker's side of its proxy."""
+
+    def __init__(self, listening: socket.socket, allowed: Sequence[str], uid: int, gid: int, *, worker: str) -> None:
+        """Start it, as the jobs' user; it dies with this process. Raises OSError."""
+        fd = listening.fileno()
+        options: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.getuid() == 0 else {}
+        command = [sys.executable, str(_LAUNCHER), "egress", str(fd), str(os.getpid()), worker, *allowed]
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(command, cwd="/", stdin=theirs.fileno(), pass_fds=[fd], **options)
+
+    def end_tunnels(self) -> None:
+        """A job is over: nothing of its tunnels is left for the next. A proxy that does not say so is ended."""
+        self._control.settimeout(PATIENCE_SECONDS)
+        try:
+            self._control.sendall(b"o")
+            if self._control.recv(1):
+                return
+        except OSError:
+            pass
+        self.end()
+
+    def end(self) -> None:
+        self._control.close()
+        self.process.kill()
+        self.process.wait()
 
 
 def main(fd: int, parent: int, worker: str, allowed: Sequence[str]) -> None:
@@ -74,7 +97,7 @@ def main(fd: int, parent: int, worker: str, allowed: Sequence[str]) -> None:
     landlock.restrict([])
     system.prctl(system.PR_SET_DUMPABLE, 0)
     seccomp.install(seccomp.program())
-    asyncio.run(_Proxy(worker, allowed).serve(socket.socket(fileno=fd)))
+    asyncio.run(_Tunnels(worker, allowed).serve(socket.socket(fileno=fd), socket.socket(fileno=0)))
 
 
 def permits(allowed: Sequence[str], host: str, port: int) -> bool:
@@ -87,19 +110,32 @@ def permits(allowed: Sequence[str], host: str, port: int) -> bool:
     return False
 
 
-class _Proxy:
+class _Tunnels:
     def __init__(self, worker: str, allowed: Sequence[str]) -> None:
         self._worker, self._allowed = worker, allowed
         self._logged: set[str] = set()
-        self._open = 0
+        self._open: set[asyncio.Task[None]] = set()
+        self._patience = CLOSING_SECONDS
 
-    async def serve(self, listening: socket.socket) -> None:
+    async def serve(self, listening: socket.socket, control: socket.socket) -> None:
         server = await asyncio.start_server(self._connected, sock=listening, limit=LARGEST_HEAD)
+        reader, writer = await asyncio.open_connection(sock=control)
         async with server:
-            await server.serve_forever()
+            while await reader.read(1):
+                await self._end_all()
+                writer.write(b".")
+
+    async def _end_all(self) -> None:
+        self._patience = OVER_SECONDS
+        for task in self._open:
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        self._patience = CLOSING_SECONDS
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
         try:
             await self._tunnel(reader, writer)
         except Refused as refusal:
@@ -108,11 +144,22 @@ class _Proxy:
         except OSError:  # one of the two sides is gone
             pass
         finally:
-            self._open -= 1
-            writer.close()
+            await self._close(writer)
+            self._open.discard(task)
+
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
+        """It counts until it is gone: what its side does not take in is held here."""
+        writer.close()
+        try:
+            async with asyncio.timeout(self._patience):
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            pass
+        finally:
+            writer.transport.abort()  # if it is not closed
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open > MOST_CONNECTIONS:
+        if len(self._open) > MOST_CONNECTIONS:
             raise Refused(503, f"a job may have {MOST_CONNECTIONS} connections through its pool's isolation.egress")
         host, port = await _target(reader)
         if not permits(self._allowed, host, port):
@@ -120,9 +167,9 @@ class _Proxy:
         out_reader, out = await _connect(host, port)
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            await _until_one_ends(_pump(reader, out), _pump(out_reader, writer))
+            await _both(_pump(reader, out), _pump(out_reader, writer))
         finally:
-            out.close()
+            await self._close(out)
 
     def _note(self, refusal: str) -> None:
         if refusal not in self._logged and len(self._logged) < MOST_LOGGED:
@@ -209,16 +256,21 @@ def _joined(host: str, port: int) -> str:
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):  # that side is gone
-        while part := await reader.read(PART):
-            writer.write(part)
-            await writer.drain()
+    while part := await reader.read(PART):
+        writer.write(part)
+        await writer.drain()
+    writer.write_eof()
 
 
-async def _until_one_ends(*ways: Coroutine[Any, Any, None]) -> None:
-    """A tunnel ends with either side, says RFC 9110; what was read by then is still written."""
+async def _both(*ways: Coroutine[Any, Any, None]) -> None:
+    """Until both sides have said all they have. One that is gone ends both, as RFC 9110 says of tunnels; one that has
+    no more to say may still be told something."""
     tasks = [asyncio.create_task(way) for way in ways]
-    _, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    try:
+        done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if others and not any(task.exception() for task in done):
+            await asyncio.wait(others, timeout=HALF_CLOSED_SECONDS)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -250,8 +250,10 @@ def _egress(job_user: str) -> str:
         _, given, _, _ = socket.recv_fds(ours, 1, 1)
         if given:
             with socket.socket(fileno=given[0]) as listening:
-                egress.start(listening, [f"{egress.HOST}:{port}"], uid, gid, worker="probe")
+                proxy = egress.Proxy(listening, [f"{egress.HOST}:{port}"], uid, gid, worker="probe")
         said, wrong = (part.decode(errors="replace").strip() for part in process.communicate(timeout=30))
+        if given:
+            proxy.end()
     _expect(said.split() == ["200", "403"], said or wrong or f"bubblewrap ended with {process.returncode}")
     return "a proxy leads to the addresses that the spec names, and to no other"
 

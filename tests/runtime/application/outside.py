@@ -59,3 +59,30 @@ def as_many_as(most, port):
         given += line.recv(100).startswith(b"HTTP/1.1 200")
         lines.append(line)
     return given
+
+
+def clog(most, port):
+    """Tunnels full of what nobody takes in; how many there were."""
+    lines = []
+    for _ in range(most):
+        line = socket.create_connection(proxy(), 30)
+        line.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        if not line.recv(100).startswith(b"HTTP/1.1 200"):
+            break
+        line.settimeout(0.2)
+        try:
+            while True:
+                line.sendall(b"x" * 65536)
+        except TimeoutError:
+            lines.append(line)
+    return len(lines)
+
+
+def ask_to_the_end(port, question):
+    """Say all there is to say, close that way, and hear the answer."""
+    with socket.create_connection(proxy(), 30) as line:
+        line.sendall(f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\n\r\n".encode())
+        assert line.recv(100).startswith(b"HTTP/1.1 200")
+        line.sendall(question.encode())
+        line.shutdown(socket.SHUT_WR)
+        return line.makefile().read()
