@@ -178,12 +178,20 @@ class _Tunnels:
 
 
 async def _target(reader: asyncio.StreamReader) -> tuple[str, int]:
-    """The host, in lower case and without brackets, and the port that a client asks for. Raises Refused."""
+    """What a client asks for. Raises Refused."""
     try:
         async with asyncio.timeout(HEAD_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
+    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise Refused(400, "this is no request to a proxy") from None
+    return asked(head)
+
+
+def asked(head: bytes) -> tuple[str, int]:
+    """The host, in lower case and without brackets, and the port that a request names. Raises Refused."""
+    try:
         method, target, _ = head.partition(b"\r\n")[0].decode("ascii").split(" ")
-    except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+    except ValueError:
         raise Refused(400, "this is no request to a proxy") from None
     if method != "CONNECT":
         raise Refused(405, "isolation.egress lets out https and other tunnels by CONNECT, not plain http")
