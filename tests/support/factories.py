@@ -170,6 +170,8 @@ def run_command(pool: Pool, state: str, **more: Any) -> RunCommand:
 def failure_group(
     pool: Pool, title: str = "TimeoutError connect to eu2.cardgate.example:443", **more: Any
 ) -> FailureGroup:
+    """One that failed just now, in an hour that is not about to end."""
+    wait_for(lambda: time.time() % 3600 < 3580, message="the next hour")
     values = {
         "digest": f"{FailureGroup.objects.count():064x}",
         "func": "shop.payments.capture",
@@ -183,8 +185,7 @@ def failure_group(
 
 
 def failure_hours(group: FailureGroup, *counts: int) -> None:
-    """Failures an hour, this hour last; never just before the next."""
-    wait_for(lambda: time.time() % 3600 < 3585)
+    """Failures an hour, this hour last."""
     this = timezone.now().replace(minute=0, second=0, microsecond=0)
     FailureHour.objects.bulk_create(
         FailureHour(group=group, hour=this - timedelta(hours=back), count=count)
