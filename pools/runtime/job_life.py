@@ -55,8 +55,7 @@ class JobLife(JobEnd):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         pooled = cast(PoolJob, job)
-        pooled.prepared = pooled.prepared or self._prepare(pooled, queue)
-        self._hand_over(pooled, queue, pooled.prepared[0])
+        self._hand_over(pooled, queue, self.prepare(pooled, queue)[0])
         execution = self._start(pooled, queue)
         if execution is None:
             self._dismiss(killed=True)
@@ -69,7 +68,7 @@ class JobLife(JobEnd):
 
     def _start(self, job: PoolJob, queue: Queue) -> Execution | None:
         """All that rq writes before a job runs, and the claim let go. None when it is another's by now, or gone."""
-        execution, writes = job.prepared or self._prepare(job, queue)
+        execution, writes = self.prepare(job, queue)
         with writes:
             try:
                 writes.execute()
@@ -82,7 +81,10 @@ class JobLife(JobEnd):
         self.executions[execution.id] = self.lease = execution
         return execution
 
-    def _prepare(self, job: PoolJob, queue: Queue) -> tuple[Execution, step.Step]:
+    def prepare(self, job: PoolJob, queue: Queue) -> tuple[Execution, step.Step]:
+        """The run that is to begin, and what is to be written for it; once for a job."""
+        if job.prepared is not None:
+            return job.prepared
         ttl = self.get_heartbeat_ttl(job)
         keys = [self.claims.keys.claims, job.started_job_registry.key, job.key]
         guard = step.Guard(step.START, keys, self.claims.guard(queue, job.id))
@@ -98,7 +100,8 @@ class JobLife(JobEnd):
         if told := job.at_start(execution):
             writes.hset(job.key, mapping=told)
         self.claims.let_go(writes, queue, job.id)
-        return execution, writes
+        job.prepared = execution, writes
+        return job.prepared
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
         """The worker has written it all, before the horse got the job, but what only a payload tells."""

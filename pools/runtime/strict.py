@@ -198,7 +198,8 @@ class StrictLife(JobLife):
             if len(result) <= self.job_class.admission.job_kib * 1024 and _is_data(result):
                 job.take_meta(result)
             else:
-                log.warning("Worker %s: the meta of job %s is not stored: it is more than data", self.name, job.id)
+                why = "it is too large, or more than data"
+                log.warning("Worker %s: the meta of job %s is not stored: %s", self.name, job.id, why)
         if told.get("end") == "failure":
             self._failed(job, queue, execution, told)
             return

@@ -209,8 +209,7 @@ class PoolWorker(StrictLife):
             self._ahead = self._claim()
             self._reached_ahead = self._ahead is not None
             if self._ahead is not None:
-                job, queue = self._ahead
-                job.prepared = self._prepare(job, queue)
+                self.prepare(*self._ahead)
         except Exception as error:  # the job at its end is not to suffer; the next one's own turn tells it again
             log.warning("Worker %s: no job was claimed ahead: %s", self.name, error)
         finally:

@@ -182,14 +182,19 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
 
 
 def _hinted(part: Part, wanted: DeadLetterFilter) -> Part:
-    """With what leads the database to the index of open jobs by queue, by expiry or by host. See ``DeadLetter``."""
-    if wanted.state != DeadLetterState.OPEN:
+    """With what leads the database to the index of open jobs by queue, by expiry or by host. See ``DeadLetter``.
+
+    Not where it had better begin at a few groups.
+    """
+    few = wanted.group or wanted.task or wanted.error or wanted.q or wanted.args
+    if few or wanted.state != DeadLetterState.OPEN:
         return part
     if read_values("queue", wanted.queue).wanted:
         brokers = Pool.objects.order_by().values_list("broker", flat=True).distinct()
         return replace(part, hint=Q(broker__in=list(brokers)), leads=True)
     if wanted.expires.startswith("<"):
-        return replace(part, hint=Q(pool__in=list(Pool.objects.values_list("pk", flat=True))), leads=True)
+        pools = Pool.objects.values_list("pk", flat=True)
+        return replace(part, hint=Q(pool__in=list(pools)), leads=True)
     hosts = read_values("host", wanted.host).wanted
     return replace(part, hint=~Q(host="")) if hosts and NONE not in hosts else part
 

@@ -60,11 +60,7 @@ class Part:
 
     def all(self) -> QuerySet[DeadLetter]:
         """In no order."""
-        found, groups = self._between(self.since, self.until), self.groups.order_by().values("pk")
-        if self.leads:  # plus nothing: or the database might begin at the groups
-            found = found.alias(its_group=F("group_id") + 0).filter(self.hint or Q(), its_group__in=groups)
-        else:
-            found = found.filter(group__in=groups)
+        found = self._between(self.since, self.until).filter(group__in=self.groups.order_by().values("pk"))
         if isinstance(self.jobs, frozenset):
             return found.filter(pk__among=self.jobs)
         return found if self.jobs is None else found.filter(pk__in=self.jobs)
@@ -93,8 +89,13 @@ class Part:
 
     def _in_one_pass(self, moments: Sequence[datetime]) -> QuerySet[DeadLetter, tuple[int, ...]]:
         later = {f"n{n}": Count("pk", filter=Q(failed_at__gte=at)) for n, at in enumerate(moments)}
-        found = self.all().filter(self.hint or Q()).order_by()
+        found = (self._hinted() if self.leads else self.all()).filter(self.hint or Q()).order_by()
         return found.values_list("group_id").annotate(n=Count("pk"), **later)
+
+    def _hinted(self) -> QuerySet[DeadLetter]:
+        """As ``all``. Plus nothing: or the database might begin at the groups."""
+        found = self._between(self.since, self.until).alias(its_group=F("group_id") + 0)
+        return found.filter(its_group__in=self.groups.order_by().values("pk"))
 
     def _is_most(self) -> bool:
         """Whether most open jobs are of its groups."""

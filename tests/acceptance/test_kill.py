@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.acceptance
 
 POOL, QUEUE = "stdlib-compress", "stdlib.compress"
-SECONDS_TO_MISS = 25.0  # from the death of a worker or an agent until the console says so, on a busy machine
+SECONDS_TO_MISS = 10.0  # from the death of a worker or an agent until the console says so
 
 
 @pytest.fixture(scope="module")

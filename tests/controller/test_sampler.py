@@ -335,9 +335,9 @@ def test_breakers_that_turn_by_themselves_are_events(
     Pool.objects.update(published_number=1)
     key = f"pw:gates:{pool.uid}:breaker:smtp"
 
-    def turned(state: str, generation: int = 0) -> list[str]:
+    def turned(state: str, generation: int = 0, since: int = 1_700_000_000_000) -> list[str]:
         before = set(Event.objects.values_list("pk", flat=True))
-        client.hset(key, mapping={"state": state, "since": 1_700_000_000_000, "generation": generation})
+        client.hset(key, mapping={"state": state, "since": since, "generation": generation})
         tick(sampler)
         new = Event.objects.exclude(pk__in=before)
         assert all(event.target_name == "payments" and event.detail["breaker"] == "smtp" for event in new)
@@ -357,6 +357,9 @@ def test_breakers_that_turn_by_themselves_are_events(
     assert [turned(state, number) for state, number in (("held", 2), ("closed", 3))] == [[], []]
     Sampler(sampler._lease).tick()
     assert turned("closed", 3) == [], "nor does another controller see it anew"
+    assert turned("open", 3) == ["breaker.tripped"]
+    assert turned("open", 4) == ["breaker.tripped"], "a person closed it, and it opened again between two looks"
+    assert turned("closed", 4, since=0) == [], "nothing recovered: the broker has lost its data"
 
 
 def test_hostile_values_of_breakers_are_nothing(sampler: Sampler, tick: Tick, client: redis.Redis, team: Team) -> None:

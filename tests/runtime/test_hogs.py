@@ -20,6 +20,7 @@ HOGS = [
     ("hogs.fork_bomb", "BlockingIOError", "16 processes"),
     ("hogs.thread_bomb", "RuntimeError", "16 processes"),
     ("hogs.flood_files", "OutputLimitError", "4 MiB"),
+    ("hogs.dig_deep", "OutputLimitError", "4 MiB"),
     ("hogs.flood_disk", "OutputLimitError", "4 MiB"),
     ("hogs.one_large_file", "OSError", "4 MiB"),
     ("hogs.print_much", "OSError", "4 MiB"),

@@ -46,6 +46,15 @@ def flood_files():
     time.sleep(60)
 
 
+def dig_deep():
+    """Folders in folders, deeper than a path may be long."""
+    os.chdir(tempfile.gettempdir())
+    for _ in range(30):
+        os.mkdir("x" * 200)
+        os.chdir("x" * 200)
+    time.sleep(60)
+
+
 def flood_disk():
     """Files of a size that each may have."""
     for number in range(50):
