@@ -100,7 +100,7 @@ BY_INDEX = [
     ({"host": "pay-01"}, "dead_letter_host (group_id=? AND state=? AND host=?)"),
     ({"expires": "<24h"}, "dead_letter_vanishing (pool_id=? AND expires_at<?)"),
     ({"queue": "payments", "host": "pay-01"}, "dead_letter_registry (broker=? AND queue=?)"),
-    ({"queue": "payments", "group": "1"}, "dead_letter_group (group_id=? AND state=?)"),
+    ({"queue": "payments", "group": "1"}, "dead_letter_where (group_id=? AND state=?)"),
 ]
 
 
