@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from pools.models import FailureGroup
+from pools.models import DeadLetter, FailureGroup
 from pools.operations import Selection, requeue_create
 from pools.selectors.dead_letters import DeadLetterFilter
 from tests.acceptance.conftest import browser_type_launch_args  # noqa: F401 - a fixture
@@ -126,6 +126,17 @@ def test_tables_of_jobs_fit_their_panel(visit: Any, cast: Cast, width: int) -> N
         beyond = table.evaluate("table => table.getBoundingClientRect().width - table.parentElement.clientWidth")
         assert beyond <= 0, path
         assert table.evaluate(CUT) == 0, path
+
+
+@pytest.mark.parametrize("path", ["", "?show=jobs", "?show=jobs&state=any"])
+def test_a_word_that_never_ends_breaks_on_a_phone(visit: Any, cast: Cast, path: str) -> None:
+    """Of a message, a task, a queue, a host: the page is no wider for it."""
+    word = "areallylongpackageandmodulename" * 5
+    DeadLetter.objects.update(message=word, func=word, queue=word, host=word)
+    FailureGroup.objects.update(title=f"ImportError {word}", func=word)
+    page: Page = visit(cast.bob, URL + path, viewport={"width": 390, "height": 844})
+    expect(page.locator("table.pw-stackable")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_times_of_day_are_utc_or_local(visit: Any, cast: Cast) -> None:
