@@ -80,7 +80,7 @@ def _utc_text(at: datetime | None) -> str | None:
     """As Django writes it to SQLite."""
     if at is None:
         return None
-    return str(at if at.tzinfo is UTC else at.astimezone(UTC))[: -len("+00:00")]
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).replace(tzinfo=None).isoformat(" ")
 
 
 def _converter(field: "Field[Any, Any]") -> Callable[[Any], Any] | None:

@@ -1,7 +1,7 @@
 """Where a failed registry and our open letters differ, found by counting: what is equal is not read.
 
 Both sides are ordered by score, so a range whose counts differ is cut in pieces, and each of those is counted again,
-down to ranges that are small, or that only one side has. Work grows with the differences and not with the registry.
+down to ranges that are small, or in which most differs. Work grows with the differences and not with the registry.
 """
 
 import math
@@ -14,6 +14,8 @@ from pools.broker.failed_registry import Span
 
 LEAF = 500
 PIECES = 16
+FEW = 20_000
+"""Letters of a span, or entries, that may be read beside as many that differ."""
 
 
 class Difference(NamedTuple):
@@ -37,10 +39,16 @@ def differences(
             span, entries, letters = difference
             if entries == letters:
                 continue
-            if 0 in (entries, letters) or max(entries, letters) <= LEAF or span.low == span.high:
+            if _is_read(entries, letters) or span.low == span.high:
                 yield difference
             else:
                 work += _pieces(broker, queue, span)
+
+
+def _is_read(entries: int, letters: int) -> bool:
+    """Small, or most of it differs: to cut it would only be to read it in pieces."""
+    most, least = max(entries, letters), min(entries, letters)
+    return most <= LEAF or (least <= FEW and least <= most - least)
 
 
 def _pieces(broker: Broker, queue: str, span: Span) -> list[Span]:

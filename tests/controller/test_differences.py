@@ -10,7 +10,7 @@ import redis
 
 from pools.broker.connection import Broker
 from pools.broker.failed_registry import Span
-from pools.controller.differences import LEAF, Difference, differences
+from pools.controller.differences import FEW, LEAF, Difference, differences
 from tests.broker.commands import counted
 from tests.support.valkey import ValkeyServer
 
@@ -43,6 +43,25 @@ def test_what_only_one_side_has_is_one_difference(broker: Broker, client: redis.
     fill(client, [float(n) for n in range(3000)])
     assert list(differences(broker, "mail", ALL, counting([]))) == [Difference(ALL[0], 3000, 0)]
     assert list(differences(broker, "nothing", ALL, counting([1.0] * 900))) == [Difference(ALL[0], 0, 900)]
+
+
+def test_what_mostly_differs_is_one_difference(broker: Broker, client: redis.Redis, valkey: ValkeyServer) -> None:
+    fill(client, [float(n) for n in range(3000)])
+    found: list[Difference] = []
+    ours = counting([float(n) for n in range(0, 3000, 2)])
+    commands = counted(valkey, lambda: found.extend(differences(broker, "mail", ALL, ours)))
+    assert (found, commands) == ([Difference(ALL[0], 3000, 1500)], {"zcount": 1})
+    theirs = counting([float(n) for n in range(9000)])
+    assert list(differences(broker, "mail", ALL, theirs)) == [Difference(ALL[0], 3000, 9000)]
+
+
+def test_very_many_letters_are_not_read_at_once(broker: Broker, client: redis.Redis) -> None:
+    ours, theirs = 2 * FEW, 5 * FEW
+    fill(client, [float(n) for n in range(theirs)])
+    found = list(differences(broker, "mail", ALL, counting([float(n) for n in range(0, theirs, 5)] * 2)))
+    assert sum(letters for _, _, letters in found) == ours
+    assert sum(entries for _, entries, _ in found) == theirs
+    assert max(min(entries, letters) for _, entries, letters in found) <= FEW
 
 
 @pytest.mark.parametrize("seed", range(8))
