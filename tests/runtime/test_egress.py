@@ -4,6 +4,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +172,49 @@ def test_a_proxy_that_dies_comes_back_with_the_next_sandbox(host: AgentHost, sit
     assert len(after) == len(before) == 2
     assert fetched() == "xxx"
     assert children(worker["pid"]) == after, "and stays"
+
+
+# The system's resolver asks the host's DNS, which a test cannot make slow.
+SLOW_DNS = """
+import socket, sys, threading
+from pools.runtime.sandbox import egress
+
+def looked_up(host, *more, **and_more):
+    if host == "slow.example":
+        threading.Event().wait()
+    raise OSError("no such name")
+
+socket.getaddrinfo = looked_up
+egress.main(int(sys.argv[1]), int(sys.argv[2]), "worker", ["slow.example:443", "unknown.example:443"])
+"""
+
+
+def test_a_name_that_is_looked_up_too_long_ends_its_proxy() -> None:
+    """The resolver cannot be stopped, so that a job would find all of its threads taken by the job before."""
+    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as outside, ours:
+        command = [sys.executable, "-c", SLOW_DNS, str(outside.fileno()), str(os.getpid())]
+        with theirs:
+            proxy = subprocess.Popen(command, stdin=theirs.fileno(), pass_fds=[outside.fileno()])
+        try:
+            ours.settimeout(HALF_A_MINUTE)
+            assert b"502" in asked_for(outside, "unknown.example").recv(100)
+            ours.sendall(b"o")
+            assert ours.recv(1) == b"."
+            waiting = [asked_for(outside, "slow.example") for _ in range(2 * egress.MOST_NAMES)]
+            assert b"502" in waiting[-1].recv(100), "after ten seconds"
+            ours.sendall(b"o")
+            assert ours.recv(1) == b"", "for it is gone"
+            assert proxy.wait(HALF_A_MINUTE) == 0
+        finally:
+            proxy.kill()
+            proxy.wait()
+
+
+def asked_for(proxy: socket.socket, host: str) -> socket.socket:
+    line = socket.create_connection(proxy.getsockname(), HALF_A_MINUTE)
+    line.sendall(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode())
+    return line
 
 
 def test_no_proxy_where_the_list_is_empty(host: AgentHost) -> None:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pools.runtime.sandbox import landlock, seccomp, system
 HOST, PORT = "127.0.0.1", 3128
 # Where programs look for a proxy. For http:// as well: its refusal says more than a network that is not there.
 VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
-MOST_CONNECTIONS, LARGEST_HEAD, PART = 128, 8192, 64 * 1024
+MOST_CONNECTIONS, MOST_NAMES, LARGEST_HEAD, PART = 128, 8, 8192, 64 * 1024
 HEAD_SECONDS, CONNECT_SECONDS = 10.0, 10.0
 # For what a side that said all it has may still be told; to take in what is left; to be rid of a job's tunnels.
 HALF_CLOSED_SECONDS, CLOSING_SECONDS, OVER_SECONDS = 60.0, 5.0, 0.2
@@ -98,6 +99,7 @@ def main(fd: int, parent: int, worker: str, allowed: Sequence[str]) -> None:
     system.prctl(system.PR_SET_DUMPABLE, 0)
     seccomp.install(seccomp.program())
     asyncio.run(_Tunnels(worker, allowed).serve(socket.socket(fileno=fd), socket.socket(fileno=0)))
+    os._exit(0)  # whatever name is still looked up
 
 
 def permits(allowed: Sequence[str], host: str, port: int) -> bool:
@@ -114,15 +116,20 @@ class _Tunnels:
     def __init__(self, worker: str, allowed: Sequence[str]) -> None:
         self._worker, self._allowed = worker, allowed
         self._logged: set[str] = set()
+        self._names = _Names()
         self._open: set[asyncio.Task[None]] = set()
         self._patience = CLOSING_SECONDS
 
     async def serve(self, listening: socket.socket, control: socket.socket) -> None:
+        """Until the worker hangs up, or a job is over that leaves something behind: then there had better be another
+        proxy."""
         server = await asyncio.start_server(self._connected, sock=listening, limit=LARGEST_HEAD)
         reader, writer = await asyncio.open_connection(sock=control)
         async with server:
             while await reader.read(1):
                 await self._end_all()
+                if self._names.are_looked_up:
+                    return
                 writer.write(b".")
 
     async def _end_all(self) -> None:
@@ -164,12 +171,28 @@ class _Tunnels:
         host, port = await _target(reader)
         if not permits(self._allowed, host, port):
             raise Refused(403, f"{_joined(host, port)} is not in the pool's isolation.egress")
-        out_reader, out = await _connect(host, port)
+        out_reader, out = await self._connect(host, port)
         try:
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             await _both(_pump(reader, out), _pump(out_reader, writer))
         finally:
             await self._close(out)
+
+    async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To the first of the host's addresses that answers. Raises Refused."""
+        why: Exception | str = "it has no address"
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                for address in await self._names.addresses(host, port):
+                    try:
+                        return await asyncio.open_connection(address, port, limit=PART)
+                    except OSError as error:
+                        why = error
+        except TimeoutError:
+            why = f"no answer within {CONNECT_SECONDS:g} s"
+        except (OSError, UnicodeError) as error:  # the latter of a name that no DNS takes
+            why = error
+        raise Refused(502, f"{_joined(host, port)} cannot be reached: {why}")
 
     def _note(self, refusal: str) -> None:
         if refusal not in self._logged and len(self._logged) < MOST_LOGGED:
@@ -201,34 +224,30 @@ def asked(head: bytes) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]").removesuffix(".").lower(), int(port)
 
 
-async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """To the first of the host's addresses that answers. Raises Refused."""
-    why: Exception | str = "it has no address"
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            for address in await _addresses(host, port):
-                try:
-                    return await asyncio.open_connection(address, port, limit=PART)
-                except OSError as error:
-                    why = error
-    except TimeoutError:
-        why = f"no answer within {CONNECT_SECONDS:g} s"
-    except (OSError, UnicodeError) as error:  # the latter of a name that no DNS takes
-        why = error
-    raise Refused(502, f"{_joined(host, port)} cannot be reached: {why}")
+class _Names:
+    """The system's resolver waits as long as a name's DNS does, and cannot be told to stop: so in threads."""
 
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MOST_NAMES)
+        self._asked: set[Future[Any]] = set()
 
-async def _addresses(host: str, port: int) -> list[str]:
-    """Whoever rules a name's DNS must not lead jobs to this host, or to what hosts its cloud's credentials: such
-    addresses are reached by a list that names them, and by no name. Raises Refused, OSError.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(address[0]) for *_, address in found]
-    if _is_address(host):
+    @property
+    def are_looked_up(self) -> bool:
+        return bool(self._asked)
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Whoever rules a name's DNS must not lead jobs to this host, or to what hosts its cloud's credentials: such
+        addresses are reached by a list that names them, and by no name. Raises Refused, OSError.
+        """
+        asked = self._threads.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        self._asked.add(asked)
+        asked.add_done_callback(self._asked.discard)
+        addresses = [str(address[0]) for *_, address in await asyncio.wrap_future(asked)]
+        if _is_address(host):
+            return addresses
+        if near := [address for address in addresses if _is_near(address)]:
+            raise Refused(403, f"{host} leads to {near[0]}: isolation.egress must name such an address itself")
         return addresses
-    if near := [address for address in addresses if _is_near(address)]:
-        raise Refused(403, f"{host} leads to {near[0]}: isolation.egress must name such an address itself")
-    return addresses
 
 
 def _is_address(host: str) -> bool:
