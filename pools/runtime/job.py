@@ -198,14 +198,17 @@ class PoolJob(BackedJob):
         return found is None or found.counts
 
     def retry(self, queue: Queue, pipeline: Any) -> None:
-        """Schedule or enqueue the next attempt, and keep this one's traceback, which rq would drop."""
-        run = self.failure
+        """Schedule or enqueue the next attempt, and keep this one's traceback, which rq would drop.
+
+        rq's clean-up of runs whose lease has ended asks for it too, and has none.
+        """
+        run, name = self.failure, self.failure.worker or self.worker_name or ""
         Result.create(
             self,
             Result.Type.RETRIED,
             self.kept_failed,
-            exc_string=run.text,
-            worker_name=run.worker,
+            exc_string=run.text or f"AbandonedJobError: Worker {name} fell silent while it ran this job.",
+            worker_name=name,
             pipeline=pipeline,
             execution_id=run.execution.id if run.execution else None,
             execution_started_at=run.execution.created_at if run.execution else None,

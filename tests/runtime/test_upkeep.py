@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rq import Queue, Worker
+from rq import Queue, Retry, Worker
 from rq.job import Dependency, Job
 
+from pools.broker.tracebacks import parse_traceback
 from pools.runtime import startup
 from pools.runtime.keys import Keys
 from pools.runtime.refusals import Admission
@@ -86,6 +87,20 @@ def test_expired_lease_becomes_a_dead_letter_with_its_event(config: WorkerConfig
     body = json.loads(fields[b"body"])
     assert (fields[b"type"], body["job_id"], body["config"]) == (b"job.failed", job.id, 7)
     assert not client.exists("rq:worker:upkeep-1"), "upkeep leaves no worker of its own behind"
+
+
+def test_an_expired_lease_of_a_job_with_rqs_own_retry_is_an_attempt_with_its_cause(
+    config: WorkerConfig, queue: Queue
+) -> None:
+    client: Any = queue.connection
+    job = started(client, queue, "gone", retry=Retry(max=1))
+    client.zadd("rq:wip:mail", dict.fromkeys(client.zrange("rq:wip:mail", 0, -1), time.time() - 1))
+    run(config)
+    assert places(client, "mail", job.id) == ["queue"]
+    (result,) = job.results()
+    assert (result.type.name, result.worker_name) == ("RETRIED", "gone")
+    assert result.exc_string == "AbandonedJobError: Worker gone fell silent while it ran this job."
+    assert parse_traceback(result.exc_string).exc_type == "AbandonedJobError"
 
 
 @pytest.mark.parametrize("field", ["pw_once", "pw_fallback"])
