@@ -123,11 +123,12 @@ class Effects:
             row.save(update_fields=["effects", "effect_at", "wake_at"])
 
     def _judge(self, row: Operation) -> None:
-        """Hold the failure group of those that failed again against the one they were frozen from."""
+        """Hold the cause of those that failed again against the one they were frozen with. A job that was moved to a
+        queue of another pool has a group there."""
         unjudged = row.items.filter(
             effect=Effect.FAILED_AGAIN, same_failure=None, dead_letter__enqueued_at__gte=F("at")
         )
-        groups = unjudged.values_list("pk", "dead_letter_id", "group_id", "dead_letter__group_id")[:CHUNK]
+        groups = unjudged.values_list("pk", "dead_letter_id", "group__digest", "dead_letter__group__digest")[:CHUNK]
         judged: dict[bool, dict[int, int]] = {}
         for pk, letter, before, now in groups:
             judged.setdefault(before == now, {})[pk] = letter

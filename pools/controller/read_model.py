@@ -305,7 +305,7 @@ def _write(batch: _Batch) -> None:
     hours = [(group_id, hour, count) for (group_id, hour), count in sorted(batch.hours.items())]
     bulk.write(FailureHour, ["group_id", "hour", "count"], hours, unique=["group_id", "hour"], adding=True)
     _write_tallies(batch.tallies)
-    regress(group_id for group_id, tally in batch.tallies.items() if tally.failures)
+    regress({group_id: tally.last for group_id, tally in batch.tallies.items() if tally.last})
 
 
 def _write_tallies(tallies: Mapping[int, _Tally]) -> None:

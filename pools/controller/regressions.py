@@ -1,6 +1,7 @@
 """A group that was resolved and fails again."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -12,13 +13,14 @@ from pools.models import FailureGroup, GroupNote, GroupState, Occasion
 CONTROLLER = system_actor("controller")
 
 
-def regress(failed: Iterable[int]) -> None:
-    """Of the groups that just failed, by id, turn those that were resolved into regressed ones, each with its event.
+def regress(failed: Mapping[int, datetime]) -> None:
+    """Of these groups, with when they last failed, turn those that were resolved before into regressed ones, each with
+    its event. A failure from before, that is read late, is no regression.
 
     Runs in the transaction that counted the failures, which holds these rows: whoever resolves one meanwhile waits.
     """
     resolved = FailureGroup.objects.filter(pk__among=failed, state=GroupState.RESOLVED).select_related("pool")
-    groups = list(resolved.order_by("pk"))
+    groups = [group for group in resolved.order_by("pk") if group.state_at is None or failed[group.pk] > group.state_at]
     note(Occasion.REGRESSED, groups)
     for group in groups:
         group.state, group.state_at, group.revision = GroupState.REGRESSED, timezone.now(), group.revision + 1

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import structlog
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from controlplane.models import SignInFailure, TokenPlace
@@ -19,8 +19,10 @@ from pools.models import (
     IdempotencyKey,
     NotificationDelivery,
     Operation,
+    OperationItem,
     OperationState,
     OutboxMessage,
+    Outcome,
     PayloadReveal,
     QueueState,
     SealedPayload,
@@ -32,6 +34,9 @@ KEEP_OUTBOX = 7 * DAY
 KEEP_DELIVERIES = 30 * DAY
 KEEP_HEARTBEATS = 86_400.0
 STUCK_AFTER = timedelta(seconds=10)
+HALTED = (OperationState.PAUSED, OperationState.STOPPED, OperationState.CANCELLED)
+# Less than moving.lua keeps them: without its receipt a chunk would be sent as if for the first time.
+RECEIPTS_LAST = 6 * DAY
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +90,8 @@ class Waker:
 
 
 class Resumer:
-    """Sends a new message for an operation that runs or is recalled, makes no progress and has no job in hand.
+    """Sends a new message for an operation that runs or is recalled, makes no progress and has no job in hand; and for
+    one that was paused, stopped or cancelled while a chunk was under way that has no outcomes.
 
     A job dies with its worker; the operation's row and its frozen items do not.
     """
@@ -97,9 +103,13 @@ class Resumer:
         self._lease = lease
 
     def tick(self) -> bool:
-        at_work = Q(state=OperationState.RUNNING, wake_at=None) | ~Q(recall={})
-        stuck = Operation.objects.filter(at_work, progressed_at__lt=timezone.now() - STUCK_AFTER)
-        for operation in stuck.order_by("pk"):
+        now = timezone.now()
+        # What is under way is in front of what is pending.
+        pending = OperationItem.objects.filter(operation=OuterRef("pk"), outcome=Outcome.PENDING).order_by("position")
+        under_way = Q(state__in=HALTED, under_way__isnull=False, progressed_at__gt=now - RECEIPTS_LAST)
+        at_work = Q(state=OperationState.RUNNING, wake_at=None) | ~Q(recall={}) | under_way
+        stuck = Operation.objects.alias(under_way=Subquery(pending.values("at")[:1])).filter(at_work)
+        for operation in stuck.filter(progressed_at__lt=now - STUCK_AFTER).order_by("pk"):
             if not self._in_hand(operation):
                 log.warning("operation.resumed_by_controller", operation=operation.pk)
                 with self._lease.fenced():

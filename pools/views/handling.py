@@ -71,6 +71,10 @@ class Verb:
         return becomes(self.kind)
 
     @property
+    def runs_again(self) -> bool:
+        return self.kind in RUN_AGAIN
+
+    @property
     def afterwards(self) -> str:
         return afterwards(self.kind)
 

@@ -1,5 +1,7 @@
 """A resolved group that fails again is regressed in the transaction that reads the failure; and what a worker ran."""
 
+from datetime import timedelta
+
 import pytest
 import redis
 
@@ -81,6 +83,25 @@ def test_what_is_delivered_twice_or_was_moved_is_no_regression(
     tick(ingester)
     assert DeadLetter.objects.get().state == DeadLetterState.OPEN
     assert FailureGroup.objects.get().state == GroupState.RESOLVED and not regressions()
+
+
+def test_what_failed_before_it_was_resolved_and_is_read_after_is_no_regression(
+    ingester: Ingester, tick: Tick, client: redis.Redis
+) -> None:
+    write_failed(client, "j1", "j2")
+    failed(client, "j1")
+    tick(ingester)
+    before = FailureGroup.objects.get().last_seen
+    FailureGroup.objects.update(state=GroupState.RESOLVED, state_at=before + timedelta(minutes=1))
+    failed(client, "j2")
+    tick(ingester)
+    group = FailureGroup.objects.get()
+    assert (group.state, group.total_count) == (GroupState.RESOLVED, 2) and not regressions()
+    FailureGroup.objects.update(state_at=before - timedelta(minutes=1))
+    write_failed(client, "j3")
+    failed(client, "j3")
+    tick(ingester)
+    assert FailureGroup.objects.get().state == GroupState.REGRESSED and len(regressions()) == 1
 
 
 def test_only_the_group_that_failed_regresses(ingester: Ingester, tick: Tick, client: redis.Redis) -> None:

@@ -16,7 +16,17 @@ from pools.controller.lease import LeaderLease
 from pools.controller.relay import Relay
 from pools.controller.sampler import Sampler
 from pools.controller.sweeper import Resumer, Sweeper
-from pools.models import IdempotencyKey, Operation, OperationState, OutboxMessage, PayloadReveal, Pool, Team, Worker
+from pools.models import (
+    IdempotencyKey,
+    Operation,
+    OperationState,
+    OutboxMessage,
+    Outcome,
+    PayloadReveal,
+    Pool,
+    Team,
+    Worker,
+)
 from tests.controller.beats import FakeAgent
 from tests.controller.conftest import Tick
 from tests.support import factories
@@ -144,6 +154,38 @@ def test_only_a_running_operation_is_resumed(
     Operation.objects.update(state=state)
     tick(Resumer(lease))
     assert not OutboxMessage.objects.exists()
+
+
+HALTED = [OperationState.PAUSED, OperationState.STOPPED, OperationState.CANCELLED]
+
+
+@pytest.mark.parametrize("state", HALTED)
+def test_what_was_under_way_when_it_was_halted_gets_its_outcomes(
+    lease: LeaderLease, tick: Tick, pool: Pool, operation: Operation, state: OperationState
+) -> None:
+    """Its process died with the chunk in hand: what the broker did is not known."""
+    group = factories.failure_group(pool)
+    letters = [factories.dead_letter(group, f"job-{n}") for n in range(4)]
+    for place, letter in enumerate(letters):
+        operation.items.create(
+            position=place,
+            job_id=letter.job_id,
+            dead_letter=letter,
+            group=letter.group,
+            at=factories.ago(minutes=1) if place < 3 else None,
+            outcome=Outcome.PENDING if place else Outcome.REQUEUED,
+        )
+    Operation.objects.update(state=state)
+    tick(Resumer(lease))
+    assert OutboxMessage.objects.get().key == str(operation.pk)
+    OutboxMessage.objects.all().delete()
+    Operation.objects.update(progressed_at=factories.ago(days=8))
+    tick(Resumer(lease))
+    assert not OutboxMessage.objects.exists(), "its receipt is gone by then"
+    operation.items.filter(at__isnull=False).update(outcome=Outcome.REQUEUED)
+    Operation.objects.update(progressed_at=factories.ago(minutes=1))
+    tick(Resumer(lease))
+    assert not OutboxMessage.objects.exists(), "what was never sent stays"
 
 
 def test_progress_is_a_sign_of_life(lease: LeaderLease, tick: Tick, operation: Operation) -> None:

@@ -57,6 +57,8 @@ def test_a_selection_is_shown_and_then_done(cast: Cast, payments: Pool, reports:
     page = text(client.post(url(verb), {"id": chosen}).content)
     assert f"{verb.capitalize()} 3 dead letters" in page and WORDS[verb] in page
     assert "2 TimeoutError 1 KeyError" in page and "payments 2 , reports 1" in page
+    assert "Failed in the last hour 3" in page
+    assert ("Canary" in page) == ("what would be skipped" in page) == (verb == "requeue"), "the others have no plan"
     assert nothing_happened()
 
     done = confirmed(client, url(verb), {"id": chosen})

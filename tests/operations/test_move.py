@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.utils import timezone
 from guardian.shortcuts import assign_perm
 
 from audit.models import Event
@@ -62,6 +63,26 @@ def test_jobs_are_moved_and_followed_to_their_end_there(
     Effects(lease).tick()
     row.refresh_from_db()
     assert row.effects == {"succeeded": 1, "failed_again": 1}
+
+
+def test_the_same_failure_in_the_other_pool_is_the_same(cast: Cast, slow: Pool, dead: Dead, broker: Broker) -> None:
+    """Groups are of one pool; what a job fails of is not."""
+    group = dead("a", "b")
+    row = move(cast)
+    run_operation(row.pk)
+    there = make.failure_group(slow, digest=group.digest)
+    other = make.failure_group(slow, "KeyError 'x'")
+    now = timezone.now()
+    for job_id, found in (("a", there), ("b", other)):
+        DeadLetter.objects.filter(job_id=job_id).update(
+            group=found, pool=slow, queue="slow", state="open", closed_at=None, enqueued_at=now, failed_at=now
+        )
+    lease = LeaderLease()
+    assert lease.renew()
+    Effects(lease).tick()
+    row.refresh_from_db()
+    assert (row.effects, row.same_failures) == ({"failed_again": 2}, 1)
+    assert dict(DeadLetter.objects.values_list("job_id", "came_back")) == {"a": 1, "b": 0}
 
 
 def test_it_has_a_plan_as_a_requeue_has(cast: Cast, slow: Pool, dead: Dead, broker: Broker) -> None:
