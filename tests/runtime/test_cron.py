@@ -129,8 +129,8 @@ def test_a_slot_is_one_job_however_many_agents_see_it(pool: Pool) -> None:
 
 
 def test_a_new_entry_begins_with_the_next_slot(valkey: ValkeyServer) -> None:
-    pool = Pool(valkey, entry())
     wait_for(lambda: time.time() % 60 < 50, message="the broker's next minute, for it adopts by its own clock")
+    pool = Pool(valkey, entry())
     pool.clock.now = int(time.time())
     pool.tick()
     assert pool.jobs() == []
