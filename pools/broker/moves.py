@@ -47,6 +47,7 @@ class Outcome(StrEnum):
     GONE = "gone"
     DAMAGED = "damaged"
     CHANGED = "changed"
+    FAILED_ANEW = "failed_anew"
     RECALLED = "recalled"
     NOT_QUEUED = "not_queued"
     QUARANTINED = "quarantined"
@@ -86,14 +87,23 @@ class Change:
 type Jobs = Sequence[tuple[str, str]]
 """(job id, queue) pairs; the queue is the one in whose failed registry the job lies."""
 
+type Scores = Sequence[float | None]
+"""Where each of the jobs must lie there, for a job that fails again lies elsewhere; None anywhere."""
+
 
 def requeue(
-    broker: Broker, jobs: Jobs, at: datetime | None = None, receipt: str = "", to_queue: str = ""
+    broker: Broker,
+    jobs: Jobs,
+    at: datetime | None = None,
+    receipt: str = "",
+    to_queue: str = "",
+    scores: Scores = (),
 ) -> list[MoveResult]:
     """Put failed jobs back on their queues, or on ``to_queue``, at the end; one result a job, in the order given.
 
     requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
-    lives elsewhere. gone: its record has expired. damaged: RQ could not run it. Only requeued jobs are changed.
+    lives elsewhere. failed_anew: it does not lie at its score, if there are ``scores``. gone: its record has expired.
+    damaged: RQ could not run it. Only requeued jobs are changed.
     ``at`` becomes their ``enqueued_at``. Whoever repeats a call whose answer was lost passes the same ``receipt`` (a
     key of ours) again: what the first call moved is then requeued and left alone, wherever it is by now. Raises
     BrokerUnavailable.
@@ -105,13 +115,15 @@ def requeue(
         for queue, places, ids in in_chunks(jobs):
             target = to_queue or queue
             keys = [broker.rq.failed(queue), broker.rq.queue(target), broker.rq.queues, *filter(None, [receipt])]
-            args = [broker.prefix, queue, target, *moment, *ids]
+            args = [broker.prefix, queue, target, *moment, *with_scores(places, ids, scores)]
             answers = script(client, "moving", "requeueing", "requeue")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 
-def edit(broker: Broker, job: tuple[str, str], change: Change, at: datetime, receipt: str = "") -> list[MoveResult]:
+def edit(
+    broker: Broker, job: tuple[str, str], change: Change, at: datetime, receipt: str = "", score: float | None = None
+) -> list[MoveResult]:
     """Put one failed job back on its queue with another payload; its one result.
 
     changed: its payload is not byte for byte what was seen; nothing changed. All else as for ``requeue``. Raises
@@ -119,7 +131,8 @@ def edit(broker: Broker, job: tuple[str, str], change: Change, at: datetime, rec
     """
     job_id, queue = job
     keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
-    args = [broker.prefix, queue, queue, *_moment(at), job_id, change.seen, change.data]
+    scored = with_scores([0], [job_id], [score])
+    args = [broker.prefix, queue, queue, *_moment(at), *scored, change.seen, change.data]
     with broker.use() as client:
         (answer,) = script(client, "moving", "requeueing", "edit")(keys=keys, args=args)
     return [MoveResult(job_id, outcome_of(answer))]
@@ -175,6 +188,16 @@ def _former(failure: Failure, now: datetime) -> list[str]:
     expires = max(failure.expires_at, now + KEPT_AT_LEAST).timestamp() if failure.expires_at else -1
     times = (failure.enqueued_at, failure.started_at, failure.failed_at)
     return [failure.job_id, str(expires), *(rq_time(at) if at else "" for at in times)]
+
+
+def with_scores(places: Sequence[int], ids: Sequence[str], scores: Scores) -> list[str]:
+    """Each id, followed by its score as the scripts read it."""
+    found = [scores[place] if scores else None for place in places]
+    return [word for job_id, score in zip(ids, found, strict=True) for word in (job_id, _score(score))]
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else repr(score)
 
 
 def outcome_of(answer: bytes) -> Outcome:

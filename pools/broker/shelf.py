@@ -17,7 +17,17 @@ from enum import StrEnum
 from redis import Redis
 
 from pools.broker.connection import Broker
-from pools.broker.moves import KEPT_AT_LEAST, Jobs, MoveResult, Outcome, in_chunks, outcome_of, rq_time
+from pools.broker.moves import (
+    KEPT_AT_LEAST,
+    Jobs,
+    MoveResult,
+    Outcome,
+    Scores,
+    in_chunks,
+    outcome_of,
+    rq_time,
+    with_scores,
+)
 from pools.broker.scripts import script
 
 CHUNK = 100
@@ -36,20 +46,21 @@ OUTCOMES = {Shelf.TRASH: Outcome.DISCARDED, Shelf.QUARANTINE: Outcome.QUARANTINE
 
 
 def shelve(
-    broker: Broker, jobs: Jobs, shelf: Shelf, until: datetime | None = None, receipt: str = ""
+    broker: Broker, jobs: Jobs, shelf: Shelf, until: datetime | None = None, receipt: str = "", scores: Scores = ()
 ) -> list[MoveResult]:
     """Lay failed jobs on a shelf until then, None: for ever; one result a job, in the order given.
 
-    The outcome of the shelf: it lies there. not_failed: as for ``requeue``, nothing changed. gone: there was no record;
-    its entry in the registry is removed, if there was one. Jobs that depend on a shelved one stay deferred, as in RQ.
-    A job on a shelf makes room for a newer one with its id. ``receipt`` as for ``requeue``. Raises BrokerUnavailable.
+    The outcome of the shelf: it lies there. not_failed, failed_anew: as for ``requeue``, nothing changed. gone: there
+    was no record; its entry in the registry is removed, if there was one. Jobs that depend on a shelved one stay
+    deferred, as in RQ. A job on a shelf makes room for a newer one with its id. ``receipt`` as for ``requeue``. Raises
+    BrokerUnavailable.
     """
-    return _take_away(broker, jobs, [shelf, _moment(until), OUTCOMES[shelf]], receipt)
+    return _take_away(broker, jobs, [shelf, _moment(until), OUTCOMES[shelf]], receipt, scores)
 
 
-def discard(broker: Broker, jobs: Jobs, receipt: str = "") -> list[MoveResult]:
+def discard(broker: Broker, jobs: Jobs, receipt: str = "", scores: Scores = ()) -> list[MoveResult]:
     """Delete failed jobs with all that RQ keeps of them; as ``shelve``."""
-    return _take_away(broker, jobs, [AWAY, FOR_EVER, Outcome.DISCARDED], receipt)
+    return _take_away(broker, jobs, [AWAY, FOR_EVER, Outcome.DISCARDED], receipt, scores)
 
 
 def reshelve(
@@ -76,7 +87,7 @@ def restore(broker: Broker, jobs: Jobs, shelf: Shelf, receipt: str = "") -> list
     """
     kept_at_least = str(int(KEPT_AT_LEAST.total_seconds() * 1000))
 
-    def call(client: Redis, queue: str, ids: list[str]) -> list[bytes]:
+    def call(client: Redis, queue: str, places: list[int], ids: list[str]) -> list[bytes]:
         keys = [broker.rq.failed(queue), broker.rq.groups, *filter(None, [receipt])]
         args = [broker.prefix, broker.keys.shelf, shelf, kept_at_least, *ids]
         found: list[bytes] = script(client, "moving", "shelf", "unshelve")(keys=keys, args=args)
@@ -85,12 +96,13 @@ def restore(broker: Broker, jobs: Jobs, shelf: Shelf, receipt: str = "") -> list
     return _moved(broker, jobs, call)
 
 
-def _take_away(broker: Broker, jobs: Jobs, told: Sequence[str], receipt: str) -> list[MoveResult]:
+def _take_away(broker: Broker, jobs: Jobs, told: Sequence[str], receipt: str, scores: Scores) -> list[MoveResult]:
     at = datetime.now(UTC)
 
-    def call(client: Redis, queue: str, ids: list[str]) -> list[bytes]:
+    def call(client: Redis, queue: str, places: list[int], ids: list[str]) -> list[bytes]:
         keys = [broker.rq.failed(queue), broker.rq.started(queue), *filter(None, [receipt])]
-        args = [broker.prefix, str(at.timestamp()), rq_time(at), broker.keys.shelf, *told, *ids]
+        args = [broker.prefix, str(at.timestamp()), rq_time(at), broker.keys.shelf, *told]
+        args += with_scores(places, ids, scores)
         found: list[bytes] = script(client, "moving", "shelf", "shelve")(keys=keys, args=args)
         return found
 
@@ -98,7 +110,7 @@ def _take_away(broker: Broker, jobs: Jobs, told: Sequence[str], receipt: str) ->
 
 
 def _on_shelf(broker: Broker, jobs: Jobs, told: Sequence[str], receipt: str) -> list[MoveResult]:
-    def call(client: Redis, queue: str, ids: list[str]) -> list[bytes]:
+    def call(client: Redis, queue: str, places: list[int], ids: list[str]) -> list[bytes]:
         keys, args = [*filter(None, [receipt])], [broker.keys.shelf, *told, *ids]
         found: list[bytes] = script(client, "moving", "shelf", "reshelve")(keys=keys, args=args)
         return found
@@ -106,12 +118,14 @@ def _on_shelf(broker: Broker, jobs: Jobs, told: Sequence[str], receipt: str) -> 
     return _moved(broker, jobs, call)
 
 
-def _moved(broker: Broker, jobs: Jobs, call: Callable[[Redis, str, list[str]], list[bytes]]) -> list[MoveResult]:
+def _moved(
+    broker: Broker, jobs: Jobs, call: Callable[[Redis, str, list[int], list[str]], list[bytes]]
+) -> list[MoveResult]:
     """One ``call`` for each ``CHUNK`` of a queue's jobs; it answers with one outcome a job."""
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in in_chunks(jobs, lambda _: CHUNK):
-            outcomes |= dict(zip(places, map(outcome_of, call(client, queue, ids)), strict=True))
+            outcomes |= dict(zip(places, map(outcome_of, call(client, queue, places, ids)), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
 
 

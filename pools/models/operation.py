@@ -65,6 +65,7 @@ class Outcome(models.TextChoices):
     GONE = "gone", "Skipped: the broker no longer has it"
     DAMAGED = "damaged", "Skipped: its record is damaged"
     CHANGED = "changed", "Skipped: its payload was changed meanwhile"
+    FAILED_ANEW = "failed_anew", "Skipped: it has failed anew"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
     QUARANTINED = "quarantined", "Quarantined"
@@ -176,6 +177,8 @@ class OperationItem(models.Model):
     queue = models.CharField(max_length=255)
     outcome = models.CharField(max_length=12, choices=Outcome, default=Outcome.PENDING)
     at = models.DateTimeField(null=True)
+    # Where it lay in the failed registry when the set was frozen, if known: it lies elsewhere when it fails again.
+    score = models.FloatField(null=True)
     effect = models.CharField(max_length=12, choices=Effect, blank=True)
     # The failure group when the set was frozen; whether it failed again into the same one, once that is known.
     group = models.ForeignKey(FailureGroup, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)

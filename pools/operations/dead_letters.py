@@ -187,11 +187,12 @@ def _freeze(row: Operation, chosen: QuerySet[DeadLetter]) -> tuple[int, str]:
     numbered = chosen.order_by().annotate(
         place=Window(RowNumber(), order_by=[F("failed_at").asc(), F("pk").asc()]),
     )
-    sql, params = numbered.values_list("place", "pk", "job_id", "queue", "group_id").query.sql_with_params()
+    sql, params = numbered.values_list("place", "pk", "job_id", "queue", "group_id", "score").query.sql_with_params()
     table = connection.ops.quote_name(OperationItem._meta.db_table)
+    columns = "operation_id, position, dead_letter_id, job_id, queue, group_id, score, outcome, effect"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} (operation_id, position, dead_letter_id, job_id, queue, group_id, outcome, effect)"  # noqa: S608
+            f"INSERT INTO {table} ({columns})"  # noqa: S608
             f" SELECT %s, place.*, %s, '' FROM ({sql}) AS place",
             [row.pk, Outcome.PENDING, *params],
         )

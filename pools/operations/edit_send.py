@@ -13,7 +13,9 @@ from pools.operations.sealing import Unsealable, unseal
 DIGEST_LENGTH = 64
 
 
-def send_edit(row: Operation, job: tuple[str, str], at: datetime, receipt: str) -> dict[str, Outcome]:
+def send_edit(
+    row: Operation, job: tuple[str, str], at: datetime, receipt: str, score: float | None
+) -> dict[str, Outcome]:
     """What became of the job (its id and queue), by its id. Raises ``BrokerUnavailable``: it stays stamped then.
 
     Whoever sends it once more asks the script all the same, also when the payload is gone by now: the receipt knows
@@ -21,7 +23,7 @@ def send_edit(row: Operation, job: tuple[str, str], at: datetime, receipt: str) 
     """
     job_id, _ = job
     change = _change(row, job_id)
-    (result,) = edit(get_broker(row.broker), job, change, at, receipt)
+    (result,) = edit(get_broker(row.broker), job, change, at, receipt, score)
     outcome = Outcome(result.outcome)
     late = outcome == Outcome.CHANGED and not change.data
     return {job_id: Outcome.EXPIRED if late else outcome}

@@ -102,7 +102,9 @@ def _settle(row: Operation, below: int, items: list[OperationItem], moved: set[s
     back = [item for item in items if item.job_id in moved]
     now = timezone.now()
     row.items.filter(pk__in=[item.pk for item in back]).update(outcome=Outcome.RECALLED, effect="", at=now)
-    DeadLetter.objects.filter(pk__in=[item.dead_letter_id for item in back]).reopen(DeadLetterState.REQUEUED)
+    letters = DeadLetter.objects.filter(pk__in=[item.dead_letter_id for item in back])
+    letters.reopen(DeadLetterState.REQUEUED)
+    letters.update(score=None)  # it lies elsewhere; the scanner will find where
     row.recall |= {"below": items[-1].position, "recalled": row.recall["recalled"] + len(back)}
     row.progressed_at = now
     row.save(update_fields=["recall", "progressed_at"])

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from pools.broker import shelf
 from pools.broker.connection import Broker, get_broker
-from pools.broker.moves import KEPT_AT_LEAST, Jobs, MoveResult, requeue
+from pools.broker.moves import KEPT_AT_LEAST, Jobs, MoveResult, Scores, requeue
 from pools.broker.shelf import Shelf
 from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, Outcome
 from pools.operations.edit_send import send_edit
@@ -23,6 +23,7 @@ class Item(NamedTuple):
     job_id: str
     queue: str
     at: datetime | None
+    score: float | None
 
 
 SHELVES = {
@@ -45,8 +46,8 @@ def send(row: Operation, items: Sequence[Item], receipt: str) -> dict[str, Outco
     """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     if row.kind == OperationKind.EDIT:
-        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt)
-    results = _moved(get_broker(row.broker), row, jobs, items[0].at, receipt)
+        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt, items[0].score)
+    results = _moved(get_broker(row.broker), row, jobs, [item.score for item in items], items[0].at, receipt)
     return {result.job_id: Outcome(result.outcome) for result in results}
 
 
@@ -62,7 +63,8 @@ def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime,
     if outcome == Outcome.RESTORED:
         # The scanner may have found some in the registry before.
         letters.filter(Q(came_back__gt=0) | Q(refused=True)).update(came_back=0, refused=False)
-        letters.filter(expires_at__lt=now + KEPT_AT_LEAST).update(expires_at=now + KEPT_AT_LEAST)
+        late = letters.filter(expires_at__lt=now + KEPT_AT_LEAST)
+        late.update(expires_at=now + KEPT_AT_LEAST, score=None)  # it lies elsewhere; the scanner will find where
         shelved.reopen(DeadLetterState(row.source))
     elif outcome == Outcome.DISCARDED:
         shelved.update(state=DeadLetterState.DISCARDED, closed_at=now, shelved_until=until)
@@ -81,33 +83,39 @@ def kept_until(kind: OperationKind, at: datetime) -> datetime | None:
     return at + timedelta(days=days) if days else None
 
 
-def _moved(broker: Broker, row: Operation, jobs: Jobs, at: datetime | None, receipt: str) -> list[MoveResult]:
+def _moved(
+    broker: Broker, row: Operation, jobs: Jobs, scores: Scores, at: datetime | None, receipt: str
+) -> list[MoveResult]:
     assert at is not None
     kind, source = OperationKind(row.kind), SHELVES.get(DeadLetterState(row.source))
     until = kept_until(kind, at)
     match kind:
         case OperationKind.REQUEUE | OperationKind.MOVE:
-            return requeue(broker, jobs, at, receipt, row.to_queue)
+            return requeue(broker, jobs, at, receipt, row.to_queue, scores)
         case OperationKind.QUARANTINE:
-            return shelf.shelve(broker, jobs, Shelf.QUARANTINE, None, receipt)
+            return shelf.shelve(broker, jobs, Shelf.QUARANTINE, None, receipt, scores)
         case OperationKind.ARCHIVE:
-            return shelf.shelve(broker, jobs, Shelf.ARCHIVE, until, receipt)
+            return shelf.shelve(broker, jobs, Shelf.ARCHIVE, until, receipt, scores)
         case OperationKind.RESTORE:
             assert source is not None
             return shelf.restore(broker, jobs, source, receipt)
         case _:
-            return _discarded(broker, jobs, source, until, receipt)
+            return _discarded(broker, jobs, scores, source, until, receipt)
 
 
 def _discarded(
-    broker: Broker, jobs: Jobs, source: Shelf | None, until: datetime | None, receipt: str
+    broker: Broker, jobs: Jobs, scores: Scores, source: Shelf | None, until: datetime | None, receipt: str
 ) -> list[MoveResult]:
     """Into the trash, or away when nothing is kept there."""
     if until is None:
-        return shelf.discard_shelved(broker, jobs, source, receipt) if source else shelf.discard(broker, jobs, receipt)
+        return (
+            shelf.discard_shelved(broker, jobs, source, receipt)
+            if source
+            else shelf.discard(broker, jobs, receipt, scores)
+        )
     if source:
         return shelf.reshelve(broker, jobs, source, Shelf.TRASH, until, receipt)
-    return shelf.shelve(broker, jobs, Shelf.TRASH, until, receipt)
+    return shelf.shelve(broker, jobs, Shelf.TRASH, until, receipt, scores)
 
 
 def _close(pks: Sequence[int], state: DeadLetterState, until: datetime | None, sent: datetime, now: datetime) -> None:

@@ -19,7 +19,7 @@ DONE = {
     OperationKind.RESTORE: Outcome.RESTORED,
 }
 NO_LONGER_THERE = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.EXPIRED, Outcome.NOT_SHELVED)
-SKIPPED = (*NO_LONGER_THERE, Outcome.DAMAGED, Outcome.TAKEN, Outcome.POISON, Outcome.CHANGED)
+SKIPPED = (*NO_LONGER_THERE, Outcome.DAMAGED, Outcome.TAKEN, Outcome.POISON, Outcome.CHANGED, Outcome.FAILED_ANEW)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
@@ -31,6 +31,7 @@ OUTCOMES = {
     Outcome.GONE: ("", "Skipped", "circle-minus", "the broker no longer has it"),
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
     Outcome.CHANGED: ("warn", "Skipped", "git-compare", "its payload was changed meanwhile"),
+    Outcome.FAILED_ANEW: ("warn", "Skipped", "refresh-alert", "it failed anew since the set was frozen"),
     Outcome.TAKEN: ("warn", "Skipped", "alert-triangle", "another job has its id by now"),
     Outcome.EXPIRED: ("", "Skipped", "circle-minus", "no longer kept: its time was over, or it was deleted"),
     Outcome.NOT_SHELVED: ("", "Skipped", "circle-minus", "restored or moved by somebody else"),
@@ -79,6 +80,7 @@ class Progress:
             ("Skipped, id taken", "bad", self.of(Outcome.TAKEN)),
             ("Skipped, poison", "calm", self.of(Outcome.POISON)),
             ("Skipped, not edited", "bad", self.of(Outcome.CHANGED)),
+            ("Skipped, failed anew", "calm", self.of(Outcome.FAILED_ANEW)),
             ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),

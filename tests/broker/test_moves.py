@@ -5,11 +5,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from rq import Queue
 from rq.job import Job
+from rq.registry import FailedJobRegistry
 
 from pools.broker.connection import Broker, BrokerUnavailable
 from pools.broker.moves import CHUNK, Outcome, forget, requeue
@@ -72,6 +74,28 @@ def test_the_same_call_again_leaves_alone_what_ran_since(
     before = dump(client)
     assert [result.outcome for result in requeue(broker, [("one", "mail")], receipt=RECEIPT)] == [Outcome.REQUEUED]
     assert dump(client) == before
+
+
+@pytest.mark.parametrize("move", [requeue, discard], ids=["requeue", "discard"])
+def test_what_failed_anew_is_left_alone(broker: Broker, client: redis.Redis, work: Work, move: Any) -> None:
+    """Its score in the registry says so: whoever chose it saw another failure."""
+    queue = Queue("mail", connection=client)
+    for job_id in ("one", "two", "three"):
+        queue.enqueue(jobs.fails, job_id=job_id)
+    work()
+    chosen = [("one", "mail"), ("two", "mail"), ("three", "mail")]
+    for job_id, _ in chosen:
+        client.zincrby("rq:failed:mail", -60, job_id)  # a minute ago: rq's scores are whole seconds
+    before = [client.zscore("rq:failed:mail", job_id) for job_id, _ in chosen]
+    FailedJobRegistry(queue=queue).requeue("two")
+    work()
+    there = dump(client)
+    (result,) = move(broker, chosen[1:2], scores=before[1:2])
+    assert (result.outcome, dump(client)) == (Outcome.FAILED_ANEW, there)
+    done = Outcome.REQUEUED if move is requeue else Outcome.DISCARDED
+    answers = move(broker, chosen, scores=[*before[:2], None])
+    assert [answer.outcome for answer in answers] == [done, Outcome.FAILED_ANEW, done]
+    assert client.zrange("rq:failed:mail", 0, -1) == [b"two"]
 
 
 def test_the_same_discard_again_reports_the_same(broker: Broker, client: redis.Redis) -> None:

@@ -10,13 +10,16 @@ from pytest_django import Settings
 
 from audit.models import Event
 from pools.broker.connection import Broker, BrokerUnavailable
+from pools.controller.lease import LeaderLease
+from pools.controller.scanner import Scanner
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, OperationState, Outcome, Pool
-from pools.operations import operation_cancel, operation_pause, operation_resume
+from pools.operations import operation_cancel, operation_pause, operation_recall, operation_resume
 from pools.operations.execute import CHUNK, _next_chunk, receipt_of, run_operation
 from pools.operations.sending import send
-from tests.broker.records import write_failed
+from tests.broker.records import TRACEBACK, write_failed
 from tests.dead_letters.letters import numbered
 from tests.operations.conftest import Made
+from tests.support import factories as make
 from tests.support.cast import Cast, actor
 from tests.support.valkey import ValkeyServer
 
@@ -134,6 +137,45 @@ def test_two_operators_with_overlapping_sets(dead: Dead, requeue: Made, client: 
     assert dict(second.items.values_list("job_id", "outcome")) == {"b": "not_failed", "c": "requeued"}
     assert sorted(queued(client)) == ["a", "b", "c"]
     assert set(letters().values()) == {DeadLetterState.REQUEUED}
+
+
+@pytest.mark.parametrize("kind", ["requeue", "discard"])
+def test_what_fails_anew_after_it_was_frozen_is_not_what_was_chosen(
+    dead: Dead, requeue: Made, discard: Made, payments: Pool, client: redis.Redis, kind: str
+) -> None:
+    """Another operator sent it meanwhile, and it fails of something that nobody has looked at."""
+    lease = LeaderLease()
+    assert lease.renew()
+    dead("a", "b", "c")
+    make.queue(payments, "payments")
+    Scanner(lease).tick()
+    first, second = requeue("a", "b"), {"requeue": requeue, "discard": discard}[kind]("b", "c")
+    run_operation(first.pk)
+    client.lrem("rq:queue:payments", 0, "b")
+    write_failed(client, "b", queue="payments", traceback=TRACEBACK.replace("ValueError", "DuplicateCharge"), ttl=7200)
+    run_operation(second.pk)
+    done = {"requeue": "requeued", "discard": "discarded"}[kind]
+    assert dict(second.items.values_list("job_id", "outcome")) == {"b": "failed_anew", "c": done}
+    assert client.zrange("rq:failed:payments", 0, -1) == [b"b"]
+    Scanner(lease).tick()
+    assert letters() == {"a": "requeued", "b": "open", "c": done}
+    assert DeadLetter.objects.get(job_id="b").exc_type == "DuplicateCharge"
+
+
+def test_what_was_put_back_is_sent_at_once(cast: Cast, dead: Dead, requeue: Made, client: redis.Redis) -> None:
+    """It lies elsewhere in the registry than before, and has not failed since."""
+    lease = LeaderLease()
+    assert lease.renew()
+    dead("a")
+    Scanner(lease).tick()
+    first = requeue("a")
+    run_operation(first.pk)
+    operation_recall(actor=actor(cast.bob), operation=first, reason="Too early")
+    run_operation(first.pk)
+    assert letters() == {"a": "open"} and queued(client) == []
+    second = requeue("a")
+    run_operation(second.pk)
+    assert (outcomes(second), queued(client)) == ({"requeued": 1}, ["a"])
 
 
 def test_whoever_settles_first_the_dead_letter_tells_who_moved_it(

@@ -1,7 +1,7 @@
--- Requeue jobs. ARGV, after those of requeueing.lua: job ids … Returns one outcome a job id.
+-- Requeue jobs. ARGV, after those of requeueing.lua: a job id and its score, and so on. Returns one outcome a job.
 local outcomes = {}
-for i = 8, #ARGV do
-    outcomes[i - 7] = requeue(ARGV[i])
+for i = 8, #ARGV, 2 do
+    outcomes[#outcomes + 1] = requeue(ARGV[i], ARGV[i + 1])
 end
 list_queue(outcomes)
 return outcomes

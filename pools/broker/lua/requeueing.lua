@@ -2,19 +2,21 @@
 -- one, each completely or not at all.
 -- KEYS: failed registry, queue to push to, set of queues, receipt (may be missing).
 -- ARGV: prefix, name of the registry's queue, name of the queue to push to, now (unix), now (as RQ writes times), empty
--- exc_info, default timeout; then what the script itself wants. The keys of jobs and rate limits are built from the prefix.
+-- exc_info, default timeout; then what the script itself wants. A job's score: where it must lie in the failed registry,
+-- empty: anywhere. The keys of jobs and rate limits are built from the prefix.
 local failed, queue, queues, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, name, target, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 7)
 
 -- Why the job stays as it is, or nothing.
-local function refusal(id, key, job)
+local function refusal(id, key, job, score)
     if job.err then
         return 'damaged'
     end
     if not job[1] and redis.call('EXISTS', key) == 0 then
         return 'gone'
     end
-    if not redis.call('ZSCORE', failed, id) then
+    local there = redis.call('ZSCORE', failed, id)
+    if not there then
         return 'not_failed'
     end
     -- A record that names another queue would carry the job, and the operator's permission, over to it.
@@ -24,6 +26,9 @@ local function refusal(id, key, job)
     -- The entry is stale: Queue.enqueue_job() on a failed job leaves it behind, and a second push would run it twice.
     if job[1] ~= 'failed' and job[1] ~= 'stopped' then
         return 'not_failed'
+    end
+    if score ~= '' and tonumber(score) ~= tonumber(there) then
+        return 'failed_anew'
     end
 end
 
@@ -47,14 +52,14 @@ local function wait_for_slot(id, limit, concurrency)
 end
 
 -- With ``seen``, what the payload must be byte for byte, it becomes ``data``. No payload is as an empty one says.
-local function requeue(id, seen, data)
+local function requeue(id, score, seen, data)
     if moved_before(receipt, id) then
         return 'requeued'
     end
     local key = prefix .. ':job:' .. id
     local job = redis.pcall('HMGET', key, 'status', 'origin', 'ttl', 'timeout', 'rate_limit_key',
         'rate_limit_concurrency')
-    local refused = refusal(id, key, job)
+    local refused = refusal(id, key, job, score)
     if refused then
         return refused
     end

@@ -1,7 +1,7 @@
 -- Take failed jobs of one queue out of RQ's sight, onto a shelf or away, each completely or not at all.
 -- KEYS: failed registry, started registry, receipt (may be missing). ARGV: prefix, now (unix), now (as RQ writes times),
--- shelf's prefix, name of the shelf (empty: delete), until when they are kept (unix ms, 0 for ever), outcome, job ids …
--- Returns one outcome a job id. The keys of jobs, groups, executions, rate limits and shelf are built from the prefixes.
+-- shelf's prefix, name of the shelf (empty: delete), until when they are kept (unix ms, 0 for ever), outcome; then a job id
+-- and its score (where it must lie in the failed registry, empty: anywhere), and so on. Returns one outcome a job. The keys of jobs, groups, executions, rate limits and shelf are built from the prefixes.
 local failed, started, receipt = KEYS[1], KEYS[2], KEYS[3]
 local prefix, now, stamp, base, shelf, kept_until, outcome = unpack(ARGV, 1, 7)
 local FIRST_ID = 8
@@ -66,7 +66,7 @@ local function keep(id, group)
     expire_at(slip, kept_until)
 end
 
-local function shelve(id)
+local function shelve(id, score)
     if moved_before(receipt, id) then
         return outcome
     end
@@ -76,13 +76,17 @@ local function shelve(id)
         redis.call('ZREM', failed, id)
         return 'gone'
     end
-    if not redis.call('ZSCORE', failed, id) then
+    local there = redis.call('ZSCORE', failed, id)
+    if not there then
         return 'not_failed'
     end
     if job.err then
         job = {}
     elseif job[1] and job[1] ~= 'failed' and job[1] ~= 'stopped' then
         return 'not_failed'
+    end
+    if score ~= '' and tonumber(score) ~= tonumber(there) then
+        return 'failed_anew'
     end
     local group = job[2] and job[2] ~= '' and job[2]
     local limit, concurrency = job[3] or '', tonumber(job[4] or '') or 0
@@ -107,7 +111,7 @@ local function shelve(id)
 end
 
 local outcomes = {}
-for i = FIRST_ID, #ARGV do
-    outcomes[i - FIRST_ID + 1] = shelve(ARGV[i])
+for i = FIRST_ID, #ARGV, 2 do
+    outcomes[#outcomes + 1] = shelve(ARGV[i], ARGV[i + 1])
 end
 return outcomes
