@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from audit.actor import Actor
 from controlplane.actors import actor_of
 from pools.forms.operations import RequeueForm, suggested
-from pools.models import SHELVED, DeadLetterState, FailureGroup
+from pools.models import SHELVED, DeadLetterState, FailureGroup, OperationKind
 from pools.permissions import DISCARD, REQUEUE, REVEAL, visible_pools
 from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import (
@@ -35,9 +35,10 @@ from pools.selectors.search import FOUND_LIMIT
 from pools.selectors.shelf import places, places_of
 from pools.selectors.triage import narrowings, preview_of, right_anywhere
 from pools.selectors.vanishing import vanishing
+from pools.selectors.warnings import warnings
 from pools.views.filtering import address, bar, narrower, to_its_address
 from pools.views.groups import group_offers
-from pools.views.handling import VERBS, button, offers, warnings
+from pools.views.handling import VERBS, button, offers
 from pools.views.saved_views import tabs
 
 JOBS_SHOWN = 20  # on a group's page
@@ -135,5 +136,5 @@ def group_context(actor: Actor, group: FailureGroup) -> dict[str, Any]:
         "offers": offers(rights, urlencode(wanted.at_moment(preview.newest).as_query())),
         "form": RequeueForm(initial=suggested(preview.count), auto_id="here_%s"),
         "button": button(VERBS["requeue"], preview, wait),
-        "warnings": warnings(VERBS["requeue"], preview, wait),
+        "warnings": warnings(OperationKind.REQUEUE, preview, wait),
     }

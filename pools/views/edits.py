@@ -16,12 +16,14 @@ from controlplane.actors import actor_of
 from pools.broker.payload_edit import Editable, pretty, read_editable
 from pools.broker.payload_reveal import Unreadable
 from pools.forms.edits import EDIT, REVIEW, ArgumentsForm, EditForm
-from pools.models import DeadLetterState, Operation, OperationState
+from pools.models import DeadLetter, DeadLetterState, Operation, OperationKind, OperationState
 from pools.operations import edit_create
 from pools.permissions import REQUEUE, REVEAL
 from pools.selectors.approvals import asked
 from pools.selectors.jobs import KnownJob, open_reveal
 from pools.selectors.rights import pool_rights
+from pools.selectors.triage import preview_of
+from pools.selectors.warnings import warnings
 from pools.spec.comparison import line_diff
 from pools.views._acting import act
 from pools.views.jobs import about, find
@@ -69,6 +71,9 @@ def _page(request: HttpRequest, actor: Actor, job: KnownJob) -> tuple[dict[str, 
         "open": open_reveal(actor, job),
     }
     wait, payload = asked(actor, [(job.pool, 1)]), None
+    if job.letter is not None:
+        preview = preview_of(DeadLetter.objects.filter(pk=job.letter.pk))
+        page["warnings"] = warnings(OperationKind.EDIT, preview, None, named=True)
     page |= {"wait": wait, "button": "Ask to requeue with this payload" if wait else "Requeue with this payload"}
     if page["open"] and page["is_dead"]:
         try:

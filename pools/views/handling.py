@@ -35,10 +35,11 @@ from pools.operations.selection import select
 from pools.selectors.approvals import Asked, asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError, dead_letters
 from pools.selectors.phrases import jobs, names
-from pools.selectors.queues import Target, targets
+from pools.selectors.queues import targets
 from pools.selectors.rights import Right
 from pools.selectors.shelf import afterwards, becomes
 from pools.selectors.triage import Preview, lacking, preview_of, right
+from pools.selectors.warnings import warnings, warnings_elsewhere
 from pools.views._acting import act
 
 
@@ -215,7 +216,8 @@ def _context(
         "preview": preview,
         "count": preview.count,
         "left_out": len(selection.ids) - preview.count if selection.ids else 0,
-        "warnings": warnings(verb, preview, wait, named=bool(selection.ids)) + limits_elsewhere(preview, queues),
+        "warnings": warnings(verb.kind, preview, wait, named=bool(selection.ids))
+        + warnings_elsewhere(preview, [queue.pool for queue in queues]),
         "queues": [queue.name for queue in queues],
         "lacking": names(without),
         "right": right(verb.permission, allowed=not without),
@@ -232,33 +234,3 @@ def _context(
 def button(verb: Verb, preview: Preview, wait: Asked | None) -> str:
     """Named by what it does: above a pool's limit it asks a second person."""
     return f"Ask to {verb.key} {jobs(preview.count)}" if wait else f"{verb.name} {jobs(preview.count)}"
-
-
-def limits_elsewhere(preview: Preview, queues: list[Target]) -> list[str]:
-    """Which other pools would ask a second person about so many jobs, if they were moved there."""
-    here = {pool.pk for pool, _ in preview.by_pool}
-    pools = {queue.pool.slug: queue.pool.approved_above for queue in queues if queue.pool.pk not in here}
-    asking = sorted(slug for slug, limit in pools.items() if limit is not None and preview.count > limit)
-    return [f"Moving so many to a queue of {names(asking)} needs a second person's approval."] if asking else []
-
-
-def warnings(verb: Verb, preview: Preview, wait: Asked | None, *, named: bool = False) -> list[str]:
-    """What to know before the click, not after it. ``named``: the jobs were chosen one by one."""
-    said = [wait.sentence] if wait else []
-    if verb.kind in RUN_AGAIN and preview.poison:
-        then = "you named them, so they are requeued all the same" if named else "they are skipped"
-        said.append(f"{jobs(preview.poison)} came back from as many requeues as their pool allows: {then}.")
-    if verb.key == "requeue" and preview.paused:
-        several = len(preview.paused) > 1
-        said.append(f"{names(preview.paused)} {'take' if several else 'takes'} no jobs now: what is sent there waits.")
-    if verb.kind in RUN_AGAIN and preview.breakers:
-        several = len(preview.breakers) > 1
-        said.append(
-            f"{'Breakers' if several else 'Breaker'} {names(preview.breakers)} {'are' if several else 'is'} open: "
-            "jobs of its tasks wait in their queues until it closes."
-        )
-    if verb.key != "discard" and preview.damaged:
-        said.append(f"{jobs(preview.damaged)} could not be read in full; those that RQ could not run are skipped.")
-    if preview.expired:
-        said.append(f"{jobs(preview.expired)} outlived their failure TTL; those that the broker dropped are skipped.")
-    return said

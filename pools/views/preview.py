@@ -24,8 +24,9 @@ from pools.selectors.approvals import asked
 from pools.selectors.dead_letters import DeadLetterFilter, FilterError
 from pools.selectors.phrases import jobs, names
 from pools.selectors.triage import lacking, preview_of, right
+from pools.selectors.warnings import warnings
 from pools.views.filtering import address
-from pools.views.handling import VERBS, Offer, warnings
+from pools.views.handling import VERBS, Offer
 
 LIST = "Back to the list"
 POISON = "poison"
@@ -75,7 +76,7 @@ def _shown(request: HttpRequest) -> dict[str, Any]:
     back, back_label = _back(wanted)
     return {
         "preview": shown,
-        "warnings": warnings(verb, shown, asked(actor, shown.by_pool), named=bool(ids)),
+        "warnings": warnings(verb.kind, shown, asked(actor, shown.by_pool), named=bool(ids)),
         "foreseen": _foreseen(found, named=bool(ids)),
         "offers": [Offer(verb, url, right(verb.permission, allowed=not without))],
         "what": jobs(shown.count),

@@ -268,6 +268,12 @@ def test_from_the_job_to_the_difference_to_the_operation(cast: Cast, job: str, c
     assert payload_of(client)[2] == [NEW] and NEW not in done.content.decode()
 
 
+def test_where_it_would_wait_is_said_before_the_click(cast: Cast, job: str, payments: Pool) -> None:
+    Pool.objects.filter(pk=payments.pk).update(run_state="paused")
+    shown = text(review(signed_in(cast.bob), args=json.dumps([NEW])).content)
+    assert "payments takes no jobs now: what is sent there waits." in shown
+
+
 @pytest.mark.parametrize(
     ("typed", "why"),
     [

@@ -14,7 +14,7 @@ from pools.broker.connection import Broker
 from pools.controller.effects import Effects
 from pools.controller.lease import LeaderLease
 from pools.models import DeadLetter, FailureGroup, Operation, OperationState, Pool
-from pools.operations import Canary, Plan, Selection, move_create, operation_again, operation_recall
+from pools.operations import Canary, Plan, Selection, move_create, operation_again, operation_recall, requeue_create
 from pools.operations.errors import Refused
 from pools.operations.execute import run_operation
 from pools.permissions import REQUEUE, VIEW, Denied
@@ -171,6 +171,24 @@ def test_a_limit_elsewhere_is_said_before_the_click(cast: Cast, slow: Pool, paym
     Pool.objects.filter(pk=slow.pk).update(approval_limit=1)
     shown = text(signed_in(cast.bob).post("/dead-letters/move/", {"id": pks("a", "b")}).content)
     assert "Moving so many to a queue of slow needs a second person" in shown
+
+
+def test_where_jobs_would_wait_is_said_before_the_click(cast: Cast, slow: Pool, payments: Pool) -> None:
+    """Of the queues to which they may go, not of the one that they leave; and again before a frozen set is sent."""
+    failed(payments, "a", "b")
+    client = signed_in(cast.bob)
+    Pool.objects.filter(pk=payments.pk).update(run_state="paused")
+    shown = text(client.post("/dead-letters/move/", {"id": pks("a", "b")}).content)
+    assert "payments takes no jobs now: what is moved there waits." in shown and "what is sent there" not in shown
+    Pool.objects.update(run_state="paused")
+    shown = text(client.post("/dead-letters/move/", {"id": pks("a", "b")}).content)
+    assert "payments and slow take no jobs now: what is moved there waits." in shown
+    frozen = move(cast, start=False)
+    assert "slow takes no jobs now: what is moved" in text(client.get(f"/operations/{frozen.pk}/").content)
+    kept = requeue_create(
+        actor=actor(cast.bob), selection=Selection(ids=tuple(pks("a", "b"))), reason="Later", start=False
+    )
+    assert "payments takes no jobs now: what is sent" in text(client.get(f"/operations/{kept.pk}/").content)
 
 
 @pytest.mark.parametrize(("who", "status"), [("vera", 403), ("otto", 403), ("charlie", 404)])
