@@ -10,6 +10,7 @@ from pools.controller.untrusted import Number, cut, name
 from pools.models import Pool
 
 Text = Annotated[str, cut(500)]
+Version = Annotated[str, cut(50)]
 Long = Annotated[str, cut(4000)]
 
 
@@ -29,6 +30,8 @@ class JobFailed(Body):
     queue: Annotated[str, name(255)]
     worker: Text = ""
     config: Number | None = None
+    rq: Version = ""
+    python: Version = ""
 
 
 class Reported(Body):

@@ -62,7 +62,9 @@ class Ingester:
             except ValidationError as error:
                 _say_malformed(event, error)
                 continue
-            facts[body.job_id] = Facts(body.queue, body.worker[:255], body.host[:255], body.config)
+            facts[body.job_id] = Facts(
+                body.queue, body.worker[:255], body.host[:255], body.config, body.rq, body.python
+            )
         queues = {job_id: fact.queue for job_id, fact in facts.items()}
         searched = searched_arguments(self._alias, queues.values()) if facts else {}
         found = read_failed(broker, list(facts), queues, searched) if facts else []

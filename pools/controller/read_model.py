@@ -46,6 +46,8 @@ class Facts:
     worker: str = ""
     host: str = ""
     config: int | None = None
+    rq: str = ""
+    python: str = ""
 
 
 class _Ran(NamedTuple):
@@ -228,8 +230,8 @@ def _take(
             worker=worker,
             host=facts.host or ran.host,
             config_number=facts.config or ran.config,
-            rq_version=ran.rq,
-            python_version=ran.python,
+            rq_version=facts.rq or ran.rq,
+            python_version=facts.python or ran.python,
             attempts=attempts,
             arguments=job.arguments,
             damaged=job.damaged[:200],

@@ -84,8 +84,12 @@ def render_metrics() -> bytes:
         for name, metric in fields.items():
             metric.labels(now.pool.slug).set(getattr(now, name))
     up = gauge("broker_up", "1 when the controller reached the broker last time", "broker")
+    text = "Seconds since all failed jobs of the broker were last known to be dead letters"
+    behind = gauge("index_lag_seconds", text, "broker")
     for broker in BrokerState.objects.all():
         up.labels(broker.alias).set(broker.reachable)
+        lag = (timezone.now() - broker.scanned_at).total_seconds() if broker.scanned_at else float("nan")
+        behind.labels(broker.alias).set(lag)
     gauge("agents", "Agents heard within their time").set(Agent.objects.filter(gone_at=None).count())
     gauge("outbox_waiting", "Messages not yet delivered to a broker").set(
         OutboxMessage.objects.filter(published_at=None).count()

@@ -28,6 +28,7 @@ from pools.selectors.failure_group import claim, history, newest, where
 from pools.selectors.group_life import badge, notes_of
 from pools.selectors.group_verbs import FOR_SEVERAL, OFFERED
 from pools.selectors.inbox import GROUPS_SHOWN, group_rows
+from pools.selectors.index_lag import indexed_at, is_late
 from pools.selectors.matrix import counts_by_age, matrix
 from pools.selectors.rights import pool_rights
 from pools.selectors.saved_views import default_view
@@ -88,6 +89,8 @@ def listing(actor: Actor, wanted: DeadLetterFilter, show: str, cursor: str) -> d
     if not total and wanted != DeadLetterFilter():
         shown["unfiltered"] = sum(group_counts(actor, DeadLetterFilter()).values())
     shown["places"] = places(actor)
+    shown["indexed_at"] = indexed_at(actor)
+    shown["index_late"] = is_late(shown["indexed_at"])
     query = urlencode(wanted.as_query())
     rights = {verb: right_anywhere(actor, verb) for verb in (REQUEUE, DISCARD)}
     shown["offers"] = offers(rights, query, wanted.state)

@@ -124,5 +124,10 @@ def test_a_letter_knows_what_its_worker_ran(ingester: Ingester, tick: Tick, clie
     write_failed(client, "j2", worker_name="stranger")
     failed(client, "j1", "j2")
     tick(ingester)
+    write_failed(client, "j3")
+    failed(client, "j3", rq="3.1.0", python="3.14.0")
+    tick(ingester)
+    known = DeadLetter.objects.get(job_id="j3")
+    assert (known.rq_version, known.python_version) == ("3.1.0", "3.14.0"), "as it says itself: it may be new"
     letter = DeadLetter.objects.get(job_id="j1")
     assert (letter.worker, letter.rq_version, letter.python_version) == ("pay-01/1", "3.0.0", "3.13.1")

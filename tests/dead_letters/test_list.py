@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pools.models import DeadLetter, Pool
+from pools.models import BrokerState, DeadLetter, Pool
+from pools.selectors.health import render_metrics
 from tests.dead_letters.letters import HOSTILE, failed, numbered
 from tests.support import factories as make
 from tests.support.cast import Cast, signed_in
@@ -157,3 +158,16 @@ def test_more_rows_cost_no_more_queries(cast: Cast, payments: Pool, reports: Poo
 
 def test_only_reading(cast: Cast) -> None:
     assert signed_in(cast.bob).post(URL).status_code == 405
+
+
+def test_it_says_how_far_it_is_behind_the_broker(cast: Cast, payments: Pool) -> None:
+    failed(payments, "a")
+    client = signed_in(cast.bob)
+    state = make.broker(scanned_at=None)
+    assert "not yet compared with the broker: jobs may be missing" in text(client.get(URL).content)
+    BrokerState.objects.filter(pk=state.pk).update(scanned_at=make.ago(seconds=5))
+    shown = text(client.get(URL).content)
+    assert re.search(r"compared with the broker \d+ s ago", shown) and "may be missing" not in shown
+    BrokerState.objects.filter(pk=state.pk).update(scanned_at=make.ago(minutes=5))
+    assert "compared with the broker 5 min ago : jobs may be missing" in text(client.get(URL).content)
+    assert re.search(r'poolwarden_index_lag_seconds\{broker="default"\} 30\d\.', render_metrics().decode())

@@ -95,7 +95,7 @@ def sampled(pool: Pool, **figures: Any) -> PoolNow:
 
 
 def broker(**more: Any) -> BrokerState:
-    values = {"reachable": True, "sampled_at": timezone.now(), **more}
+    values = {"reachable": True, "sampled_at": timezone.now(), "scanned_at": timezone.now(), **more}
     return BrokerState.objects.update_or_create(alias="default", defaults=values)[0]
 
 
