@@ -6,25 +6,20 @@ cause's group.
 """
 
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from pools.broker.fingerprint import VERSION, Fingerprint, fingerprint
 from pools.broker.tracebacks import parse_traceback
-from pools.controller import bulk
 from pools.controller.lease import LeaderLease
 from pools.controller.read_model import one_at_a_time
-from pools.controller.regressions import CONTROLLER
-from pools.controller.twins import move, twin
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, FailureHour, GroupNote
+from pools.controller.twins import inherited, move, move_hours, twin
+from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.words import own_words
 
 GROUPS, LETTERS = 200, 1000
-DECIDED = ("state", "state_at", "owner_id", "snoozed_until", "snoozed_version", "runbook_url", "revision")
-"""What holds for a group that parts from another as well; a snooze by a number of failures does not."""
 
 
 class Regrouping:
@@ -93,7 +88,7 @@ def _regroup(letters: Iterable[DeadLetter]) -> None:
         if cause.digest != old.digest:
             key = (old.pk, cause.digest)
             if key not in twins:
-                twins[key] = _inherited(old, twin(old, old.pool, cause))
+                twins[key] = inherited(old, twin(old, old.pool, cause))
             parted[old, twins[key]].append(letter)
         words = own_words(letter.message, cause.title)
         if words != letter.words:
@@ -104,24 +99,4 @@ def _regroup(letters: Iterable[DeadLetter]) -> None:
         DeadLetter.objects.filter(pk__in=[letter.pk for letter in moved]).update(group=new)
         opened = sum(letter.state == DeadLetterState.OPEN for letter in moved)
         move(old, new, opened=opened, failures=len(moved))
-        _move_hours(old, new, [letter.failed_at for letter in moved])
-
-
-def _inherited(old: FailureGroup, new: FailureGroup) -> FailureGroup:
-    """With what was decided about the old group, unless something was about the new one."""
-    if new.revision == 1 < old.revision:
-        for name in DECIDED:
-            setattr(new, name, getattr(old, name))
-        new.save(update_fields=DECIDED)
-        GroupNote.objects.create(group=new, author_name=CONTROLLER.name, did=f"took this over from group {old.pk}")
-    return new
-
-
-def _move_hours(old: FailureGroup, new: FailureGroup, failed: Iterable[datetime]) -> None:
-    """What the chart of one group loses, that of the other gains; hours that are kept no longer, neither."""
-    hours = Counter(at.replace(minute=0, second=0, microsecond=0) for at in failed)
-    kept = FailureHour.objects.filter(group=old, hour__in=hours)
-    rows = [(new.pk, hour, min(count, hours[hour])) for hour, count in kept.values_list("hour", "count")]
-    for _, hour, count in rows:
-        kept.filter(hour=hour).update(count=F("count") - count)
-    bulk.write(FailureHour, ["group_id", "hour", "count"], rows, unique=["group_id", "hour"], adding=True)
+        move_hours(old, new, [letter.failed_at for letter in moved])

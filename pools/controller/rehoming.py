@@ -4,7 +4,7 @@ from pools.broker.fingerprint import Fingerprint
 from pools.controller.arguments import index_anew
 from pools.controller.claims import load_claims
 from pools.controller.lease import LeaderLease
-from pools.controller.twins import move, twin
+from pools.controller.twins import inherited, move, move_hours, twin
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
 
 
@@ -44,8 +44,9 @@ class Rehoming:
         if old.pool_id == pool.pk:
             return 0
         with self._lease.fenced():
-            new = twin(old, pool, Fingerprint(old.digest_version, old.digest, old.title))
+            new = inherited(old, twin(old, pool, Fingerprint(old.digest_version, old.digest, old.title)))
             letters = DeadLetter.objects.filter(broker=self._alias, queue=queue, group=old, state=DeadLetterState.OPEN)
+            move_hours(old, new, letters.order_by().values_list("failed_at", flat=True).iterator(5000))
             moved = letters.update(group=new, pool=pool)
             move(old, new, opened=moved, failures=moved)
             index_anew([pool.pk] if pool.searchable_arguments else [])

@@ -1,10 +1,21 @@
 """Another group for dead letters of a group that is there: in another pool, or of a cause told apart from it."""
 
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
 from django.db import transaction
 from django.db.models import F
 
 from pools.broker.fingerprint import Fingerprint
-from pools.models import FailureGroup, Pool
+from pools.controller import bulk
+from pools.controller.regressions import CONTROLLER
+from pools.models import FailureGroup, FailureHour, GroupNote, Pool
+
+DECIDED = ("state", "state_at", "owner_id", "snoozed_until", "snoozed_version", "runbook_url", "revision")
+"""What holds for a group that parts from another as well; a snooze by a number of failures does not."""
+OF_THE_POOL = ("owner_id", "snoozed_version")
+"""What does not hold in another pool: its people and its versions are others."""
 
 
 @transaction.atomic
@@ -33,3 +44,24 @@ def move(old: FailureGroup, new: FailureGroup, *, opened: int, failures: int) ->
         counts = {"open_count": F("open_count") + sign * opened, "total_count": F("total_count") + sign * failures}
         seen = {"first_seen": began, "last_seen": ended} if pk == new.pk else {}
         FailureGroup.objects.filter(pk=pk).update(**counts, **seen)
+
+
+def inherited(old: FailureGroup, new: FailureGroup) -> FailureGroup:
+    """``new`` with what was decided about the old group, unless something was about the new one."""
+    if new.revision == 1 < old.revision:
+        names = [name for name in DECIDED if new.pool_id == old.pool_id or name not in OF_THE_POOL]
+        for name in names:
+            setattr(new, name, getattr(old, name))
+        new.save(update_fields=names)
+        GroupNote.objects.create(group=new, author_name=CONTROLLER.name, did=f"took this over from group {old.pk}")
+    return new
+
+
+def move_hours(old: FailureGroup, new: FailureGroup, failed: Iterable[datetime]) -> None:
+    """What the chart of one group loses, that of the other gains; hours that are kept no longer, neither."""
+    hours = Counter(at.replace(minute=0, second=0, microsecond=0) for at in failed)
+    kept = FailureHour.objects.filter(group=old, hour__in=hours)
+    rows = [(new.pk, hour, min(count, hours[hour])) for hour, count in kept.values_list("hour", "count")]
+    for _, hour, count in rows:
+        kept.filter(hour=hour).update(count=F("count") - count)
+    bulk.write(FailureHour, ["group_id", "hour", "count"], rows, unique=["group_id", "hour"], adding=True)

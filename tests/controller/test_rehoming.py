@@ -2,13 +2,23 @@
 
 import pytest
 import redis
+from django.db.models import Sum
 
 from pools.broker.connection import Broker
 from pools.controller.lease import LeaderLease
 from pools.controller.rehoming import Rehoming
 from pools.controller.sampler import Sampler
 from pools.controller.scanner import Scanner
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, PoolNow, Team
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    FailureGroup,
+    FailureHour,
+    GroupNote,
+    GroupState,
+    PoolNow,
+    Team,
+)
 from tests.broker.records import write_failed
 from tests.controller.conftest import Tick
 from tests.controller.pools import new_pool
@@ -26,6 +36,11 @@ def counts() -> dict[str, tuple[int, int]]:
     return {slug: (opened, total) for slug, opened, total in groups}
 
 
+def hours() -> dict[str, int]:
+    """Of the charts, by pool."""
+    return dict(FailureHour.objects.values_list("group__pool__slug").annotate(n=Sum("count")))
+
+
 def test_a_managed_pool_takes_over_what_was_attached(
     lease: LeaderLease, tick: Tick, client: redis.Redis, team: Team
 ) -> None:
@@ -39,6 +54,8 @@ def test_a_managed_pool_takes_over_what_was_attached(
     )
     tick(rehoming)
     assert counts() == {"attached": (4, 5)}
+    runbook = "https://runbooks.example.com/mail"
+    FailureGroup.objects.update(state=GroupState.ACKNOWLEDGED, runbook_url=runbook, revision=2)
     new_pool(team, "mail")
     tick(rehoming)
     tick(sampler)
@@ -47,5 +64,9 @@ def test_a_managed_pool_takes_over_what_was_attached(
     assert homes == {"a": "mail", "b": "mail", "c": "mail", "closed": "attached", "elsewhere": "attached"}
     assert {letter.group.pool_id == letter.pool_id for letter in DeadLetter.objects.select_related("group")} == {True}
     assert dict(PoolNow.objects.values_list("pool__slug", "dead_letters")) == {"attached": 1, "mail": 3}
+    there = FailureGroup.objects.get(pool__slug="mail")
+    assert (there.state, there.runbook_url) == (GroupState.ACKNOWLEDGED, runbook), "what was decided goes with them"
+    assert GroupNote.objects.get(group=there).did.startswith("took this over from group")
+    assert hours() == {"attached": 2, "mail": 3}
     tick(rehoming)
     assert counts() == {"attached": (1, 2), "mail": (3, 3)}
