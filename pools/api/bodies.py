@@ -197,6 +197,11 @@ class OperationIn(Body):
         description="of a requeue: stop when more than so many percent of those that ended failed again for the same "
         "cause, and more than one did",
     )
+    orphans_stay: bool = Field(
+        False,
+        description="of a requeue: skip jobs when one that they depend on is gone; RQ takes that as met, and so does "
+        "the default",
+    )
 
 
 class RevealIn(Body):

@@ -89,6 +89,7 @@ class OperationOut(Schema):
     canary: CanaryOut | None
     rate_per_second: int | None
     stop_same_failure: int | None
+    orphans_stay: bool = Field(description="jobs are skipped when one that they depend on is gone")
     same_failures: int = Field(description="requeued jobs that failed again for the same cause")
     stopped_because: str
     recalling: bool = Field(description="what is still queued is on its way back")
@@ -198,6 +199,7 @@ def operation_out(row: Operation, progress: Progress) -> OperationOut:
         canary=_canary_out(row),
         rate_per_second=row.rate_per_second,
         stop_same_failure=row.stop_same_failure,
+        orphans_stay=row.orphans_stay,
         same_failures=row.same_failures,
         stopped_because=row.stopped_because,
         recalling=bool(row.recall),

@@ -181,7 +181,7 @@ def _where(data: OperationIn) -> dict[str, str]:
 
 def _plan(data: OperationIn) -> Plan:
     canary = Canary(**data.canary.model_dump()) if data.canary else None
-    return Plan(canary, data.rate_per_second, data.stop_same_failure)
+    return Plan(canary, data.rate_per_second, data.stop_same_failure, data.orphans_stay)
 
 
 def _move(request: HttpRequest, pk: int, verb: str, data: MoveIn) -> HttpResponse:

@@ -48,6 +48,7 @@ class Outcome(StrEnum):
     DAMAGED = "damaged"
     CHANGED = "changed"
     FAILED_ANEW = "failed_anew"
+    ORPHANED = "orphaned"
     RECALLED = "recalled"
     NOT_QUEUED = "not_queued"
     QUARANTINED = "quarantined"
@@ -98,24 +99,27 @@ def requeue(
     receipt: str = "",
     to_queue: str = "",
     scores: Scores = (),
+    *,
+    orphans_stay: bool = False,
 ) -> list[MoveResult]:
     """Put failed jobs back on their queues, or on ``to_queue``, at the end; one result a job, in the order given.
 
     requeued: it waits in its queue, or for a slot of its rate limit. not_failed: it isn't in the failed registry, or
     lives elsewhere. failed_anew: it does not lie at its score, if there are ``scores``. gone: its record has expired.
-    damaged: RQ could not run it. Only requeued jobs are changed.
+    damaged: RQ could not run it. orphaned: a job that it depends on is gone, and ``orphans_stay``; RQ takes such a
+    dependency as met. Only requeued jobs are changed.
     ``at`` becomes their ``enqueued_at``. Whoever repeats a call whose answer was lost passes the same ``receipt`` (a
     key of ours) again: what the first call moved is then requeued and left alone, wherever it is by now. Raises
     BrokerUnavailable.
     """
     at = at or datetime.now(UTC)
-    moment = _moment(at)
+    common = _common(at, orphans_stay=orphans_stay)
     outcomes: dict[int, Outcome] = {}
     with broker.use() as client:
         for queue, places, ids in in_chunks(jobs):
             target = to_queue or queue
             keys = [broker.rq.failed(queue), broker.rq.queue(target), broker.rq.queues, *filter(None, [receipt])]
-            args = [broker.prefix, queue, target, *moment, *with_scores(places, ids, scores)]
+            args = [broker.prefix, queue, target, *common, *with_scores(places, ids, scores)]
             answers = script(client, "moving", "requeueing", "requeue")(keys=keys, args=args)
             outcomes |= dict(zip(places, map(outcome_of, answers), strict=True))
     return [MoveResult(job_id, outcomes[place]) for place, (job_id, _) in enumerate(jobs)]
@@ -132,7 +136,7 @@ def edit(
     job_id, queue = job
     keys = [broker.rq.failed(queue), broker.rq.queue(queue), broker.rq.queues, *filter(None, [receipt])]
     scored = with_scores([0], [job_id], [score])
-    args = [broker.prefix, queue, queue, *_moment(at), *scored, change.seen, change.data]
+    args = [broker.prefix, queue, queue, *_common(at), *scored, change.seen, change.data]
     with broker.use() as client:
         (answer,) = script(client, "moving", "requeueing", "edit")(keys=keys, args=args)
     return [MoveResult(job_id, outcome_of(answer))]
@@ -178,9 +182,9 @@ def in_chunks(jobs: Jobs, size: Callable[[str], int] = lambda _: CHUNK) -> Itera
             yield queue, list(chunk), [jobs[place][0] for place in chunk]
 
 
-def _moment(at: datetime) -> list[str | bytes]:
-    """What requeueing.lua is told of the time, and of what RQ writes."""
-    return [str(at.timestamp()), rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT)]
+def _common(at: datetime, *, orphans_stay: bool = False) -> list[str | bytes]:
+    """What requeueing.lua is told of the time, of what RQ writes, and of jobs whose dependency is gone."""
+    return [str(at.timestamp()), rq_time(at), NO_EXC_INFO, str(DEFAULT_TIMEOUT), str(int(orphans_stay))]
 
 
 def _former(failure: Failure, now: datetime) -> list[str]:

@@ -52,7 +52,16 @@ class RequeueForm(ConfirmForm):
     rate_per_second = _number("Rate, jobs a second", 1, MAX_RATE)
     stop_same_failure = _number("Same failure, percent that stops", 1, 99)
 
-    PLAN = ("canary_count", "canary_min_success", "canary_minutes", "rate_per_second", "stop_same_failure")
+    orphans_stay = forms.BooleanField(required=False, widget=forms.CheckboxInput(attrs={"class": "form-check-input"}))
+
+    PLAN = (
+        "canary_count",
+        "canary_min_success",
+        "canary_minutes",
+        "rate_per_second",
+        "stop_same_failure",
+        "orphans_stay",
+    )
 
     @property
     def plan_errors(self) -> list[str]:
@@ -61,11 +70,11 @@ class RequeueForm(ConfirmForm):
 
     def clean(self) -> dict[str, Any]:
         data = dict(self.cleaned_data)
-        count, percent, minutes, rate, same = (data.pop(name, None) for name in self.PLAN)
+        count, percent, minutes, rate, same, orphans_stay = (data.pop(name, None) for name in self.PLAN)
         canary = None
         if count:
             canary = Canary(count, percent or MIN_SUCCESS, minutes * MINUTE if minutes else TIMEOUT)
-        return data | {"plan": Plan(canary, rate, same)}
+        return data | {"plan": Plan(canary, rate, same, bool(orphans_stay))}
 
 
 class MoveQueueForm(RequeueForm):

@@ -66,6 +66,7 @@ class Outcome(models.TextChoices):
     DAMAGED = "damaged", "Skipped: its record is damaged"
     CHANGED = "changed", "Skipped: its payload was changed meanwhile"
     FAILED_ANEW = "failed_anew", "Skipped: it has failed anew"
+    ORPHANED = "orphaned", "Skipped: a job that it depends on is gone"
     CANCELLED = "cancelled", "Not sent: cancelled"
     RECALLED = "recalled", "Recalled before it ran"
     QUARANTINED = "quarantined", "Quarantined"
@@ -124,6 +125,7 @@ class Operation(models.Model):
     canary_effects = models.JSONField(default=dict)
     stop_same_failure = models.PositiveSmallIntegerField(null=True)
     same_failures = models.PositiveIntegerField(default=0)
+    orphans_stay = models.BooleanField(default=False)  # jobs whose dependency is gone are skipped
     guarded_from = models.JSONField(default=dict)
     stopped_because = models.CharField(max_length=500, blank=True)
     # A recall under way: who, why, how many so far, and the position "below" which items are still to be looked at.

@@ -83,7 +83,7 @@ def operation_again(*, actor: Actor, operation: Operation, reason: str) -> Opera
     canary = None
     if operation.canary_count and operation.canary_min_success and operation.canary_timeout:
         canary = Canary(operation.canary_count, operation.canary_min_success, operation.canary_timeout)
-    plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure)
+    plan = Plan(canary, operation.rate_per_second, operation.stop_same_failure, operation.orphans_stay)
     chosen = Selection(failed_in=operation)
     return create_operation(actor, OperationKind.REQUEUE, chosen, reason, plan=plan, start=False)
 

@@ -25,16 +25,24 @@ class Canary:
 
 @dataclass(frozen=True)
 class Plan:
-    """Nothing of it is needed. ``rate_per_second``: None is as fast as it goes. ``stop_same_failure``: a percentage."""
+    """Nothing of it is needed. ``rate_per_second``: None is as fast as it goes. ``stop_same_failure``: a percentage.
+
+    ``orphans_stay``: a job is skipped when one that it depends on is gone. RQ takes such a dependency as met.
+    """
 
     canary: Canary | None = None
     rate_per_second: int | None = None
     stop_same_failure: int | None = None
+    orphans_stay: bool = False
 
     def check(self, *, requeues: bool) -> None:
         """Raises ``Refused``, which names the field."""
-        if not requeues and (self.canary or self.stop_same_failure is not None):
-            field = "canary" if self.canary else "stop_same_failure"
+        wanted = {
+            "canary": self.canary,
+            "stop_same_failure": self.stop_same_failure is not None,
+            "orphans_stay": self.orphans_stay,
+        }
+        for field in () if requeues else [name for name, value in wanted.items() if value]:
             raise Refused(field, "Only the jobs of a requeue run and can fail again. Nothing was changed.")
         if self.canary:
             _within("canary.count", self.canary.count, 1, MAX_CANARY)
@@ -51,12 +59,13 @@ class Plan:
         return {
             "rate_per_second": self.rate_per_second,
             "stop_same_failure": self.stop_same_failure,
+            "orphans_stay": self.orphans_stay,
             **{f"canary_{name}": value for name, value in canary.items()},
         }
 
     def as_detail(self) -> dict[str, Any]:
         """What the event says of it: only what was asked for."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
 
 
 def check_rate(rate: int) -> None:

@@ -91,7 +91,7 @@ def _moved(
     until = kept_until(kind, at)
     match kind:
         case OperationKind.REQUEUE | OperationKind.MOVE:
-            return requeue(broker, jobs, at, receipt, row.to_queue, scores)
+            return requeue(broker, jobs, at, receipt, row.to_queue, scores, orphans_stay=row.orphans_stay)
         case OperationKind.QUARANTINE:
             return shelf.shelve(broker, jobs, Shelf.QUARANTINE, None, receipt, scores)
         case OperationKind.ARCHIVE:

@@ -19,7 +19,15 @@ DONE = {
     OperationKind.RESTORE: Outcome.RESTORED,
 }
 NO_LONGER_THERE = (Outcome.NOT_FAILED, Outcome.GONE, Outcome.EXPIRED, Outcome.NOT_SHELVED)
-SKIPPED = (*NO_LONGER_THERE, Outcome.DAMAGED, Outcome.TAKEN, Outcome.POISON, Outcome.CHANGED, Outcome.FAILED_ANEW)
+SKIPPED = (
+    *NO_LONGER_THERE,
+    Outcome.DAMAGED,
+    Outcome.TAKEN,
+    Outcome.POISON,
+    Outcome.CHANGED,
+    Outcome.FAILED_ANEW,
+    Outcome.ORPHANED,
+)
 # Tone, word, icon and, where the word does not say it all, why.
 OUTCOMES = {
     Outcome.REQUEUED: ("ok", "Requeued", "check", ""),
@@ -32,6 +40,7 @@ OUTCOMES = {
     Outcome.DAMAGED: ("bad", "Skipped", "alert-triangle", "its record is damaged"),
     Outcome.CHANGED: ("warn", "Skipped", "git-compare", "its payload was changed meanwhile"),
     Outcome.FAILED_ANEW: ("warn", "Skipped", "refresh-alert", "it failed anew since the set was frozen"),
+    Outcome.ORPHANED: ("warn", "Skipped", "circle-minus", "dependency missing: a job that it depends on is gone"),
     Outcome.TAKEN: ("warn", "Skipped", "alert-triangle", "another job has its id by now"),
     Outcome.EXPIRED: ("", "Skipped", "circle-minus", "no longer kept: its time was over, or it was deleted"),
     Outcome.NOT_SHELVED: ("", "Skipped", "circle-minus", "restored or moved by somebody else"),
@@ -81,6 +90,7 @@ class Progress:
             ("Skipped, poison", "calm", self.of(Outcome.POISON)),
             ("Skipped, not edited", "bad", self.of(Outcome.CHANGED)),
             ("Skipped, failed anew", "calm", self.of(Outcome.FAILED_ANEW)),
+            ("Skipped, dependency missing", "calm", self.of(Outcome.ORPHANED)),
             ("Recalled", "", self.of(Outcome.RECALLED)),
             ("Cancelled", "", self.of(Outcome.CANCELLED)),
             ("Not sent yet", "", self.pending),

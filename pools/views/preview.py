@@ -40,11 +40,15 @@ WHY: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Foreseen:
-    """Of ``looked`` jobs, the oldest, how many would be skipped and why; ``problem``: why nobody could look."""
+    """Of ``looked`` jobs, the oldest, how many would be skipped and why; ``problem``: why nobody could look.
+
+    ``orphans``: how many of those that can be requeued depend on a job that is gone.
+    """
 
     looked: int
     skipped: list[tuple[str, int]]
     problem: str = ""
+    orphans: int = 0
 
     @property
     def requeued(self) -> int:
@@ -104,8 +108,9 @@ def _foreseen(found: QuerySet[DeadLetter], *, named: bool) -> Foreseen:
         return Foreseen(0, [], "these jobs lie on several brokers: choose those of one" if aliases else "")
     jobs = [(job_id, queue) for _, job_id, queue, times, limit in oldest if named or not 0 < limit <= times]
     try:
-        outcomes = foresee(get_broker(*aliases), jobs)
+        outcomes = foresee(get_broker(*aliases), jobs, orphans_stay=True)
     except BrokerUnavailable as error:
         return Foreseen(0, [], error.why)
     counts = Counter[str](outcomes) + Counter({POISON: len(oldest) - len(jobs)})
-    return Foreseen(len(oldest), [(why, counts[outcome]) for outcome, why in WHY.items() if counts[outcome]])
+    skipped = [(why, counts[outcome]) for outcome, why in WHY.items() if counts[outcome]]
+    return Foreseen(len(oldest), skipped, orphans=counts[Outcome.ORPHANED])

@@ -37,6 +37,7 @@ def test_jobs_are_named_one_by_one(alice: Caller, letters: list[DeadLetter]) -> 
         "canary": None,
         "rate_per_second": None,
         "stop_same_failure": None,
+        "orphans_stay": False,
         "same_failures": 0,
         "stopped_because": "",
         "recalling": False,
@@ -82,6 +83,7 @@ def test_jobs_are_found_by_a_filter(alice: Caller, letters: list[DeadLetter]) ->
         ({"ids": ["job-0"], "kind": "explode"}, ["kind"]),
         ({"ids": ["job-0"], "reason": ""}, ["reason"]),
         ({"ids": ["job-0"], "start": "no"}, ["start"]),
+        ({"ids": ["job-0"], "kind": "discard", "orphans_stay": True}, ["orphans_stay"]),
         ({"ids": ["job-0"], "expected_count": "1"}, ["expected_count"]),
     ],
 )
@@ -162,10 +164,16 @@ def test_operations_of_hidden_pools_are_missing(alice: Caller, charlie: Caller, 
 
 
 def test_a_plan_is_kept_and_its_rate_changed(alice: Caller, letters: list[DeadLetter]) -> None:
-    plan = {"canary": {"count": 2, "min_success": 90}, "rate_per_second": 5, "stop_same_failure": 10}
+    plan = {
+        "canary": {"count": 2, "min_success": 90},
+        "rate_per_second": 5,
+        "stop_same_failure": 10,
+        "orphans_stay": True,
+    }
     made = alice.post("operations", requeue(ids=["job-0", "job-1", "job-2"]) | plan).json()
     assert made["canary"] == {"count": 2, "min_success": 90, "timeout": 900, "over_at": None, "effect": {}}
     assert (made["stage"], made["rate_per_second"], made["stop_same_failure"]) == ("canary", 5, 10)
+    assert made["orphans_stay"]
     path = f"operations/{made['id']}/rate"
     changed = alice.post(path, {"rate_per_second": 50}).json()
     assert changed["rate_per_second"] == 50

@@ -16,6 +16,7 @@ from rq.registry import FailedJobRegistry
 from pools.broker.connection import Broker, BrokerUnavailable
 from pools.broker.moves import CHUNK, Outcome, forget, requeue
 from pools.broker.shelf import discard
+from pools.broker.skipping import foresee
 from tests.broker import jobs
 from tests.broker.conftest import Work
 from tests.broker.keyspace import dump
@@ -96,6 +97,35 @@ def test_what_failed_anew_is_left_alone(broker: Broker, client: redis.Redis, wor
     answers = move(broker, chosen, scores=[*before[:2], None])
     assert [answer.outcome for answer in answers] == [done, Outcome.FAILED_ANEW, done]
     assert client.zrange("rq:failed:mail", 0, -1) == [b"two"]
+
+
+@pytest.mark.parametrize(
+    ("record", "there", "stays"),
+    [
+        ({"dependency_ids": '["a", "b c"]', "dependency_id": "a"}, ["a", "b c"], False),
+        ({"dependency_ids": '["a", "b c"]', "dependency_id": "a"}, ["a"], True),
+        ({"dependency_id": "a"}, [], True),
+        ({"dependency_id": "a"}, ["a"], False),
+        ({"dependency_ids": "[]", "dependency_id": ""}, [], False),
+        ({"dependency_ids": "{not json"}, [], False),
+        ({"dependency_ids": '[7, null, {"x": 1}]'}, [], True),
+    ],
+)
+def test_a_job_stays_when_one_that_it_depends_on_is_gone(
+    broker: Broker, client: redis.Redis, record: dict[str, str], there: list[str], stays: bool
+) -> None:
+    """If asked for: RQ takes such a dependency as met."""
+    write_failed(client, "one", **record)
+    for other in there:
+        client.hset(f"rq:job:{other}", "status", "finished")
+    before, asked = dump(client), [("one", "mail")]
+    wanted = Outcome.ORPHANED if stays else Outcome.REQUEUED
+    assert foresee(broker, asked, orphans_stay=True) == [wanted] and foresee(broker, asked) == [Outcome.REQUEUED]
+    assert dump(client) == before
+    (result,) = requeue(broker, asked, orphans_stay=True)
+    assert result.outcome == wanted and (dump(client) == before) == stays
+    if stays:
+        assert [answer.outcome for answer in requeue(broker, asked)] == [Outcome.REQUEUED]
 
 
 def test_the_same_discard_again_reports_the_same(broker: Broker, client: redis.Redis) -> None:

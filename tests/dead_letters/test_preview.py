@@ -52,6 +52,17 @@ def test_it_says_what_would_be_frozen_and_skipped(cast: Cast, payments: Pool, cl
     assert dump(client) == before and not Event.objects.exists() and not Operation.objects.exists()
 
 
+def test_it_says_how_many_depend_on_a_job_that_is_gone(cast: Cast, payments: Pool, client: redis.Redis) -> None:
+    write_failed(client, "a", "b", queue="payments", dependency_ids='["parent"]')
+    write_failed(client, "c", queue="payments")
+    failed(payments, "a", "b", "c")
+    words = text(signed_in(cast.bob).get(URL).content)
+    assert "3 can be requeued" in words
+    assert "Dependency missing: 2 of those that can be requeued depend on a job that is gone." in words
+    client.hset("rq:job:parent", "status", "finished")
+    assert "Dependency missing" not in text(signed_in(cast.bob).get(URL).content)
+
+
 def test_a_large_set_is_sampled_and_says_so(cast: Cast, payments: Pool, client: redis.Redis) -> None:
     failed(payments, *numbered(1001))
     words = text(signed_in(cast.vera).get(URL).content)

@@ -13,9 +13,18 @@ from pools.broker.connection import Broker, BrokerUnavailable
 from pools.controller.lease import LeaderLease
 from pools.controller.scanner import Scanner
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, OperationState, Outcome, Pool
-from pools.operations import operation_cancel, operation_pause, operation_recall, operation_resume
+from pools.operations import (
+    Plan,
+    Selection,
+    operation_cancel,
+    operation_pause,
+    operation_recall,
+    operation_resume,
+    requeue_create,
+)
 from pools.operations.execute import CHUNK, _next_chunk, receipt_of, run_operation
 from pools.operations.sending import send
+from pools.selectors.dead_letters import DeadLetterFilter
 from tests.broker.records import TRACEBACK, write_failed
 from tests.dead_letters.letters import numbered
 from tests.operations.conftest import Made
@@ -160,6 +169,21 @@ def test_what_fails_anew_after_it_was_frozen_is_not_what_was_chosen(
     Scanner(lease).tick()
     assert letters() == {"a": "requeued", "b": "open", "c": done}
     assert DeadLetter.objects.get(job_id="b").exc_type == "DuplicateCharge"
+
+
+@pytest.mark.parametrize("stay", [True, False])
+def test_a_job_whose_dependency_is_gone_stays_if_the_plan_says_so(
+    cast: Cast, dead: Dead, payments: Pool, client: redis.Redis, stay: bool
+) -> None:
+    dead("a", "b")
+    client.hset("rq:job:a", "dependency_ids", '["parent"]')
+    chosen = Selection(filter=DeadLetterFilter())
+    plan = Plan(orphans_stay=stay)
+    row = requeue_create(actor=actor(cast.bob), selection=chosen, reason="The gateway is back", plan=plan)
+    run_operation(row.pk)
+    assert outcomes(row) == ({"orphaned": 1, "requeued": 1} if stay else {"requeued": 2})
+    assert letters() == {"a": "open" if stay else "requeued", "b": "requeued"}
+    assert sorted(queued(client)) == (["b"] if stay else ["a", "b"])
 
 
 def test_what_was_put_back_is_sent_at_once(cast: Cast, dead: Dead, requeue: Made, client: redis.Redis) -> None:

@@ -48,14 +48,15 @@ def test_the_form_suggests_a_careful_plan_and_takes_it(cast: Cast, payments: Poo
         "canary_minutes": "15",
         "stop_same_failure": "5",
     }
-    form = {"all_matching": "1", "expected_count": "30", "reason": "The gateway is back"} | PLAN
+    form = {"all_matching": "1", "expected_count": "30", "reason": "The gateway is back", "orphans_stay": "on"} | PLAN
     assert client.post(f"/dead-letters/requeue/?group={group.pk}", form).status_code == 302
     made = Operation.objects.get()
     assert (made.canary_count, made.canary_min_success, made.canary_timeout) == (20, 90, 300)
-    assert (made.rate_per_second, made.stop_same_failure) == (7, 4)
+    assert (made.rate_per_second, made.stop_same_failure, made.orphans_stay) == (7, 4, True)
     detail = Event.objects.get(action="operation.requeue_started").detail
     assert detail["canary"] == {"count": 20, "min_success": 90, "timeout": 300}
-    assert (detail["rate_per_second"], detail["stop_same_failure"]) == (7, 4)
+    assert (detail["rate_per_second"], detail["stop_same_failure"], detail["orphans_stay"]) == (7, 4, True)
+    assert "jobs that depend on a job that is gone" in text(client.get(url(made)).content)
 
 
 def test_empty_fields_ask_for_nothing(cast: Cast, payments: Pool) -> None:
@@ -64,6 +65,7 @@ def test_empty_fields_ask_for_nothing(cast: Cast, payments: Pool) -> None:
     assert signed_in(cast.bob).post("/dead-letters/requeue/", form).status_code == 302
     made = Operation.objects.get()
     assert (made.canary_count, made.rate_per_second, made.stop_same_failure) == (None, None, None)
+    assert not made.orphans_stay and "orphans_stay" not in Event.objects.get(action="operation.requeue_started").detail
 
 
 @pytest.mark.parametrize(

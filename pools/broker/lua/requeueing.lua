@@ -2,10 +2,25 @@
 -- one, each completely or not at all.
 -- KEYS: failed registry, queue to push to, set of queues, receipt (may be missing).
 -- ARGV: prefix, name of the registry's queue, name of the queue to push to, now (unix), now (as RQ writes times), empty
--- exc_info, default timeout; then what the script itself wants. A job's score: where it must lie in the failed registry,
+-- exc_info, default timeout, '1' when a job is to stay if one that it depends on is gone; then what the script itself wants. A job's score: where it must lie in the failed registry,
 -- empty: anywhere. The keys of jobs and rate limits are built from the prefix.
 local failed, queue, queues, receipt = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local prefix, name, target, now, stamp, no_exc_info, default_timeout = unpack(ARGV, 1, 7)
+local prefix, name, target, now, stamp, no_exc_info, default_timeout, orphans_stay = unpack(ARGV, 1, 8)
+
+-- Whether a job that this one depends on is gone. RQ names them in a JSON list; before 1.0 it had only the one field.
+local function is_orphan(key)
+    local lists, one = unpack(redis.call('HMGET', key, 'dependency_ids', 'dependency_id'))
+    local read, ids = pcall(cjson.decode, lists or '[]')
+    if not read or type(ids) ~= 'table' or #ids == 0 then
+        ids = (one or '') ~= '' and {one} or {}
+    end
+    for _, id in ipairs(ids) do
+        if redis.call('EXISTS', prefix .. ':job:' .. tostring(id)) == 0 then
+            return true
+        end
+    end
+    return false
+end
 
 -- Why the job stays as it is, or nothing.
 local function refusal(id, key, job, score)
@@ -29,6 +44,9 @@ local function refusal(id, key, job, score)
     end
     if score ~= '' and tonumber(score) ~= tonumber(there) then
         return 'failed_anew'
+    end
+    if orphans_stay == '1' and is_orphan(key) then
+        return 'orphaned'
     end
 end
 
