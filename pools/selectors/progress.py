@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from pools.models import Effect, Operation, OperationItem, OperationKind, OperationState, Outcome
 from pools.selectors.phrases import effect_phrase
@@ -49,6 +50,9 @@ OUTCOMES = {
     Outcome.RECALLED: ("", "Recalled", "corner-up-left", "it waits among the dead letters again"),
     Outcome.PENDING: ("out", "Not sent yet", "clock", ""),
 }
+
+
+MEASURED = 20_000
 
 
 @dataclass(frozen=True)
@@ -223,10 +227,30 @@ def stage_of(row: Operation, progress: Progress) -> Stage:
 
 
 def seconds_left(row: Operation, progress: Progress) -> float | None:
-    """Until all is sent, at the operation's rate; None while it has none or sends nothing."""
-    if row.state != OperationState.RUNNING or row.rate_per_second is None or row.has_open_canary:
+    """Until all is sent, at the operation's rate, or as fast as it went lately; None while it sends nothing."""
+    if row.state != OperationState.RUNNING or row.has_open_canary:
         return None
-    return progress.pending / row.rate_per_second
+    if row.rate_per_second is not None:
+        return progress.pending / row.rate_per_second
+    seconds_each = _pace(row)
+    return None if seconds_each is None else progress.pending * seconds_each
+
+
+def _pace(row: Operation) -> float | None:
+    """Seconds that each of the last ``MEASURED`` jobs took, or of those since the canary; None before the first.
+
+    They are sent in the order of their positions, and each has the time at which its chunk began.
+    """
+    coming = row.items.filter(outcome=Outcome.PENDING).order_by("position").values_list("position", flat=True).first()
+    if coming is None:
+        return None
+    sent = row.items.filter(
+        position__range=(coming - MEASURED, coming - 1), at__gte=row.canary_over_at or row.created_at
+    )
+    first = sent.order_by("position").values_list("position", "at").first()
+    if first is None or first[1] is None:
+        return None
+    return (timezone.now() - first[1]).total_seconds() / (coming - first[0])
 
 
 def rate_phrase(rate: int | None) -> str:

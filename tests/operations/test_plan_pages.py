@@ -123,6 +123,19 @@ def test_guards_rate_and_time_left(cast: Cast, planned: Operation) -> None:
     assert only.count('id="item-') - only.count('id="item-rows"') - only.count('id="item-tabs"') == 2
 
 
+def test_time_left_without_a_rate_is_as_it_went_lately(cast: Cast, payments: Pool) -> None:
+    failed(payments, *numbered(30))
+    made = requeue_create(actor=actor(cast.bob), selection=Selection(filter=DeadLetterFilter()), reason="x")
+    client = signed_in(cast.bob)
+    assert "left, as fast" not in text(client.get(url(made)).content)
+    sent = make.ago(minutes=10)
+    made.items.filter(position__lte=20).update(outcome="requeued", at=sent)
+    change(made, created_at=make.ago(minutes=11))
+    assert re.search(r"5 m(in)? \d* ?s? ?left, as fast as it goes", text(client.get(url(made)).content))
+    change(made, canary_count=20, canary_over_at=make.ago(minutes=1))  # the time that the canary took says nothing
+    assert "left, as fast" not in text(client.get(url(made)).content)
+
+
 def test_one_that_stopped_says_why_and_goes_on_with_a_reason(cast: Cast, planned: Operation) -> None:
     why = "3 of 20 jobs of the canary succeeded, less than 95 %"
     change(planned, state="stopped", stopped_because=why, canary_sent_at=make.ago(minutes=1))
