@@ -26,6 +26,7 @@ from pools.api.payloads import router as payloads_router
 from pools.api.pools import router as pools_router
 from pools.api.problems import install_problems, not_allowed, problem
 from pools.api.rendering import Renderer
+from pools.api.saved_views import router as saved_views_router
 
 api = Api(
     title="Poolwarden",
@@ -48,6 +49,7 @@ api.add_router("/jobs", jobs_router, tags=["jobs"])
 api.add_router("/jobs", payloads_router, tags=["jobs"])
 api.add_router("/failure-groups", failure_groups_router, tags=["dead letters"])
 api.add_router("/operations", operations_router, tags=["operations"])
+api.add_router("/saved-views", saved_views_router, tags=["dead letters"])
 api.add_router("/notification-channels", notifications_router, tags=["notifications"])
 api.add_router("/operations", approvals_router, tags=["operations"])
 api.add_router("/audit", audit_router, tags=["audit"])

@@ -12,6 +12,7 @@ from pools.models import (
     Effect,
     Operation,
 )
+from pools.selectors.dead_letters import traceback_of
 from pools.selectors.progress import Progress, effect_of, stage_of
 
 ENDS = (Effect.SUCCEEDED, Effect.FAILED_AGAIN, Effect.UNKNOWN)
@@ -62,6 +63,69 @@ class DeadLetterOut(Schema):
     @staticmethod
     def resolve_config_version(row: DeadLetter) -> int | None:
         return row.config_number
+
+
+class DeadLetterDetail(DeadLetterOut):
+    rq_version: str = Field(description="of the worker that it failed in; empty when unknown, as the next one")
+    python_version: str
+    damaged: str = Field(description="what of its record could not be read; else empty")
+    traceback: str = Field(description="of the last failure, cut to what is kept; empty when none was")
+
+    @staticmethod
+    def resolve_traceback(row: DeadLetter) -> str:
+        return traceback_of(row)
+
+
+class TallyOut(Schema):
+    """How many share a value, the most frequent first."""
+
+    rows: list[tuple[str, int]] = Field(description="values, each with its number")
+    others: int = Field(description="of the values that are left out")
+
+
+class ForeseenOut(Schema):
+    """What the broker says of the oldest of them."""
+
+    looked: int = Field(description="so many were looked at: the oldest, at most 1,000")
+    requeued: int = Field(description="of those, can be requeued")
+    skipped: dict[str, int] = Field(description="of those, would be skipped, by outcome")
+    orphans: int = Field(description="can be requeued, but depend on a job that is gone; see `orphans_stay`")
+    problem: str = Field(description="why the broker could not be asked; else empty")
+
+
+class PreviewOut(Schema):
+    """What a requeue of all that match would freeze."""
+
+    at: datetime
+    count: int
+    errors: TallyOut
+    tasks: TallyOut
+    pools: TallyOut
+    ages: list[tuple[str, int]] = Field(description="how long ago they failed, each once")
+    poison: int = Field(description="are skipped: they came back from as many requeues as their pool allows")
+    damaged: int
+    expired: int
+    paused: list[str] = Field(description="pools that take no jobs now")
+    breakers: list[str] = Field(description="open ones that would keep some of them waiting")
+    warnings: list[str] = Field(description="as the console says it before the click")
+    foreseen: ForeseenOut
+
+
+class AgeOut(Schema):
+    """Failed after `since` and before `until`, as the filter takes them; empty: no bound."""
+
+    since: str
+    until: str
+
+
+class MatrixRow(Schema):
+    error: str
+    counts: list[int] = Field(description="one for each of `ages`")
+
+
+class MatrixOut(Schema):
+    ages: list[AgeOut]
+    rows: list[MatrixRow] = Field(description="the most frequent exceptions, then all others, then their sums")
 
 
 class CanaryOut(Schema):

@@ -7,6 +7,7 @@ from ninja import Schema
 from pydantic import Field
 
 from pools.models import FailureGroup, GroupNote
+from pools.selectors.failure_group import claim, where
 
 
 class SnoozeOut(Schema):
@@ -41,7 +42,17 @@ class NoteOut(Schema):
     text: str
 
 
+class FacetOut(Schema):
+    """What its open dead letters ran on, by one property."""
+
+    name: str = Field(description="Config version, Host, Queue, Python or rq")
+    rows: list[tuple[str, int]] = Field(description="the most frequent values, each with its number")
+    others: int = Field(description="dead letters with the values that are left out")
+
+
 class GroupDetail(GroupOut):
+    where: list[FacetOut]
+    only: str = Field(description="what all of them share and others do not, as `Only on v41`; else empty")
     notes: list[NoteOut] = Field(description="newest first")
 
 
@@ -70,4 +81,9 @@ def group_out(group: FailureGroup, count: int) -> dict[str, Any]:
 
 
 def group_detail(group: FailureGroup, notes: list[GroupNote]) -> dict[str, Any]:
-    return group_out(group, group.open_count) | {"notes": [NoteOut.from_orm(note) for note in notes]}
+    facets = where(group)
+    return group_out(group, group.open_count) | {
+        "where": [{"name": facet.name, "rows": facet.tally.rows, "others": facet.tally.others} for facet in facets],
+        "only": claim(group, facets),
+        "notes": [NoteOut.from_orm(note) for note in notes],
+    }

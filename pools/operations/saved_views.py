@@ -12,7 +12,7 @@ from pools.models import DefaultView, SavedView, Team
 from pools.operations.errors import Refused
 from pools.permissions import REQUEUE, VIEW, Denied, visible_pools
 from pools.selectors.dead_letters import DeadLetterFilter
-from pools.selectors.saved_views import sharing_teams, visible_views
+from pools.selectors.saved_views import owner_id, sharing_teams, visible_views
 
 NAME_LIMIT = 80
 
@@ -28,7 +28,7 @@ def view_save(*, actor: Actor, name: str, wanted: DeadLetterFilter, team: Team |
     if not query:
         raise Refused("query", "Narrow the list first, then save what it is narrowed to. Nothing was changed.")
     try:
-        view = keep(SavedView, actor.id, name, query=query, team=team, owner_name=actor.name)
+        view = keep(SavedView, owner_id(actor), name, query=query, team=team, owner_name=actor.name)
     except TooMany as full:
         message = f"You have {SAVED_EACH} saved views: delete one first. Nothing was changed."
         raise Refused("name", message) from full
@@ -43,7 +43,7 @@ def view_rename(*, actor: Actor, pk: int, name: str) -> SavedView:
     view, name = _own(actor, pk), _clean(name)
     if name == view.name:
         return view
-    if SavedView.objects.filter(owner_id=actor.id, name=name).exists():
+    if SavedView.objects.filter(owner_id=owner_id(actor), name=name).exists():
         raise Refused("name", f"You have a view {name} already. Nothing was changed.")
     before, view.name = view.name, name
     view.save()
@@ -84,7 +84,7 @@ def _require_person(actor: Actor) -> None:
 
 def _own(actor: Actor, pk: int) -> SavedView:
     _require_person(actor)
-    return SavedView.objects.select_for_update().get(pk=pk, owner_id=actor.id)
+    return SavedView.objects.select_for_update().get(pk=pk, owner_id=owner_id(actor))
 
 
 def _clean(name: str) -> str:

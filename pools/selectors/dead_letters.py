@@ -260,6 +260,11 @@ def find_dead_letter(actor: Actor, job_id: str, broker: str = "default") -> Dead
     return _seen(actor).select_related("pool", "group", "detail").get(job_id=job_id, broker=broker)
 
 
+def dead_letter_of(actor: Actor, pk: int) -> DeadLetter:
+    """Raises ``DeadLetter.DoesNotExist``, as above."""
+    return _seen(actor).select_related("pool", "group", "detail").get(pk=pk)
+
+
 def pks_of_jobs(actor: Actor, job_ids: list[str], broker: str = "default") -> dict[str, int]:
     """Job id → primary key, for those among the dead letters that the actor may see."""
     found: dict[str, int] = {}

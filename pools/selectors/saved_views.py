@@ -23,18 +23,22 @@ class View:
     is_default: bool
 
 
+def owner_id(actor: Actor) -> str:
+    """A token's views are those of its account; "" owns none."""
+    return str(actor.user.pk) if actor.user else ""
+
+
 def visible_views(actor: Actor) -> QuerySet[SavedView]:
     """Views of others that ask for arguments only for those who may reveal payloads somewhere."""
     shared = Q(team__in=visible_pools(actor).values("team")) & (~ASKS_ARGUMENTS | Exists(pools_with(actor, REVEAL)))
-    return SavedView.objects.filter(Q(owner_id=actor.id) | shared).select_related("team")
+    return SavedView.objects.filter(Q(owner_id=owner_id(actor)) | shared).select_related("team")
 
 
 def saved_views(actor: Actor) -> list[View]:
     """The actor's own first, then by name."""
     first = DefaultView.objects.filter(user=actor.user).values_list("view_id", flat=True).first()
-    views = [
-        View(row, _read(row), mine=row.owner_id == actor.id, is_default=row.pk == first) for row in visible_views(actor)
-    ]
+    me = owner_id(actor)
+    views = [View(row, _read(row), mine=row.owner_id == me, is_default=row.pk == first) for row in visible_views(actor)]
     return sorted(views, key=lambda view: not view.mine)
 
 

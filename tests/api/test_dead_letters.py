@@ -2,13 +2,18 @@ from collections import Counter
 from typing import Any
 
 import pytest
+import redis
 from django.utils import timezone
+from pytest_django import Settings
 
 from pools.arguments import UNSAID, digest
 from pools.models import DeadLetter, DeadLetterState, FailureGroup, Operation, Pool, SearchableArgument
 from tests.api.calling import Caller, problem
+from tests.broker.records import write_failed
+from tests.dead_letters.letters import TRACEBACK, failed, with_traceback
 from tests.support import factories as make
 from tests.support.cast import Cast
+from tests.support.valkey import ValkeyServer
 
 
 def test_a_dead_letter_is_given_whole(alice: Caller, letters: list[DeadLetter]) -> None:
@@ -197,3 +202,64 @@ def test_an_operation_takes_arguments_and_does_not_keep_them(alice: Caller) -> N
     made = alice.post("operations", body)
     assert made.status_code == 201 and made.json()["frozen_count"] == 2
     assert Operation.objects.get().selection == {"filter": {"args": UNSAID}}
+
+
+def test_one_is_given_with_its_traceback(alice: Caller, charlie: Caller, letters: list[DeadLetter]) -> None:
+    DeadLetter.objects.filter(pk=letters[1].pk).update(rq_version="2.6", python_version="3.13")
+    with_traceback(letters[1])
+    found = alice.get(f"dead-letters/{letters[1].pk}").json()
+    assert (found["job_id"], found["rq_version"], found["python_version"]) == ("job-1", "2.6", "3.13")
+    assert found["traceback"] == TRACEBACK and found["damaged"] == ""
+    assert alice.get(f"dead-letters/{letters[0].pk}").json()["traceback"] == ""
+    problem(charlie.get(f"dead-letters/{letters[1].pk}"), 404)
+    problem(alice.get("dead-letters/999999999"), 404)
+
+
+def test_a_group_says_where_it_happens(alice: Caller, letters: list[DeadLetter]) -> None:
+    DeadLetter.objects.filter(pk=letters[1].pk).update(host="web-1")
+    found = alice.get(f"failure-groups/{letters[0].group_id}").json()
+    assert {"name": "Host", "rows": [["not known", 2], ["web-1", 1]], "others": 0} in found["where"]
+    assert [facet["name"] for facet in found["where"]] == ["Config version", "Host", "Queue", "Python", "rq"]
+    DeadLetter.objects.update(host="web-1")
+    assert alice.get(f"failure-groups/{letters[0].group_id}").json()["only"] == "Only on host web-1"
+
+
+def test_the_matrix_adds_up_to_the_list(alice: Caller, charlie: Caller, letters: list[DeadLetter]) -> None:
+    failed(letters[0].pool, "old", title="KeyError: x", failed_at=make.ago(days=2))
+    found = alice.get("dead-letters/matrix").json()
+    rows = {row["error"]: row["counts"] for row in found["rows"]}
+    assert rows["TimeoutError"][-1] == 3 and rows["KeyError"][-1] == 1 and rows["All"][-1] == 4
+    for error, counts in rows.items():
+        assert sum(counts[:-1]) == counts[-1]
+        for age, count in zip(found["ages"], counts, strict=True):
+            named = {"error": error} if error != "All" else {}
+            assert len(alice.items("dead-letters", **age, **named)) == count
+    assert alice.get("dead-letters/matrix", task="none").json()["rows"] == []
+    assert charlie.get("dead-letters/matrix").json()["rows"] == []
+    problem(alice.get("dead-letters/matrix", since="soonish"), 422, "since")
+
+
+def test_the_preview_says_what_a_requeue_would_skip(
+    alice: Caller, charlie: Caller, letters: list[DeadLetter], valkey: ValkeyServer, settings: Settings
+) -> None:
+    settings.POOLWARDEN_BROKERS = {"default": {"url": valkey.url, "prefix": "rq", "region": "here"}}
+    client = redis.Redis.from_url(valkey.url)
+    write_failed(client, "job-0", "job-1", queue="payments", dependency_ids='["parent"]')
+    client.hdel("rq:job:job-1", "data")
+    failed(letters[0].pool, "other", title="KeyError: x")
+    found = alice.get("dead-letters/preview", error="TimeoutError").json()
+    assert (found["count"], found["errors"]) == (3, {"rows": [["TimeoutError", 3]], "others": 0})
+    assert found["foreseen"] == {
+        "looked": 3,
+        "requeued": 1,
+        "skipped": {"gone": 1, "damaged": 1},
+        "orphans": 1,
+        "problem": "",
+    }
+    assert found["ages"] == [["in the last hour", 3]] and found["poison"] == 0 and found["warnings"] == []
+    DeadLetter.objects.update(came_back=3)
+    found = alice.get("dead-letters/preview").json()
+    assert found["poison"] == 4 and found["foreseen"]["skipped"] == {"poison": 4}
+    assert "4 jobs came back from as many requeues" in found["warnings"][0]
+    assert charlie.get("dead-letters/preview").json()["count"] == 0
+    assert not Operation.objects.exists()

@@ -168,6 +168,8 @@ def test_an_auditor_only_reads(world: World) -> None:
                 assert response.status_code == 403 and refused_and_recorded(before, write), name
     for name, writes in API.items():
         for write in writes:
+            if write.own:
+                continue
             before = newest()
             response = caller.post(name.partition(" ")[2].format(**arguments(write, world)), write.body(world))
             assert response.status_code == 403 and refused_and_recorded(before, write), name

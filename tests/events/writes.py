@@ -15,6 +15,7 @@ from pools.broker.payload_edit import read_editable
 from pools.models import DeadLetter, Pool, Team
 from pools.operations import Selection
 from pools.operations.pools import POOL_DESCRIPTION
+from pools.selectors.dead_letters import DeadLetterFilter
 from tests.events.world import World
 from tests.pages import posting
 from tests.support import factories as make
@@ -481,6 +482,49 @@ API: dict[str, list[Write]] = {
             {"id": "sent"},
             status=201,
             same=lambda a, w: verbs.operation_again(actor=a, operation=w.sent, **WHY),
+        )
+    ],
+    "POST saved-views": [
+        Write(
+            "bob",
+            {"name": "late", "filter": {"until": "24h"}},
+            done("view.saved"),
+            status=201,
+            own=True,
+            same=lambda a, w: verbs.view_save(actor=a, name="late", wanted=DeadLetterFilter(until="24h")),
+        )
+    ],
+    "POST saved-views/{id}/rename": [
+        Write(
+            "bob",
+            {"name": "slow"},
+            done("view.renamed"),
+            {"id": "view"},
+            status=200,
+            own=True,
+            same=lambda a, w: verbs.view_rename(actor=a, pk=w.view.pk, name="slow"),
+        )
+    ],
+    "POST saved-views/{id}/remove": [
+        Write(
+            "bob",
+            {},
+            done("view.removed"),
+            {"id": "view"},
+            status=200,
+            own=True,
+            same=lambda a, w: verbs.view_remove(actor=a, pk=w.view.pk),
+        )
+    ],
+    "POST saved-views/{id}/default": [
+        Write(
+            "bob",
+            {"default": True},
+            done("view.default_set"),
+            {"id": "view"},
+            status=200,
+            own=True,
+            same=lambda a, w: verbs.view_set_default(actor=a, pk=w.view.pk, default=True),
         )
     ],
     "POST notification-channels": [
