@@ -1,17 +1,33 @@
 """Open dead letters follow their queue when another pool claims it: a managed pool takes over what was attached."""
 
+from datetime import timedelta
+
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
 from pools.broker.fingerprint import Fingerprint
 from pools.controller.arguments import index_anew
 from pools.controller.claims import load_claims
 from pools.controller.lease import LeaderLease
 from pools.controller.twins import inherited, move, move_hours, twin
-from pools.models import DeadLetter, DeadLetterState, FailureGroup, Pool
+from pools.models import (
+    DeadLetter,
+    DeadLetterState,
+    FailureGroup,
+    Operation,
+    OperationItem,
+    OperationKind,
+    Outcome,
+    Pool,
+)
+
+COMMITTED_LATE = timedelta(minutes=1)
 
 
 class Rehoming:
     """Permissions, figures and the inbox follow the pool, so its dead letters must be those of its queues.
 
-    Closed ones stay where they were closed: they are history.
+    Closed ones stay where they were closed: they are history, until they are restored or recalled.
     """
 
     name = "rehoming"
@@ -21,11 +37,12 @@ class Rehoming:
         self._lease = lease
         self._alias = alias
         self._settled: dict[str, int] | None = None
+        self._looked = timezone.now()
 
     def tick(self) -> bool:
-        claims = load_claims(self._alias)
+        now, claims = timezone.now(), load_claims(self._alias)
         claimed = {queue: pool.pk for queue, pool in claims.by_queue.items()}
-        if claimed == self._settled:
+        if claimed == self._settled and not self._put_back():
             return False
         letters = DeadLetter.objects.filter(broker=self._alias, state=DeadLetterState.OPEN)
         moved = 0
@@ -35,8 +52,14 @@ class Rehoming:
                 moved += self._move(queue, group, pool)
         # Once more after a move: letters that were being absorbed meanwhile went by the claims of before.
         if not moved:
-            self._settled = claimed
+            self._settled, self._looked = claimed, now
         return False
+
+    def _put_back(self) -> bool:
+        """Whether an operation made dead letters of closed ones since: they are again where they were closed."""
+        lately = Operation.objects.filter(broker=self._alias, progressed_at__gte=self._looked - COMMITTED_LATE)
+        recalled = OperationItem.objects.filter(operation=OuterRef("pk"), outcome=Outcome.RECALLED)
+        return lately.filter(Q(kind=OperationKind.RESTORE) | Exists(recalled)).exists()
 
     def _move(self, queue: str, group_id: int, pool: Pool) -> int:
         """Move a queue's open letters of one cause to the same cause in ``pool``; returns how many moved."""

@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+from django.contrib.auth.models import User
 from django.db.models import Sum
 
 from pools.broker.connection import Broker
@@ -19,9 +20,13 @@ from pools.models import (
     PoolNow,
     Team,
 )
+from pools.operations import Selection, discard_create, operation_recall, operation_undo, requeue_create
+from pools.operations.execute import run_operation
+from pools.permissions import role_group
 from tests.broker.records import write_failed
 from tests.controller.conftest import Tick
 from tests.controller.pools import new_pool
+from tests.support.cast import actor
 
 pytestmark = pytest.mark.django_db
 
@@ -70,3 +75,30 @@ def test_a_managed_pool_takes_over_what_was_attached(
     assert hours() == {"attached": 2, "mail": 3}
     tick(rehoming)
     assert counts() == {"attached": (1, 2), "mail": (3, 3)}
+
+
+@pytest.mark.parametrize("kind", ["restore", "recall"])
+def test_what_comes_back_later_goes_where_its_queue_belongs_by_then(
+    lease: LeaderLease, tick: Tick, client: redis.Redis, team: Team, kind: str
+) -> None:
+    """It was closed in the pool that had the queue then."""
+    sampler, rehoming, user = Sampler(lease), Rehoming(lease), User.objects.create(username="alice")
+    user.groups.add(role_group(team, "operator"))
+    boss = actor(user)
+    write_failed(client, "a", "b")
+    tick(sampler)
+    tick(Scanner(lease))
+    chosen = Selection(ids=(DeadLetter.objects.get(job_id="a").pk,))
+    create = discard_create if kind == "restore" else requeue_create
+    row = create(actor=boss, selection=chosen, reason="The gateway is back")
+    run_operation(row.pk)
+    new_pool(team, "mail")
+    tick(rehoming)
+    tick(rehoming)
+    assert dict(DeadLetter.objects.values_list("job_id", "pool__slug")) == {"a": "attached", "b": "mail"}
+    row.refresh_from_db()
+    back = (operation_undo if kind == "restore" else operation_recall)(actor=boss, operation=row, reason="wrong")
+    run_operation(back.pk)
+    tick(rehoming)
+    assert dict(DeadLetter.objects.values_list("job_id", "pool__slug")) == {"a": "mail", "b": "mail"}
+    assert counts() == {"attached": (0, 0), "mail": (2, 2)}

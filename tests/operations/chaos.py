@@ -15,7 +15,17 @@ from pathlib import Path
 from tests.operations.test_crash import killed
 from tests.support.valkey import ValkeyServer, free_port
 
-SCENARIOS = ("requeue:1", "requeue:3", "discard:3", "restore:1", "restore:3", "canary:3", "recall:3")
+SCENARIOS = (
+    "requeue:1",
+    "requeue:3",
+    "discard:3",
+    "restore:1",
+    "restore:3",
+    "canary:3",
+    "recall:3",
+    "pause:3",
+    "cancel:3",
+)
 HOUR = 3600.0
 
 

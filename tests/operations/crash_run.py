@@ -2,11 +2,11 @@
 
 On a database and a broker of its own (both from the environment) each ``KIND:RUNNERS`` freezes an operation over JOBS
 dead letters; a ``canary`` waits for a tenth of them, a ``rate`` allows half of them a second, a ``recall`` begins when
-all are queued, a ``restore`` when all were discarded. Then, KILLS times, RUNNERS processes carry it out at once and are
-killed together, at random moments. At last the relay's part enqueues it and ``manage.py rqworker console --burst``
-finishes it, as in production. Prints a JSON list: where the jobs were after each kill and in the end, what the
-operation and the dead letters say, how many were still where they began after each round, how many were sent in the
-busiest second, and whether each job is byte for byte what it was.
+all are queued, a ``restore`` when all were discarded; a ``pause``, and its end, or a ``cancel`` comes at half. Then,
+KILLS times, RUNNERS processes carry it out at once and are killed together, at random moments. At last the relay's part
+enqueues it and ``manage.py rqworker console --burst`` finishes it, as in production. Prints a JSON list: where the jobs
+were after each kill and in the end, what the operation and the dead letters say, how many were still where they began
+after each round, how many were sent in the busiest second, and whether each job is byte for byte what it was.
 """
 
 import json
@@ -26,6 +26,7 @@ import django
 import redis
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import F
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
@@ -140,11 +141,30 @@ def finish(pk: int) -> None:
     assert not Operation.objects.filter(pk=pk, wake_at__isnull=False).exists()
 
 
+def paused_and_resumed(actor: Any, row: Any) -> None:
+    """While it is paused, the controller sends on what a dead process left: each item that was sent has its outcome."""
+    from pools.controller.lease import LeaderLease
+    from pools.controller.sweeper import STUCK_AFTER, Resumer
+    from pools.models import Operation, OutboxMessage
+    from pools.operations import operation_pause, operation_resume
+
+    operation_pause(actor=actor, operation=row, reason="crash test")
+    OutboxMessage.objects.filter(kind="operation", key=str(row.pk)).delete()
+    Operation.objects.filter(pk=row.pk).update(progressed_at=F("progressed_at") - 2 * STUCK_AFTER)
+    lease = LeaderLease()
+    lease.renew()
+    Resumer(lease).tick()
+    lease.release()
+    finish(row.pk)
+    assert not row.items.filter(outcome="pending", at__isnull=False).exists()
+    operation_resume(actor=actor, operation=row, reason="crash test")
+
+
 def plan_of(kind: str, jobs: int) -> Any:
     from pools.operations import Canary, Plan
 
     canary = Canary(count=jobs // 10, min_success=100) if kind == "canary" else None
-    return Plan(canary=canary, rate_per_second=jobs // 2 if kind == "rate" else None)
+    return Plan(canary=canary, rate_per_second=jobs // 2 if kind in ("rate", "pause", "cancel") else None)
 
 
 def busiest_second(pk: int) -> int:
@@ -163,7 +183,14 @@ def busiest_second(pk: int) -> int:
 def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: redis.Redis) -> dict[str, Any]:
     from audit.models import Event
     from pools.models import DeadLetter, Operation
-    from pools.operations import Selection, discard_create, operation_recall, operation_undo, requeue_create
+    from pools.operations import (
+        Selection,
+        discard_create,
+        operation_cancel,
+        operation_recall,
+        operation_undo,
+        requeue_create,
+    )
     from pools.operations.execute import run_operation
     from pools.selectors.dead_letters import DeadLetterFilter
     from tests.broker.records import write_failed
@@ -194,7 +221,14 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
         return jobs - dead if kind == "restore" else dead
 
     dice, left, seen = random.Random(f"{sys.argv[3]} {name}"), [jobs], []
+    halted = kind not in ("pause", "cancel")
     while left[-1] and len(left) <= kills:
+        if not halted and left[-1] <= jobs // 2:
+            halted = True
+            if kind == "cancel":
+                operation_cancel(actor=actor(cast.bob), operation=row, reason="crash test")
+                break
+            paused_and_resumed(actor(cast.bob), row)
         left.append(play(row.pk, still, runners, max(jobs // kills // 2, 1), dice))
         seen.append(places(ids, name, broker))
         canary_ends(name, broker)
@@ -209,6 +243,7 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
         "outcomes": row.outcome_counts(),
         "letters": dict(Counter(DeadLetter.objects.filter(group=group).values_list("state", flat=True))),
         "open": group.open_count,
+        "queued": broker.llen(f"rq:queue:{name}"),
         "told": list(Event.objects.filter(target_id=str(row.pk)).order_by("pk").values_list("action", flat=True)),
         "busiest": busiest_second(row.pk),
         "same": contents(ids, broker) == before,

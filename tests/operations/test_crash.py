@@ -19,9 +19,10 @@ def told(kind: str) -> list[str]:
     """The events of an operation, each once."""
     if kind in ("discard", "restore"):
         return [f"operation.{kind}_started", f"operation.{kind}_ended"]
-    more = {"canary": ["operation.canary_passed"], "recall": []}
-    ends = ["operation.recall_started", "operation.recalled"] if kind == "recall" else []
-    return ["operation.requeue_started", *more.get(kind, []), "operation.requeue_ended", *ends]
+    between = {"canary": ["operation.canary_passed"], "pause": ["operation.paused", "operation.resumed"]}
+    ends = {"recall": ["operation.requeue_ended", "operation.recall_started", "operation.recalled"]}
+    ends |= {"cancel": ["operation.cancelled"]}
+    return ["operation.requeue_started", *between.get(kind, []), *ends.get(kind, ["operation.requeue_ended"])]
 
 
 def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
@@ -32,6 +33,11 @@ def test_kill_9_in_operations_over_3000_jobs(tmp_path: Path, valkey: ValkeyServe
 def test_kill_9_in_plans_and_recalls_over_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
     """A canary is decided once, a rate is kept over all the deaths, and what is recalled is counted once."""
     killed(tmp_path, valkey, "canary:1", "canary:3", "rate:3", "recall:3")
+
+
+def test_kill_9_in_operations_that_are_paused_or_cancelled(tmp_path: Path, valkey: ValkeyServer) -> None:
+    """A chunk under way is carried out all the same: what was sent says so, and only what was not is cancelled."""
+    killed(tmp_path, valkey, "pause:1", "pause:3", "cancel:1", "cancel:3")
 
 
 def test_kill_9_in_restoring_3000_jobs(tmp_path: Path, valkey: ValkeyServer) -> None:
@@ -50,15 +56,21 @@ def killed(
     assert run.returncode == 0, run.stderr
     for name, result in zip(scenarios, json.loads(run.stdout), strict=True):
         kind = name.split(":")[0]
-        assert len(result["left"]) > kills // 2, name
+        assert len(result["left"]) > kills // (4 if kind == "cancel" else 2), name
         place, outcome = "shelved" if kind == "discard" else "once", OUTCOME.get(kind, "requeued")
         between = {"once", "shelved"} if kind in ("discard", "restore") else {"once"}
         assert all(set(places) <= between for places in result["seen"]), name
         assert kind != "restore" or result["same"], name
         assert result["places"] == {place: jobs}, name
-        assert (result["state"], result["outcomes"]) == ("ended", {outcome: jobs}), name
-        letters = ({"open": jobs}, jobs) if kind in ("recall", "restore") else ({outcome: jobs}, 0)
-        assert (result["letters"], result["open"]) == letters and result["told"] == told(kind), name
+        sent = result["queued"] if kind == "cancel" else jobs
+        left = {"cancelled": jobs - sent} if sent < jobs else {}
+        state = "cancelled" if kind == "cancel" else "ended"
+        assert (result["state"], result["outcomes"]) == (state, {outcome: sent} | left), name
+        assert kind != "cancel" or 0 < sent < jobs, name
+        letters = {"open": jobs} if kind in ("recall", "restore") else {outcome: sent}
+        letters |= {"open": jobs - sent} if left else {}
+        assert (result["letters"], result["open"]) == (letters, letters.get("open", 0)), name
+        assert result["told"] == told(kind), name
         assert kind != "rate" or result["busiest"] <= jobs / 2 * (1 + CREDIT), name
         # A kill between the outcomes' commit and the receipt's removal leaves that one to expire.
         assert all(0 < left <= 7 * 86_400 for left in result["receipts"]), name
