@@ -1,13 +1,14 @@
 """The OpenAPI document, and the page that is rendered from it."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client
 from pydantic import BaseModel, ValidationError
 
-from pools.api import approvals, bodies, group_bodies, notification_bodies
+from pools.api import approvals, bodies, group_bodies, notification_bodies, saved_views
 from pools.spec import parse_spec
 from tests.api.calling import BASE
 from tests.docs.test_documents import read
@@ -81,10 +82,13 @@ GROUP_BODIES = ["DecideIn", "ResolveIn", "SnoozeIn", "AssignIn", "NoteIn", "Runb
         *GROUP_BODIES,
         "ChannelIn",
         "ChannelChangeIn",
+        "NameIn",
+        "ViewIn",
+        "DefaultIn",
     ],
 )
 def test_examples_are_good_and_unknown_fields_are_not(document: Any, name: str) -> None:
-    rooms = (bodies, group_bodies, notification_bodies, approvals)
+    rooms = (bodies, group_bodies, notification_bodies, approvals, saved_views)
     room = next(room for room in rooms if hasattr(room, name))
     schema, body = document["components"]["schemas"][name], getattr(room, name)
     assert schema["additionalProperties"] is False
@@ -113,3 +117,38 @@ def test_the_guide_has_an_example_of_every_operation(document: Any) -> None:
         assert row in guide, row
     for name in ("rate_per_second", "canary", "Idempotency-Key", "Idempotent-Replayed", "application/problem+json"):
         assert f"`{name}`" in guide, name
+
+
+def test_every_command_of_the_guide_goes_to_an_operation(document: Any) -> None:
+    """With parameters that it has. ``$verb`` and ``$1`` are what the loop or the calls beside them say."""
+    entries = {(method, path.removeprefix(BASE)): entry for method, path, entry in operations(document)}
+    commands = list(spoken(read("api.md")))
+    assert len(commands) > 60
+    for method, path, names in commands:
+        found = [entry for (verb, known), entry in entries.items() if verb == method and fits(known, path)]
+        found = [entries[method, path]] if (method, path) in entries else found
+        assert found, f"{method} {path}"
+        taken = {parameter["name"] for parameter in found[0]["parameters"] if parameter["in"] == "query"}
+        assert names <= taken, f"{path}: {names - taken}"
+
+
+def spoken(guide: str) -> Iterator[tuple[str, str, set[str]]]:
+    """Method, path and names of the query of each request in the guide's shell commands."""
+    for block in re.findall(r"```sh\n(.*?)```", guide, re.DOTALL):
+        words = re.findall(r"for verb in ([\w ]+);", block) + re.findall(r"^\w+ ([a-z]+) '", block, re.MULTILINE)
+        verbs = " ".join(words).split()
+        for command in block.replace("\\\n", " ").split("curl ")[1:]:
+            method = "post" if re.search(r"-d |-X POST", command) else "get"
+            asked = re.search(r"\$CONSOLE/api/v1/([^\"\s]+)", command)
+            assert asked, command
+            path, _, query = asked[1].partition("?")
+            for verb in verbs if re.search(r"\$(verb|1)", path) else [""]:
+                yield (
+                    method,
+                    re.sub(r"\$(verb|1)", verb, path),
+                    {pair.split("=")[0] for pair in query.split("&") if pair},
+                )
+
+
+def fits(known: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", known), path) is not None
