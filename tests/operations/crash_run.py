@@ -2,7 +2,7 @@
 
 On a database and a broker of its own (both from the environment) each ``KIND:RUNNERS`` freezes an operation over JOBS
 dead letters; a ``canary`` waits for a tenth of them, a ``rate`` allows half of them a second, a ``recall`` begins when
-all are queued, a ``restore`` when all were discarded; a ``pause``, and its end, or a ``cancel`` comes at half. Then,
+all are queued, a ``restore`` when all were discarded; a ``pause``, and its end, or a ``cancel`` halfway. Then,
 KILLS times, RUNNERS processes carry it out at once and are killed together, at random moments. At last the relay's part
 enqueues it and ``manage.py rqworker console --burst`` finishes it, as in production. Prints a JSON list: where the jobs
 were after each kill and in the end, what the operation and the dead letters say, how many were still where they began
@@ -223,7 +223,7 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
     dice, left, seen = random.Random(f"{sys.argv[3]} {name}"), [jobs], []
     halted = kind not in ("pause", "cancel")
     while left[-1] and len(left) <= kills:
-        if not halted and left[-1] <= jobs // 2:
+        if not halted and len(left) > kills // 2:
             halted = True
             if kind == "cancel":
                 operation_cancel(actor=actor(cast.bob), operation=row, reason="crash test")
