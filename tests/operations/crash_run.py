@@ -229,6 +229,8 @@ def scenario(cast: Any, kind: str, runners: int, jobs: int, kills: int, broker: 
                 operation_cancel(actor=actor(cast.bob), operation=row, reason="crash test")
                 break
             paused_and_resumed(actor(cast.bob), row)
+            left.append(still())
+            continue
         left.append(play(row.pk, still, runners, max(jobs // kills // 2, 1), dice))
         seen.append(places(ids, name, broker))
         canary_ends(name, broker)
