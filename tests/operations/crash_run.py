@@ -164,7 +164,8 @@ def plan_of(kind: str, jobs: int) -> Any:
     from pools.operations import Canary, Plan
 
     canary = Canary(count=jobs // 10, min_success=100) if kind == "canary" else None
-    return Plan(canary=canary, rate_per_second=jobs // 2 if kind in ("rate", "pause", "cancel") else None)
+    rates = {"rate": jobs // 2, "pause": jobs // 5, "cancel": jobs // 5}  # so that half of them is not yet everything
+    return Plan(canary=canary, rate_per_second=rates.get(kind))
 
 
 def busiest_second(pk: int) -> int:
