@@ -106,10 +106,15 @@ class DeadLetterFilter:
         return where
 
     @property
+    def is_beside(self) -> bool:
+        """Whether what is asked of the jobs themselves stands in the index of their group: all but what shelves know of
+        them, and what restricts them to states."""
+        return not self.restorable and (self.is_anywhere or self.state == DeadLetterState.OPEN)
+
+    @property
     def is_ranged(self) -> bool:
         """Whether nothing is asked of the jobs themselves but when they failed, be they open or in any state."""
-        asked = self.queue or self.host or self.version or self.expires or self.restorable
-        return not asked and (self.is_anywhere or self.state == DeadLetterState.OPEN)
+        return self.is_beside and not (self.queue or self.host or self.version or self.expires)
 
     @property
     def is_anywhere(self) -> bool:
@@ -176,13 +181,15 @@ def matching(actor: Actor, wanted: DeadLetterFilter) -> list[Part]:
     groups = matching_groups(actor, wanted).select_related(None)
     since = moment("since", wanted.since) if wanted.since else None
     until = moment("until", wanted.until) if wanted.until else None
-    whole = Part(groups, wanted.letter_conditions(), since, until, wanted.is_ranged, letters_with(wanted.args))
-    whole = _hinted(replace(whole, anywhere=wanted.is_anywhere), wanted)
+    whole = Part(groups, wanted.letter_conditions(), since, until, jobs=letters_with(wanted.args))
+    whole = replace(whole, ranged=wanted.is_ranged, beside=wanted.is_beside, anywhere=wanted.is_anywhere)
+    whole = _hinted(whole, wanted)
     return list(parts(whole, wanted.q))
 
 
 def _hinted(part: Part, wanted: DeadLetterFilter) -> Part:
-    """With what leads the database to the index of open jobs by queue, by expiry or by host. See ``DeadLetter``.
+    """With what leads the database to the index of open jobs by queue, by expiry, by host or by version. See
+    ``DeadLetter``.
 
     Not where it had better begin at a few groups.
     """
@@ -195,8 +202,10 @@ def _hinted(part: Part, wanted: DeadLetterFilter) -> Part:
     if wanted.expires.startswith("<"):
         pools = Pool.objects.values_list("pk", flat=True)
         return replace(part, hint=Q(pool__in=list(pools)), leads=True)
-    hosts = read_values("host", wanted.host).wanted
-    return replace(part, hint=~Q(host="")) if hosts and NONE not in hosts else part
+    hosts, versions = (read_values(name, getattr(wanted, name)).wanted for name in ("host", "version"))
+    if hosts and NONE not in hosts:
+        return replace(part, hint=~Q(host=""))
+    return replace(part, beside=False) if versions and NONE not in versions else part
 
 
 def _pools(actor: Actor, wanted: DeadLetterFilter) -> QuerySet[Pool]:

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
-from django.db.models import Case, Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Case, Count, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
@@ -30,7 +29,8 @@ class Part:
     count them by an index that has them together; ``leads``: one that does not begin with their groups.
 
     ``ranged``: all that ``letters`` asks is where an index begins, so that jobs are counted without looking at those
-    that do not match. ``anywhere``: in any state; there are indexes by state.
+    that do not match. ``beside``: what it asks stands beside them in the index of their group. ``anywhere``: in any
+    state; there are indexes by state.
     """
 
     groups: QuerySet[FailureGroup]
@@ -38,6 +38,7 @@ class Part:
     since: datetime | None = None
     until: datetime | None = None
     ranged: bool = False
+    beside: bool = False
     jobs: Jobs | None = None
     hint: Q | None = None
     leads: bool = False
@@ -50,8 +51,8 @@ class Part:
             return
         for state in DeadLetterState:
             only = Q(state=state)
-            ranged = self.ranged and only == WHOLE
-            yield replace(self, letters=only & self.letters, ranged=ranged, anywhere=False)
+            ranged, beside = (asked and only == WHOLE for asked in (self.ranged, self.beside))
+            yield replace(self, letters=only & self.letters, ranged=ranged, beside=beside, anywhere=False)
 
     def _between(self, since: datetime | None, until: datetime | None) -> QuerySet[DeadLetter]:
         began = Q(failed_at__gte=since) if since else Q()
@@ -71,7 +72,7 @@ class Part:
         rows: Iterable[tuple[int, ...]]
         if isinstance(self.jobs, frozenset):
             rows = self._one_by_one(moments)
-        elif not self.ranged or self.jobs is not None:
+        elif self.jobs is not None or not (self.ranged or (self.beside and self.hint is None)):
             rows = self._in_one_pass(moments)
         elif connection.vendor == "postgresql" and self._is_most():
             rows = self._by_slice(moments)
@@ -166,9 +167,10 @@ class Part:
         all_left = When(self._known & Q(first_seen__gte=since), then=Value(None))
         return Case(none, all_left, default=self._count(since, until), output_field=IntegerField())
 
-    def _count(self, since: datetime | None, until: datetime | None) -> Coalesce:
+    def _count(self, since: datetime | None, until: datetime | None) -> Subquery:
+        """Of one group. Not as Django's aggregate, which would have the database group what is one group."""
         here = self._between(since, until).filter(group=OuterRef("pk")).order_by()
-        return Coalesce(Subquery(here.values("group_id").annotate(n=Count("*")).values("n")), 0)
+        return Subquery(here.annotate(n=Func(template="COUNT(*)", output_field=IntegerField())).values("n"))
 
     def newest(self, before: Q, size: int, *, everywhere: bool) -> QuerySet[DeadLetter]:
         """Those that failed last, of those ``before`` a place in the list. Primary keys come from an index alone.
