@@ -12,6 +12,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from pools.broker.rq_keys import RqKeys
+from pools.runtime.connection import UNAVAILABLE
 from pools.runtime.keys import Keys
 
 CONNECT_TIMEOUT = 3.0
@@ -56,7 +57,7 @@ class Broker:
                 socket_connect_timeout=CONNECT_TIMEOUT,
                 socket_timeout=ANSWER_TIMEOUT,
                 health_check_interval=30,
-                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
+                retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES, UNAVAILABLE),
             )
         except ValueError:
             raise BrokerUnavailable(self.alias, "its URL cannot be read: use redis://, rediss:// or unix://") from None

@@ -13,7 +13,8 @@ from redis.exceptions import BusyLoadingError, ConnectionError, ReadOnlyError, T
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-# What passes by itself: the server is away, starting, or a replica that is about to be promoted.
+# What passes by itself: the server is away, starting, or a replica by now, and its address leads to another server.
+# Each is tried again on a new connection: an open one would lead to the replica for ever.
 UNAVAILABLE = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 
 PATIENCE_SECONDS = 240.0
@@ -57,5 +58,5 @@ def warm(client: Any) -> None:
 
 def impatient(url: str, *, timeout: float = 2.0, **options: Any) -> Any:
     """For loops: an error after ``timeout`` seconds at most, one silent reconnect at most."""
-    retry: Retry = Retry(NoBackoff(), 1)
+    retry: Retry = Retry(NoBackoff(), 1, UNAVAILABLE)
     return Redis.from_url(url, retry=retry, socket_timeout=timeout, socket_connect_timeout=timeout, **options)

@@ -14,13 +14,13 @@ class Proxy:
     """Listens on ``port`` of loopback. ``lose`` is the chance (0-1) that the answer to an EXEC or a script is lost.
 
     A lost answer: the broker has done what it was asked, and the connection ends before anybody hears of it.
-    ``lost`` counts them by command.
+    ``lost`` counts them by command. ``target``: the port that new connections lead to.
     """
 
     def __init__(self, target: int, *, seed: int = 1) -> None:
         self.lose = 0.0
         self.lost: Counter[str] = Counter()
-        self._target = target
+        self.target = target
         self._chance = random.Random(seed)
         self._open: set[socket.socket] = set()
         self._still: set[socket.socket] = set()
@@ -55,7 +55,7 @@ class Proxy:
 
     def _serve(self, near: socket.socket) -> None:
         try:
-            far = socket.create_connection(("127.0.0.1", self._target))
+            far = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
             near.close()
             return
