@@ -164,7 +164,7 @@ def plan_of(kind: str, jobs: int) -> Any:
     from pools.operations import Canary, Plan
 
     canary = Canary(count=jobs // 10, min_success=100) if kind == "canary" else None
-    rates = {"rate": jobs // 2, "pause": jobs // 5, "cancel": jobs // 5}  # so that half of them is not yet everything
+    rates = {"rate": jobs // 2, "pause": jobs // 5, "cancel": jobs // 20}  # so that half the kills are not yet all jobs
     return Plan(canary=canary, rate_per_second=rates.get(kind))
 
 
