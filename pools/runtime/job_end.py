@@ -43,7 +43,7 @@ class JobEnd(Worker):
 
     ``_done``: it succeeded, and its end counts. ``_ahead``: the job that was claimed while this one's end is written;
     ``_reached_ahead``: there may be one on the broker.
-    ``_line``: in a horse, to its worker.
+    ``_line``: in a horse, to its worker. ``_unsaid``: jobs that are done, with their queues and their seconds.
     """
 
     identity: Identity
@@ -57,6 +57,7 @@ class JobEnd(Worker):
     _ahead: tuple[PoolJob, Queue] | None = None
     _reached_ahead = False
     _line: Line | None = None
+    _unsaid: list[tuple[str, str, float]]
 
     def handle_execution_ended(self, job: Job, queue: Queue, heartbeat_ttl: int) -> None:
         """Written with the end, not before: an end that does not count leaves no trace in the job's record."""
@@ -66,10 +67,16 @@ class JobEnd(Worker):
         write = super().handle_job_success
         self._done = self._commit("success", write, job, execution, queue, started_job_registry, execution)
 
-    def _say_done(self, job: Job) -> None:
-        """In the worker: a new horse has never logged before, and would need a third of a millisecond."""
+    def note_done(self, job: Job) -> None:
+        """To be said when nobody waits. In the worker: a new horse has never logged before, and would need a third of a
+        millisecond."""
         took = (now() - job.started_at).total_seconds() if job.started_at else 0
-        log.info("Worker %s: %s: job %s done in %.3f s", self.name, job.origin, job.id, took)
+        self._unsaid.append((job.origin, job.id, took))
+
+    def say_done(self) -> None:
+        for origin, job_id, took in self._unsaid:
+            log.info("Worker %s: %s: job %s done in %.3f s", self.name, origin, job_id, took)
+        self._unsaid.clear()
 
     def handle_job_retry(
         self, job: Job, queue: Queue, retry: Any, started_job_registry: Any, execution: Execution

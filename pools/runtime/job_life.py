@@ -64,7 +64,7 @@ class JobLife(JobEnd):
         self.fork_work_horse(job, queue)
         self.monitor_work_horse(job, queue, execution)
         if self._horse is not None and self._horse.done:
-            self._say_done(job)
+            self.note_done(job)
 
     def _start(self, job: PoolJob, queue: Queue) -> Execution | None:
         """All that rq writes before a job runs, and the claim let go. None when it is another's by now, or gone."""
@@ -179,7 +179,8 @@ class JobLife(JobEnd):
                 self._left_folders.append(horse.folder)
 
     def _tidy(self) -> None:
-        """Remove what parted horses left: nobody waits for that."""
+        """Say what was done, and remove what parted horses left: nobody waits for that."""
+        self.say_done()
         while self._left_folders:
             self._left_folders.pop().remove()
 

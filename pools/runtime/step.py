@@ -14,7 +14,14 @@ from redis.exceptions import WatchError
 
 _LUA = files("pools.runtime").joinpath("lua")
 _WRITES = _LUA.joinpath("writes.lua").read_text()
-START, FINISH = (_LUA.joinpath(f"{name}.lua").read_text() + _WRITES for name in ("start", "finish"))
+
+
+def _bare(script: str) -> str:
+    """Without what is for people: a script travels with every step."""
+    return "\n".join(line for line in map(str.strip, script.splitlines()) if not line.startswith("--"))
+
+
+START, FINISH = (_bare(_LUA.joinpath(f"{name}.lua").read_text() + _WRITES) for name in ("start", "finish"))
 
 WIDEST = 4000
 DONE, REFUSED, PRESENT, SPENT, CHANGED = 1, 0, 2, 3, 4
@@ -94,7 +101,7 @@ class Step(Pipeline):
         writes = [command[0] for command in self.command_stack if command not in nested]
         writes += self._guard.writes
         keys = [*self._guard.keys, *(self._absent or [])]
-        parts = [part for write in writes for narrow in _narrow(write) for part in (len(narrow), *narrow)]
+        parts = [part for write in _merged(writes) for narrow in _narrow(write) for part in (len(narrow), *narrow)]
         call = ("EVAL", self._guard.script, len(keys), *keys, *self._guard.args, *parts)
         nested += [(self._guard.after, {})] if self._guard.after else []
         self.command_stack = [(call, {}), *nested]
@@ -115,6 +122,17 @@ class Step(Pipeline):
             self._absent = None
             raise WatchError("a key exists that was taken to be absent")
         return answers
+
+
+def _merged(writes: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Fields that rq writes into one hash by one command after the other, as one command."""
+    merged: list[tuple[Any, ...]] = []
+    for write in writes:
+        if write[0] == "HSET" and merged and merged[-1][:2] == write[:2]:
+            merged[-1] += write[2:]
+        else:
+            merged.append(write)
+    return merged
 
 
 def _narrow(write: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

@@ -97,7 +97,8 @@ class StrictLife(JobLife):
             self._done = False
             self._as_horse(self._conclude, pooled, queue, execution, *told)
             if self._done:
-                self._say_done(job)
+                self.note_done(job)
+                self.say_done()
             return
         job.ended_at = now()
         text = "Work-horse terminated unexpectedly"

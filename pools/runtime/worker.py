@@ -90,7 +90,7 @@ class PoolWorker(StrictLife):
         self.horse_jobs, self.enclosure = horse_jobs, enclosure
         self.meter = Meter(enclosure.isolation) if enclosure else None
         self.bounds, self.sandbox = Bounds(self.meter), sandbox
-        self._leaving, self._left_folders = [], []
+        self._leaving, self._left_folders, self._unsaid = [], [], []
         self.job_class: type[PoolJob]
         super().__init__(
             list(queues),
