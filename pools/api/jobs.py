@@ -11,6 +11,7 @@ from pools.api.auth import actor
 from pools.broker.attempts import Attempts, attempts_of
 from pools.models import DeadLetter
 from pools.selectors.jobs import find_job
+from pools.selectors.queues import pool_having
 
 router = Router()
 BrokerName = Annotated[str, Query(max_length=50, description="the broker that holds the job")]
@@ -33,6 +34,8 @@ class AttemptOut(Schema):
 
 class AttemptsOut(Schema):
     runs: list[AttemptOut] = Field(description="newest first; RQ keeps ten that have ended")
+    status: str = Field(description="RQ's, as queued or finished; empty when the broker has no such job")
+    queue: str = Field(description="empty when the broker has no such job")
     forgotten: int = Field(description="earlier attempts, which the broker keeps no more")
     next_at: datetime | None = Field(description="when the job runs again, while it waits for a retry")
     problem: str = Field(description="why nothing can be said, else empty")
@@ -41,8 +44,10 @@ class AttemptsOut(Schema):
 @router.get("{path:job_id}/attempts", response=AttemptsOut)
 def list_attempts(request: HttpRequest, job_id: str, broker: BrokerName = "default") -> Attempts:
     """Every run of a job that the broker still knows: who, where, by which config, how long and why it failed."""
-    try:
-        job = find_job(actor(request), job_id, broker)
-    except DeadLetter.DoesNotExist as missing:
-        raise Http404 from missing
-    return attempts_of(job.broker, job_id)
+    attempts = attempts_of(broker, job_id)
+    if pool_having(actor(request), broker, attempts.queue) is None:
+        try:
+            find_job(actor(request), job_id, broker)
+        except DeadLetter.DoesNotExist as missing:
+            raise Http404 from missing
+    return attempts

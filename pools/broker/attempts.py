@@ -59,12 +59,14 @@ class Attempt:
 class Attempts:
     """``runs`` newest first; ``forgotten``: earlier ones, of which RQ keeps ten. ``status`` is RQ's, "" for no job.
 
-    ``next_at``: when it runs again, of a job that waits for a retry. ``problem`` is a sentence when the broker is away.
+    ``queue``: its own by its record, "" for no job. ``next_at``: when it runs again, of a job that waits for a retry.
+    ``problem`` is a sentence when the broker is away.
     """
 
     runs: list[Attempt] = field(default_factory=list)
     forgotten: int = 0
     status: str = ""
+    queue: str = ""
     next_at: datetime | None = None
     problem: str = ""
 
@@ -74,10 +76,11 @@ def attempts_of(alias: str, job_id: str) -> Attempts:
 
     It is not asked while the controller finds it away: a page must not wait for it.
     """
-    if BrokerState.objects.filter(alias=alias, reachable=False, sampled_at__isnull=False).exists():
-        return Attempts(problem="The attempts cannot be read now: the broker cannot be reached.")
     try:
-        return read_attempts(get_broker(alias), job_id)
+        broker = get_broker(alias)
+        if BrokerState.objects.filter(alias=alias, reachable=False, sampled_at__isnull=False).exists():
+            return Attempts(problem="The attempts cannot be read now: the broker cannot be reached.")
+        return read_attempts(broker, job_id)
     except BrokerUnavailable as away:
         return Attempts(problem=f"The attempts cannot be read now: {away.why}.")
 
@@ -103,7 +106,7 @@ def read_attempts(broker: Broker, job_id: str) -> Attempts:
     runs = [_ended(total - place, entry[1] or {}) for place, entry in enumerate(ended)]
     going = [_going(total + place, raw) for place, raw in enumerate(reversed(running), 1) if fields.listed(raw)]
     next_at = fields.unix_moment(at) if status == "scheduled" and at is not None else None
-    return Attempts([*reversed(going), *runs], total - len(ended), status, next_at)
+    return Attempts([*reversed(going), *runs], total - len(ended), status, queue, next_at)
 
 
 def _results(key: str) -> list[Command]:

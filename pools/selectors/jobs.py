@@ -44,6 +44,17 @@ STATES = {
     DeadLetterState.GONE: ("", "Gone from the broker", "circle-minus"),
 }
 
+PASSING = {
+    "queued": ("", "Waiting", "clock"),
+    "scheduled": ("", "Scheduled", "clock"),
+    "deferred": ("", "Waits for another job", "clock"),
+    "started": ("run", "Running", "player-play"),
+    "finished": ("ok", "Finished", "circle-check"),
+    "failed": ("bad", "Failed", "circle-x"),
+    "stopped": ("warn", "Stopped", "circle-minus"),
+    "canceled": ("", "Cancelled", "circle-minus"),
+}  # by RQ's status
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -1,4 +1,4 @@
-"""Queues that dead letters may be moved to."""
+"""Whose a queue is, and those that dead letters may be moved to."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,19 @@ class Target:
     pool: Pool
 
 
+def pool_having(actor: Actor, broker: str, queue: str) -> Pool | None:
+    """The pool that has the queue of this name on this broker, if the actor sees it."""
+    pools = visible_pools(actor).filter(broker=broker).order_by("pk")
+    # A queue that a managed pool claims is that pool's; should two claim it, the older has it.
+    having = [pool for pool in pools if queue in pool.queues]
+    having.sort(key=lambda pool: pool.kind != PoolKind.MANAGED)
+    return having[0] if having else None
+
+
 def target_of(actor: Actor, broker: str, name: str) -> Target | None:
     """The queue of this name on this broker, if a pool that the actor sees has it. The console's own is nobody's."""
-    pools = visible_pools(actor).filter(broker=broker).exclude(kind=PoolKind.CONSOLE).order_by("pk")
-    # A queue that a managed pool claims is that pool's; should two claim it, the older has it.
-    having = [pool for pool in pools if name in pool.queues]
-    having.sort(key=lambda pool: pool.kind != PoolKind.MANAGED)
-    return Target(name, having[0]) if having else None
+    pool = pool_having(actor, broker, name)
+    return Target(name, pool) if pool and pool.kind != PoolKind.CONSOLE else None
 
 
 def targets(actor: Actor, broker: str) -> list[Target]:

@@ -18,7 +18,8 @@ from pools.forms.verbs import ReasonForm
 from pools.models import DeadLetter, DeadLetterState
 from pools.operations import payload_hide, payload_reveal
 from pools.permissions import DISCARD, REQUEUE, REVEAL
-from pools.selectors.jobs import KnownJob, find_job, job_story, open_reveal
+from pools.selectors.jobs import PASSING, KnownJob, find_job, job_story, open_reveal
+from pools.selectors.queues import pool_having
 from pools.selectors.rights import pool_rights
 from pools.views._acting import act, ask
 from pools.views.handling import offers
@@ -43,7 +44,7 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     try:
         story = job_story(actor, job_id, request.GET.get("broker", "default"))
     except DeadLetter.DoesNotExist:
-        return render(request, "jobs/unknown.html", {"job_id": job_id}, status=404)
+        return _passing(request, actor, job_id)
     letter, pool = story.job.letter, story.job.pool
     rights = pool_rights(actor, pool, REQUEUE, DISCARD, REVEAL)
     reveal = open_reveal(actor, story.job)
@@ -58,6 +59,17 @@ def job(request: HttpRequest, job_id: str) -> HttpResponse:
     if reveal:
         add_never_cache_headers(response)
     return response
+
+
+def _passing(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
+    """A job of which only the broker knows: one that waits, or that ended well since somebody saw it run."""
+    broker = request.GET.get("broker", "default")
+    attempts = attempts_of(broker, job_id)
+    page = {"job_id": job_id, "attempts": attempts, "pool": pool_having(actor, broker, attempts.queue)}
+    if page["pool"] is None:
+        return render(request, "jobs/unknown.html", page, status=404)
+    state = PASSING.get(attempts.status, ("", attempts.status or "Unknown", "circle-minus"))
+    return render(request, "jobs/passing.html", page | {"state": state})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -65,6 +65,33 @@ def test_the_api_tells_the_same(cast: Cast, job: str) -> None:
     assert (first["config_version"], first["took"]) == (4, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("status", "word"), [("queued", "Waiting"), ("finished", "Finished"), ("of its own", "of its own")]
+)
+def test_a_job_that_only_the_broker_knows_has_a_page(
+    cast: Cast, payments: Pool, hidden: Pool, client: redis.Redis, status: str, word: str
+) -> None:
+    """Its worker's page led here; by now it has ended well, and nothing of it was written into the read model."""
+    Pool.objects.filter(pk=payments.pk).update(queues=["payments"])
+    write_failed(client, "done", queue="payments")
+    client.hset("rq:job:done", "status", status)
+    page = text(signed_in(cast.vera).get(url("done")).content)
+    assert f"done {word}" in page and "Pool payments Queue payments" in page and "Attempt 1" in page
+    body = Caller(cast.vera).get("jobs/done/attempts").json()
+    assert (body["status"], body["queue"], len(body["runs"])) == (status, "payments", 1)
+    assert signed_in(cast.charlie).get(url("done")).status_code == 404
+    problem(Caller(cast.charlie).get("jobs/done/attempts"), 404)
+    client.hset("rq:job:done", "origin", "nobody's")
+    assert signed_in(cast.vera).get(url("done")).status_code == 404
+
+
+def test_of_an_unknown_job_an_absent_broker_is_said(cast: Cast, payments: Pool, client: redis.Redis) -> None:
+    BrokerState.objects.create(alias="default", reachable=False, sampled_at=make.ago(seconds=1))
+    response = signed_in(cast.vera).get(url("done"))
+    assert response.status_code == 404 and "The attempts cannot be read now" in text(response.content)
+    assert signed_in(cast.vera).get(url("done"), {"broker": "no\x00such"}).status_code == 404
+
+
 def test_who_may_not_see_the_pool_finds_no_job(cast: Cast, job: str) -> None:
     problem(Caller(cast.charlie).get("jobs/a/attempts"), 404)
     problem(Caller(cast.vera).get("jobs/unknown/attempts"), 404)
