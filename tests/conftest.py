@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 # Before Django reads its settings: a home of this test run's own, plain HTTP for the test client.
-os.environ.setdefault("POOLWARDEN_HOME", tempfile.mkdtemp(prefix="poolwarden-test-"))
+home = tempfile.TemporaryDirectory(prefix="poolwarden-test-", ignore_cleanup_errors=True)
+os.environ.setdefault("POOLWARDEN_HOME", home.name)
 os.environ.setdefault("POOLWARDEN_ENV", "test")
 os.environ.setdefault("POOLWARDEN_HTTPS", "0")
 os.environ.setdefault("POOLWARDEN_LOG_LEVEL", "WARNING")
@@ -54,6 +55,10 @@ class OneHomeForEachFile(LoadScopeScheduling):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return OneHomeForEachFile(config, log)
+
+
+def pytest_unconfigure() -> None:
+    home.cleanup()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
