@@ -115,6 +115,10 @@ class Operation(models.Model):
     frozen_count = models.PositiveIntegerField()
     ids_sha256 = models.CharField(max_length=64)
     rate_per_second = models.PositiveIntegerField(null=True)
+    # What is on its way, or was last: items up to this position, sent at this time, of which the last ones may have no
+    # outcome yet.
+    sent_to = models.PositiveIntegerField(null=True)
+    sent_at = models.DateTimeField(null=True)
     paced_until = models.DateTimeField(null=True)  # what was sent has used up the rate until then
     wake_at = models.DateTimeField(null=True)  # it waits; the controller sends it on its way again then
     canary_count = models.PositiveIntegerField(null=True)

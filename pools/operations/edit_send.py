@@ -16,7 +16,7 @@ DIGEST_LENGTH = 64
 def send_edit(
     row: Operation, job: tuple[str, str], at: datetime, receipt: str, score: float | None
 ) -> dict[str, Outcome]:
-    """What became of the job (its id and queue), by its id. Raises ``BrokerUnavailable``: it stays stamped then.
+    """What became of the job (its id and queue), by its id. Raises ``BrokerUnavailable``: it stays on its way then.
 
     Whoever sends it once more asks the script all the same, also when the payload is gone by now: the receipt knows
     whether the job was moved before.

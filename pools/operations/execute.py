@@ -1,9 +1,9 @@
 """Carrying an operation out: a job of the console's own pool, run by RQ through django-rq.
 
-A chunk is stamped with a time in SQL, moved by a Lua script which keeps a receipt of what it moved, and then gets its
-outcomes, batch by batch: while one's are written, the broker moves the next. When the process dies in between, the next
-run sends the stamped items without an outcome once more with the same receipt, and the script leaves alone what it
-signed for. Nothing moves twice, and no outcome is guessed.
+The row says up to which position items are on their way, and since when; a Lua script moves that chunk and keeps a
+receipt of what it moved; then its items get their outcomes, batch by batch: while one's are written, the broker moves
+the next. When the process dies in between, the next run sends those of the chunk that have no outcome once more with
+the same receipt, and the script leaves alone what it signed for. Nothing moves twice, and no outcome is guessed.
 
 Nobody waits long in here. For its canary an operation waits as a row without a job (``wake_at``), and a rate that asks
 for more than ``TURN`` seconds of waiting hands it on: the controller sends it on its way again.
@@ -27,7 +27,7 @@ from pools.models import Operation, OperationItem, OperationKind, OperationState
 from pools.operations import pace
 from pools.operations.guards import ACTOR, canary_room, decide_canary, stop_for_same_failure
 from pools.operations.recall import recall_chunk
-from pools.operations.sending import Item, send, settle
+from pools.operations.sending import Item, send, settle, time_of
 from pools.selectors.operations import operation_target
 from pools.selectors.progress import DONE
 
@@ -76,7 +76,7 @@ def run_operation(pk: int) -> str:
 
 def _carry_out(row: Operation, items: list[Item]) -> None:
     """Move a chunk batch by batch: while the outcomes of one are written, the broker moves the next."""
-    receipt = receipt_of(row, items)
+    receipt = receipt_of(row)
     batches = list(batched(items, BATCH))
     with ThreadPoolExecutor(1) as ahead:
         outcomes = send(row, batches[0], receipt)
@@ -88,22 +88,20 @@ def _carry_out(row: Operation, items: list[Item]) -> None:
     forget(get_broker(row.broker), receipt)
 
 
-def receipt_of(row: Operation, items: Sequence[Item]) -> str:
-    """The key of a chunk's receipt: by its stamp, which stays the same however much of the chunk has its outcomes."""
-    at = items[0].at
-    assert at is not None
-    return get_broker(row.broker).keys.moved(f"{row.pk}:{at.timestamp()}")
+def receipt_of(row: Operation) -> str:
+    """The key of a chunk's receipt: by its time, which stays the same however much of the chunk has its outcomes."""
+    return get_broker(row.broker).keys.moved(f"{row.pk}:{time_of(row).timestamp()}")
 
 
 @transaction.atomic
 def _next_chunk(pk: int) -> Step:
-    """The stamped items that a dead process left, whatever the state; or the next ones, stamped now, while it runs."""
+    """What a dead process left on its way, whatever the state; or the next items, while the operation runs."""
     row = Operation.objects.select_for_update().get(pk=pk)
     pending = row.items.filter(outcome=Outcome.PENDING)
-    # Chunks are stamped in the order of positions: what a dead process left is in front.
     front = [Item._make(values) for values in pending.order_by("position").values_list(*Item._fields)[:CHUNK]]
-    if not front or front[0].at is not None:
-        return Step(row, [item for item in front if item.at == front[0].at])
+    left = [item for item in front if row.sent_to is not None and item.position <= row.sent_to]
+    if left or not front:
+        return Step(row, left)
     if row.state != OperationState.RUNNING:
         return Step(row, [])
     if stop_for_same_failure(row):
@@ -117,11 +115,10 @@ def _next_chunk(pk: int) -> Step:
     room = pace.room(row, now)
     if not room:
         return Step(row, [], more=True, seconds=pace.seconds_to_wait(row, now))
-    items = [item._replace(at=now) for item in front[: room if canary is None else min(room, canary)]]
-    _chunk(row, front[: len(items)]).update(at=now)
-    row.wake_at = None
+    items = front[: room if canary is None else min(room, canary)]
+    row.sent_to, row.sent_at, row.wake_at = items[-1].position, now, None
     pace.spend(row, now, len(items))
-    row.save(update_fields=["wake_at", "paced_until"])
+    row.save(update_fields=["sent_to", "sent_at", "wake_at", "paced_until"])
     return Step(row, items, more=True)
 
 
@@ -132,9 +129,8 @@ def _hand_on(row: Operation) -> str:
 
 
 def _chunk(row: Operation, items: Sequence[Item]) -> QuerySet[OperationItem]:
-    """The rows of a batch that have no outcome yet. All of its chunk have been stamped at once, or none."""
-    places = {"position__gte": items[0].position, "position__lte": items[-1].position}
-    return row.items.filter(outcome=Outcome.PENDING, at=items[0].at, **places)
+    """The rows of a batch that have no outcome yet."""
+    return row.items.filter(outcome=Outcome.PENDING, position__range=(items[0].position, items[-1].position))
 
 
 @transaction.atomic
@@ -150,10 +146,10 @@ def _settle(row: Operation, items: Sequence[Item], outcomes: dict[str, Outcome])
         if item.position in letters:
             found.setdefault(outcomes[item.job_id], []).append(item.position)
     for outcome, places in found.items():
-        settle(row, outcome, [letters[place] for place in places], items[0].at or now, now)
+        settle(row, outcome, [letters[place] for place in places], now)
         # As a rule one outcome is that of all, and no place need be named.
         named = pending.filter(position__in=places) if len(found) > 1 else pending
-        named.update(outcome=outcome)
+        named.update(outcome=outcome, at=row.sent_at)
     if row.kind == OperationKind.EDIT:
         SealedPayload.objects.filter(operation=row).delete()
     Operation.objects.filter(pk=row.pk).update(progressed_at=now)

@@ -117,7 +117,10 @@ def change_state(
         _lift_guards(row)
     if after == OperationState.CANCELLED:
         row.ended_at = now
-        row.items.filter(outcome=Outcome.PENDING, at=None).update(outcome=Outcome.CANCELLED, at=now)
+        coming = row.items.filter(outcome=Outcome.PENDING)
+        if row.sent_to is not None:
+            coming = coming.filter(position__gt=row.sent_to)
+        coming.update(outcome=Outcome.CANCELLED, at=now)
         SealedPayload.objects.filter(operation=row, operation__items__outcome=Outcome.CANCELLED).delete()
     row.save()
     record(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone
 
 from pools.broker import shelf
 from pools.broker.connection import Broker, get_broker
@@ -22,7 +21,6 @@ class Item(NamedTuple):
     position: int
     job_id: str
     queue: str
-    at: datetime | None
     score: float | None
 
 
@@ -43,16 +41,23 @@ CLOSED = {
 
 
 def send(row: Operation, items: Sequence[Item], receipt: str) -> dict[str, Outcome]:
-    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays stamped for the next run."""
+    """What became of each job, by its id. Raises ``BrokerUnavailable``: the chunk stays on its way for the next run."""
     jobs = [(item.job_id, item.queue) for item in items]
     if row.kind == OperationKind.EDIT:
-        return send_edit(row, jobs[0], items[0].at or timezone.now(), receipt, items[0].score)
-    results = _moved(get_broker(row.broker), row, jobs, [item.score for item in items], items[0].at, receipt)
+        return send_edit(row, jobs[0], time_of(row), receipt, items[0].score)
+    results = _moved(get_broker(row.broker), row, jobs, [item.score for item in items], receipt)
     return {result.job_id: Outcome(result.outcome) for result in results}
 
 
-def settle(row: Operation, outcome: Outcome, pks: Sequence[int], sent: datetime, now: datetime) -> None:
-    """Let the dead letters follow their items, which were sent then and have this outcome now."""
+def time_of(row: Operation) -> datetime:
+    """When the chunk that is on its way was sent."""
+    assert row.sent_at is not None
+    return row.sent_at
+
+
+def settle(row: Operation, outcome: Outcome, pks: Sequence[int], now: datetime) -> None:
+    """Let the dead letters follow their items, which are of the chunk that is on its way and have this outcome now."""
+    sent = time_of(row)
     letters = DeadLetter.objects.filter(pk__among=pks)
     until = kept_until(OperationKind(row.kind), sent)
     if row.source == DeadLetterState.OPEN:
@@ -83,11 +88,8 @@ def kept_until(kind: OperationKind, at: datetime) -> datetime | None:
     return at + timedelta(days=days) if days else None
 
 
-def _moved(
-    broker: Broker, row: Operation, jobs: Jobs, scores: Scores, at: datetime | None, receipt: str
-) -> list[MoveResult]:
-    assert at is not None
-    kind, source = OperationKind(row.kind), SHELVES.get(DeadLetterState(row.source))
+def _moved(broker: Broker, row: Operation, jobs: Jobs, scores: Scores, receipt: str) -> list[MoveResult]:
+    at, kind, source = time_of(row), OperationKind(row.kind), SHELVES.get(DeadLetterState(row.source))
     until = kept_until(kind, at)
     match kind:
         case OperationKind.REQUEUE | OperationKind.MOVE:

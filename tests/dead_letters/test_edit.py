@@ -177,7 +177,7 @@ def test_the_worker_dies_between_the_script_and_its_outcome(cast: Cast, job: str
 
     row = edit(cast)
     step = _next_chunk(row.pk)
-    send(step.row, step.items, receipt_of(step.row, step.items))
+    send(step.row, step.items, receipt_of(step.row))
     SealedPayload.objects.all().delete()
     run_operation(row.pk)
     assert row.outcome_counts() == {"requeued": 1} and payload_of(client)[2] == [NEW]

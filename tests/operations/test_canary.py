@@ -209,7 +209,7 @@ def test_a_canary_that_died_on_its_way_is_sent_once(dead: Dead, planned: Planned
     dead(*IDS)
     operation = planned(canary=CANARY)
     row, items, *_ = _next_chunk(operation.pk)
-    send(row, items, receipt_of(row, items))
+    send(row, items, receipt_of(row))
     run(operation)
     assert client.llen("rq:queue:payments") == 5 and operation.outcome_counts() == {"pending": 25, "requeued": 5}
 

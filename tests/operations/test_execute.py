@@ -52,7 +52,7 @@ def queued(client: redis.Redis) -> list[str]:
 def sent_but_not_settled(operation: Operation) -> None:
     """What a process leaves that dies between the broker and the database."""
     row, items, *_ = _next_chunk(operation.pk)
-    send(row, items, receipt_of(row, items))
+    send(row, items, receipt_of(row))
 
 
 def test_a_requeue_in_several_chunks(dead: Dead, requeue: Made, client: redis.Redis) -> None:
