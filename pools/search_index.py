@@ -1,7 +1,8 @@
 """The index by which a job is found by the words of its failure. A migration installs it, for each database its own.
 
-SQLite keeps an FTS5 table beside the dead letters by triggers, which it forgets when a migration rebuilds the table:
-such a migration ends with ``install``. PostgreSQL has a GIN index over the words as they are, so nothing of its
+Both keep it beside the dead letters by triggers: an index of their own table would be written whenever one of them
+changes its state. SQLite has an FTS5 table, and forgets the triggers when a migration rebuilds the dead letters: such a
+migration ends with ``install``. PostgreSQL has a table with a GIN index over the words as they are, so nothing of its
 languages or parsers comes in.
 """
 
@@ -9,16 +10,22 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 TABLE = "pools_deadletter"
 INDEX = "pools_deadletter_words"
-VECTOR = "array_to_tsvector(string_to_array(words, ' '))"
 
 _FORGET = f"INSERT INTO {INDEX} ({INDEX}, rowid, words) VALUES ('delete', OLD.id, OLD.words);"  # noqa: S608
 _LEARN = f"INSERT INTO {INDEX} (rowid, words) VALUES (NEW.id, NEW.words);"  # noqa: S608
 
 
-def install_statements(vendor: str) -> list[str]:
-    """For ``sqlite`` or ``postgresql``; what is in the table already is indexed too."""
-    if vendor != "sqlite":
-        return [f"CREATE INDEX {INDEX} ON {TABLE} USING gin ({VECTOR}) WHERE words <> ''"]
+_VECTOR = "array_to_tsvector(string_to_array({}, ' '))"
+
+
+def _trigger(name: str, event: str, each: str, body: str) -> list[str]:
+    return [
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$",
+        f"CREATE TRIGGER {name} AFTER {event} ON {TABLE} {each} EXECUTE FUNCTION {name}()",
+    ]
+
+
+def _sqlite() -> list[str]:
     return [
         f"CREATE VIRTUAL TABLE {INDEX} USING fts5"
         f" (words, content='{TABLE}', content_rowid='id', detail=none, columnsize=0,"  # nothing is ranked, no phrases
@@ -33,13 +40,44 @@ def install_statements(vendor: str) -> list[str]:
     ]
 
 
+def _postgresql() -> list[str]:
+    learn = f"INSERT INTO {INDEX} (id, words) SELECT id, {_VECTOR.format('words')} FROM {{}} WHERE words <> '';"  # noqa: S608
+    forget = f"DELETE FROM {INDEX} WHERE id = OLD.id;"  # noqa: S608
+    again = f"INSERT INTO {INDEX} (id, words) VALUES (NEW.id, {_VECTOR.format('NEW.words')});"  # noqa: S608
+    return [
+        f"CREATE TABLE {INDEX} (id bigint PRIMARY KEY, words tsvector NOT NULL)",
+        learn.format(TABLE),
+        f"CREATE INDEX {INDEX}_gin ON {INDEX} USING gin (words)",
+        *_trigger(
+            "dead_letter_words_new", "INSERT", "REFERENCING NEW TABLE AS made FOR EACH STATEMENT", learn.format("made")
+        ),
+        *_trigger("dead_letter_words_gone", "DELETE", "FOR EACH ROW WHEN (OLD.words <> '')", forget),
+        *_trigger(
+            "dead_letter_words_changed",
+            "UPDATE OF words",
+            "FOR EACH ROW WHEN (NEW.words <> OLD.words)",
+            f"{forget} IF NEW.words <> '' THEN {again} END IF;",
+        ),
+        *_trigger("dead_letter_words_all_gone", "TRUNCATE", "FOR EACH STATEMENT", f"TRUNCATE {INDEX};"),
+    ]
+
+
+def install_statements(vendor: str) -> list[str]:
+    """For ``sqlite`` or ``postgresql``; what is in the table already is indexed too."""
+    return _sqlite() if vendor == "sqlite" else _postgresql()
+
+
 def remove_statements(vendor: str) -> list[str]:
     """What undoes ``install_statements``."""
-    if vendor != "sqlite":
-        return [f"DROP INDEX IF EXISTS {INDEX}"]
-    triggers = ("new", "gone", "old", "changed")
+    if vendor == "sqlite":
+        triggers = ("new", "gone", "old", "changed")
+        return [
+            *(f"DROP TRIGGER IF EXISTS dead_letter_words_{name}" for name in triggers),
+            f"DROP TABLE IF EXISTS {INDEX}",
+        ]
+    triggers = ("new", "gone", "changed", "all_gone")
     return [
-        *(f"DROP TRIGGER IF EXISTS dead_letter_words_{name}" for name in triggers),
+        *(f"DROP FUNCTION IF EXISTS dead_letter_words_{name} CASCADE" for name in triggers),  # and its trigger
         f"DROP TABLE IF EXISTS {INDEX}",
     ]
 

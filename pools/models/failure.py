@@ -59,9 +59,10 @@ class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
         """
         return self._change(DeadLetterState.OPEN, -1, state=state, closed_at=at, shelved_until=until)
 
-    def reopen(self, state: DeadLetterState) -> int:
-        """Take back that they were moved to ``state``, as ``close`` does it. Returns how many are open again."""
-        return self._change(state, 1, state=DeadLetterState.OPEN, closed_at=None, shelved_until=None)
+    def reopen(self, state: DeadLetterState, **also: Any) -> int:
+        """Take back that they were moved to ``state``, as ``close`` does it, and set what is to be set ``also``.
+        Returns how many are open again."""
+        return self._change(state, 1, state=DeadLetterState.OPEN, closed_at=None, shelved_until=None, **also)
 
     def _change(self, before: DeadLetterState, opened: int, **after: Any) -> int:
         """Write ``after`` to those in the state ``before``, locked in the order of their keys, in one statement that

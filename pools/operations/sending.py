@@ -66,11 +66,11 @@ def settle(row: Operation, outcome: Outcome, pks: Sequence[int], now: datetime) 
         return
     shelved = letters.filter(state=row.source, closed_at__lte=sent)
     if outcome == Outcome.RESTORED:
-        # The scanner may have found some in the registry before.
-        letters.filter(Q(came_back__gt=0) | Q(refused=True)).update(came_back=0, refused=False)
         late = letters.filter(expires_at__lt=now + KEPT_AT_LEAST)
         late.update(expires_at=now + KEPT_AT_LEAST, score=None)  # it lies elsewhere; the scanner will find where
-        shelved.reopen(DeadLetterState(row.source))
+        if shelved.reopen(DeadLetterState(row.source), came_back=0, refused=False) < len(pks):
+            # The scanner may have found some in the registry before.
+            letters.filter(Q(came_back__gt=0) | Q(refused=True)).update(came_back=0, refused=False)
     elif outcome == Outcome.DISCARDED:
         shelved.update(state=DeadLetterState.DISCARDED, closed_at=now, shelved_until=until)
     elif outcome == Outcome.EXPIRED:

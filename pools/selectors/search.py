@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from pools.models import DeadLetter, FailureGroup, Pool
-from pools.search_index import INDEX, TABLE, VECTOR
+from pools.search_index import INDEX
 from pools.words import words_in
 
 FOUND_LIMIT = 2_000
@@ -67,9 +67,8 @@ def _pks(query: str, below: int) -> list[int]:
     if connection.vendor == "sqlite":
         sql = f"SELECT rowid FROM {INDEX} WHERE {INDEX} MATCH %s AND rowid < %s ORDER BY rowid DESC LIMIT {CHUNK}"  # noqa: S608
     else:
-        matches = f"words <> '' AND {VECTOR} @@ %s::tsquery"
         # As a sum: for the order of its keys alone PostgreSQL would go through all rows from the newest on.
-        sql = f"SELECT id FROM {TABLE} WHERE {matches} AND id < %s ORDER BY id + 0 DESC LIMIT {CHUNK}"  # noqa: S608
+        sql = f"SELECT id FROM {INDEX} WHERE words @@ %s::tsquery AND id < %s ORDER BY id + 0 DESC LIMIT {CHUNK}"  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(sql, [query, below])
         return [pk for (pk,) in cursor.fetchall()]
