@@ -16,7 +16,9 @@ class Target:
 
 
 def pool_having(actor: Actor, broker: str, queue: str) -> Pool | None:
-    """The pool that has the queue of this name on this broker, if the actor sees it."""
+    """The pool that has the queue of this name on this broker, if the actor sees it. None without a name."""
+    if not queue:
+        return None
     pools = visible_pools(actor).filter(broker=broker).order_by("pk")
     # A queue that a managed pool claims is that pool's; should two claim it, the older has it.
     having = [pool for pool in pools if queue in pool.queues]
