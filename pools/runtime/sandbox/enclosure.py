@@ -81,6 +81,6 @@ def _at_most(kind: int, soft: int, hard: int | None = None) -> None:
 
 
 def _data() -> int:
-    """Bytes of private writable memory that this process has mapped already: its application."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    """Bytes of private writable memory that this process has mapped already: its application, and its stack."""
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[5]) * resource.getpagesize()

@@ -69,10 +69,23 @@ class Folder:
         size = os.fstat(self._output).st_size
         tail = os.pread(self._output, KEPT_BYTES, max(0, size - KEPT_BYTES))
         os.close(self._output)
-        _remove(Path(self.path))
+        self._remove()
         with contextlib.suppress(OSError):  # the disk may be full
             sys.stderr.buffer.write(tail)
             sys.stderr.flush()
+
+    def _remove(self) -> None:
+        """Fast when the job left nothing. A job may have put something else in the folder's place."""
+        try:
+            here = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                os.unlink("output", dir_fd=here)
+                os.rmdir("tmp", dir_fd=here)
+            finally:
+                os.close(here)
+            os.rmdir(self.path)
+        except OSError:
+            _remove(Path(self.path))
 
 
 def sweep(worker: str) -> None:
