@@ -202,8 +202,8 @@ def reported(kind: str, **body: Any) -> Happening:
 
 def sent(world: World, row: Operation) -> Act:
     """All jobs are moved; what is left is to say so."""
-    while items := _next_chunk(row.pk).items:
-        _settle(row, items, send(row, items, f"pw:moved:{row.pk}"))
+    while (step := _next_chunk(row.pk)).items:
+        _settle(step.row, step.items, send(step.row, step.items, f"pw:moved:{row.pk}"))
     return lambda: run_operation(row.pk)
 
 
