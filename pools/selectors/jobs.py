@@ -70,7 +70,8 @@ class Moment:
 
 @dataclass(frozen=True)
 class KnownJob:
-    """``letter`` is None for a job that is only known as the current one of ``worker``."""
+    """``letter`` is None for a job that is only known as the current one of ``worker``; without either, to the broker
+    alone."""
 
     job_id: str
     broker: str

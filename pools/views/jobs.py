@@ -65,11 +65,12 @@ def _passing(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
     """A job of which only the broker knows: one that waits, or that ended well since somebody saw it run."""
     broker = request.GET.get("broker", "default")
     attempts = attempts_of(broker, job_id)
-    page = {"job_id": job_id, "attempts": attempts, "pool": pool_having(actor, broker, attempts.queue)}
-    if page["pool"] is None:
-        return render(request, "jobs/unknown.html", page, status=404)
+    pool = pool_having(actor, broker, attempts.queue)
+    if pool is None:
+        return render(request, "jobs/unknown.html", {"job_id": job_id, "attempts": attempts}, status=404)
+    known = KnownJob(job_id, broker, pool, letter=None, worker=None)
     state = PASSING.get(attempts.status, ("", attempts.status or "Unknown", "circle-minus"))
-    return render(request, "jobs/passing.html", page | {"state": state})
+    return render(request, "jobs/passing.html", {"job": known, "attempts": attempts, "state": state})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
