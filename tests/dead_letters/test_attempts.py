@@ -77,7 +77,7 @@ def test_a_job_that_only_the_broker_knows_has_a_page(
     client.hset("rq:job:done", "status", status)
     client.xadd("rq:results:done", {"type": 1, "worker_name": "pay-01/1", "pw_host": "h1", "pw_config": 4})
     page = text(signed_in(cast.vera).get(url("done")).content)
-    assert f"done {word}" in page and "Pool payments Queue payments" in page and "Attempt 1" in page
+    assert f"A job of payments {word} done" in page and "Pool payments Queue payments" in page and "Attempt 1" in page
     assert "on pay-01/1, host h1, config v4" in page
     body = Caller(cast.vera).get("jobs/done/attempts").json()
     assert (body["status"], body["queue"], len(body["runs"])) == (status, "payments", 2)
