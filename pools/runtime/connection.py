@@ -4,6 +4,7 @@ redis-py gives up after 3-5 s by default. A job's bookkeeping must ride out a fa
 and an agent, must stay able to hear a signal, so they fail fast and try again in their own loop.
 """
 
+import os
 import time
 from typing import Any
 
@@ -50,9 +51,19 @@ def patient(url: str) -> Any:
     return Redis.from_pool(PatientPool.from_url(url, **told, **quiet))
 
 
-def warm(client: Any) -> None:
-    """Connect now, so that the first command need not. Raises redis errors."""
+def lay_in(client: Any) -> None:
+    """Before forks: each child finds a connection that is made, though not open. That is half of the work."""
     pool = client.connection_pool
+    pool.reset()
+    pool._available_connections.append(pool.make_connection())
+
+
+def warm(client: Any) -> None:
+    """In such a child: connect now, so that the first command need not. Raises redis errors."""
+    pool = client.connection_pool
+    pool.pid = os.getpid()  # else redis-py would begin anew
+    for one in pool._available_connections:
+        one.pid = pool.pid
     pool.release(pool.get_connection())
 
 

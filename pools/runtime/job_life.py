@@ -139,7 +139,7 @@ class JobLife(JobEnd):
         if self._stable is not None and self._stable.broken:
             self._close_stable()
         if self._stable is None:
-            self._stable = Stable(self._serve)
+            self._stable = Stable(self._serve, self._prepare)
             if self.meter is not None:
                 self.meter.spare(self._stable.pid)
         folder = self.enclosure.prepare() if self.enclosure else None
@@ -149,6 +149,15 @@ class JobLife(JobEnd):
             if folder is not None:
                 folder.remove()
             raise
+
+    def _prepare(self) -> None:
+        """In the stable: what it does here its horses need not do."""
+        connection.lay_in(self.connection)
+        if self.enclosure is not None:
+            try:
+                self.enclosure.share()
+            except Exception:
+                log.exception("Worker %s: the isolation could not be set up for all its horses", self.name)
 
     def _close_stable(self) -> None:
         if self._stable is not None:

@@ -8,6 +8,7 @@ Requests and answers are marshalled tuples on one socket, in order; no job's cod
 """
 
 import contextlib
+import errno
 import gc
 import marshal
 import os
@@ -23,15 +24,19 @@ from pools.runtime.processes import die_with_parent
 from pools.runtime.sandbox.folder import Folder
 
 _LARGEST_MESSAGE = 8192
+# A job of the same user may stop the stable where Landlock does not forbid that: it is given up then.
+ANSWER_SECONDS = 30.0
 # What is told of a horse whose stable died: the kernel killed both.
 _KILLED = Ended(int(signal.SIGKILL), None)
 
 
 class Stable:
-    """The worker's side. ``broken``: it has died, and its horses with it."""
+    """The worker's side. ``broken``: it has died, and its horses with it, or does not answer."""
 
-    def __init__(self, serve: Callable[[Line, str], None]) -> None:
-        """Fork. ``serve`` is called in a new horse with the path of its folder, and must not return. Raises OSError."""
+    def __init__(self, serve: Callable[[Line, str], None], prepare: Callable[[], None] = lambda: None) -> None:
+        """Fork. ``serve`` is called in a new horse with the path of its folder, and must not return; ``prepare`` in the
+        stable, before the first. Raises OSError.
+        """
         worker = os.getpid()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -44,9 +49,11 @@ class Stable:
             ours.close()
             if die_with_parent(worker):
                 with contextlib.suppress(BaseException):
+                    prepare()
                     _keep(theirs, serve)
             os._exit(1)
         theirs.close()
+        ours.settimeout(ANSWER_SECONDS)
         self._socket = ours
         self._unanswered: deque[Callable[[Any], None]] = deque()
         self.broken = False
@@ -96,6 +103,8 @@ class Stable:
         os.waitpid(self.pid, 0)
 
     def _ask(self, request: Any, *fds: int) -> None:
+        if self.broken:
+            raise BrokenPipeError(errno.EPIPE, "the stable is gone")
         try:
             socket.send_fds(self._socket, [marshal.dumps(request)], fds)
         except OSError:
@@ -103,7 +112,7 @@ class Stable:
             raise
 
     def _answer(self) -> Any:
-        """None when the stable is gone."""
+        """None when the stable is gone, or does not answer."""
         said = b""
         with contextlib.suppress(OSError):
             said = self._socket.recv(_LARGEST_MESSAGE)

@@ -13,6 +13,7 @@ import pytest
 from rq import Queue
 
 from pools.runtime.sandbox import landlock, user
+from pools.runtime.sandbox.meter import children
 from tests.runtime.enclosed import JOB_USER, enclosed, enclosed_pool, needs_isolation, shared  # noqa: F401
 from tests.runtime.places import places
 from tests.support.agents import AgentHost, new_uid, signal_worker
@@ -63,6 +64,30 @@ def test_a_job_can_do_what_the_profile_leaves_it(host: AgentHost, shared: Path, 
     again = result(host, "hogs.status")
     assert (again["Pid"] == status["Pid"]) is (horse > 1)
     assert result(host, "hogs.usual") == ["hello", [1], True]
+
+
+@needs_isolation
+def test_what_forks_the_horses_has_given_up_what_they_may_not_have(host: AgentHost) -> None:
+    uid = enclosed_pool(host)
+    assert result(host, "tasks.add", 1, 2) == 3
+    (worker,) = host.workers(uid)
+    (stable,) = children(worker["pid"])
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{stable}/status").read_text().splitlines())
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+    assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}
+    assert set(status["Uid"].split()) == {str(user.chosen(JOB_USER)[0])}
+    assert status["PPid"] == str(worker["pid"])
+
+
+@needs_isolation
+def test_the_kernel_counts_the_processes_of_a_workers_jobs(host: AgentHost) -> None:
+    attested = host.pool(enclosed_pool(host, processes=8))["isolation"]
+    if not attested["namespace"][0]:
+        pytest.fail(f"this host has no user namespaces: {attested['namespace'][1]}")
+    first, second = result(host, "hogs.namespace"), result(host, "hogs.namespace")
+    assert first == second != os.readlink("/proc/self/ns/user")
+    # One more than the limit says where the next horse, which counts, is not there yet.
+    assert result(host, "hogs.forks_given") in (7, 8)
 
 
 @needs_isolation

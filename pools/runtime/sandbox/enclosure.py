@@ -1,4 +1,7 @@
-"""Profile *standard*: what a horse gives up between its fork and its first job, in this order, all of it or nothing."""
+"""Profile *standard*: what a horse gives up before its first job, in this order, all of it or nothing.
+
+What all horses of a worker give up alike may be given up before by the process that forks them, once for all.
+"""
 
 import os
 import resource
@@ -10,6 +13,8 @@ from pools.runtime.sandbox.limits import MIB, Isolation
 
 # How a horse ends that could not be enclosed: before any job's code ran.
 NOT_ENCLOSED = 78
+# Beside a job's own processes its namespace holds what forks the horses, and the next horse.
+OTHERS = 2
 
 
 class Enclosure:
@@ -34,6 +39,7 @@ class Enclosure:
         self._worker, self._uid, self._gid = worker, uid, gid
         self._namespace, self._jobs = namespace, jobs
         self.base: str | None = None  # where folders are made (folder.py)
+        self._shared = False  # with what forked this process
         # A socket with a path would lead out of a network namespace.
         self._filter = seccomp.program(local=not isolation.sandboxed)
 
@@ -42,11 +48,22 @@ class Enclosure:
         self.folder = Folder(self._worker, self._uid, self._gid, self.base)
         return self.folder
 
+    def share(self) -> None:
+        """In the process that is to fork the horses, once; it must have one thread. Raises OSError: they try, too."""
+        self._give_up()
+        self._shared = True
+
     def enter(self) -> None:
         """In the horse, which must have one thread. Raises OSError: then no job may run here."""
         assert self.folder is not None
-        parent = os.getppid()
+        if not self._shared:
+            self._give_up()
         self.folder.enter()
+        self._limit_job()
+        landlock.restrict([self.folder.path, *self.isolation.writable])
+
+    def _give_up(self) -> None:
+        parent = os.getppid()
         user.become(self._uid, self._gid)
         if self._namespace:
             user.enter_namespace()
@@ -55,7 +72,6 @@ class Enclosure:
         system.drop_capabilities()
         if not die_with_parent(parent):  # a change of user made the kernel forget the first
             raise OSError("the worker is gone")
-        landlock.restrict([self.folder.path, *self.isolation.writable])
         system.prctl(system.PR_SET_DUMPABLE, 0)
         seccomp.install(self._filter)
 
@@ -65,11 +81,15 @@ class Enclosure:
         _at_most(resource.RLIMIT_CORE, 0)
         _at_most(resource.RLIMIT_NOFILE, allowed.open_files)
         _at_most(resource.RLIMIT_FSIZE, allowed.output * MIB)
+        _at_most(resource.RLIMIT_DATA, _data() + allowed.memory * MIB)
+
+    def _limit_job(self) -> None:
+        """What forks the horses works for longer than a job, and must be able to fork beside one."""
+        allowed = self.isolation
         cpu = allowed.cpu * self._jobs
         _at_most(resource.RLIMIT_CPU, cpu, cpu + 5)  # first SIGXCPU, which has a name, then SIGKILL
-        _at_most(resource.RLIMIT_DATA, _data() + allowed.memory * MIB)
         if self._namespace:  # else it would count all processes of the user
-            _at_most(resource.RLIMIT_NPROC, allowed.processes)
+            _at_most(resource.RLIMIT_NPROC, allowed.processes + (OTHERS if self._shared else 0))
 
 
 def _at_most(kind: int, soft: int, hard: int | None = None) -> None:

@@ -190,7 +190,7 @@ def _namespace(job_user: str) -> str:
     system.drop_capabilities()
     resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
     _expect(_refused(_fork, errno.EAGAIN), "a process beyond the limit was given")
-    return "a user namespace for each job: the kernel counts its processes"
+    return "a user namespace for jobs: the kernel counts their processes"
 
 
 def _bubblewrap(job_user: str) -> str:
@@ -264,7 +264,7 @@ def _fork() -> None:
 
 
 def _together(job_user: str) -> str:
-    """All of it, as a horse does it; then what any job needs."""
+    """All of it, as a stable and its horse do it; then what any job needs."""
     uid, gid = user.chosen(job_user)
     allowed = Isolation("standard", _MEMORY_MIB, _CPU_SECONDS, _FILES, _PROCESSES, _OUTPUT_MIB, [], [])
     namespace = _tried(_namespace, job_user).holds
@@ -279,6 +279,13 @@ def _together(job_user: str) -> str:
 
 
 def _enclosed(enclosure: Enclosure, temporary: str) -> str:
+    enclosure.share()
+    entered = _tried(lambda _: _entered(enclosure, temporary), "")
+    _expect(entered.holds, entered.how)
+    return ""
+
+
+def _entered(enclosure: Enclosure, temporary: str) -> str:
     enclosure.enter()
     with tempfile.TemporaryFile() as file:
         file.write(b"x")

@@ -12,6 +12,7 @@ CLIENTS = ("redis.client.Redis", "redis.connection.Connection", "redis.connectio
 
 def hunt(secret, state):
     """Redis clients among all objects, and the places where a text is found: memory, environment, open sockets."""
+    gc.unfreeze()  # what was there at the fork is among them, too
     kinds = {f"{type(thing).__module__}.{type(thing).__qualname__}" for thing in gc.get_objects()}
     clients = sorted(kind for kind in kinds if kind in CLIENTS)
     dicts = [thing for thing in gc.get_objects() if isinstance(thing, dict)]

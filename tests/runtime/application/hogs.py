@@ -1,6 +1,7 @@
 """Jobs that take more than their share, and jobs that look around. All are bounded, should nothing stop them."""
 
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -32,6 +33,27 @@ def fork_bomb():
             time.sleep(60)
             os._exit(0)
     time.sleep(60)
+
+
+def namespace():
+    return os.readlink("/proc/self/ns/user")
+
+
+def forks_given():
+    """How many processes a job gets that stops when it is refused one."""
+    pids = []
+    try:
+        while len(pids) < 200:
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                time.sleep(60)
+                os._exit(0)
+    except BlockingIOError:
+        pass
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return len(pids)
 
 
 def thread_bomb():
