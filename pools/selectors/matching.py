@@ -7,11 +7,12 @@ whole groups, and jobs one by one. Parts never overlap.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
 from django.db.models import Case, Count, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value, When
+from django.utils import timezone
 
 from pools.models import DeadLetter, DeadLetterState, FailureGroup
 from pools.selectors.search import search
@@ -20,6 +21,19 @@ type Jobs = frozenset[int] | QuerySet[Any, Any]
 
 WHOLE = Q(state=DeadLetterState.OPEN)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# What failed since is most of what there is.
+LONG = timedelta(days=1)
+
+
+class _Unindexed(Func):
+    """What it is given. SQLite takes no index for it then; PostgreSQL, which knows how many rows a range has, may."""
+
+    template, arity = "%(expressions)s", 1
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return super().as_sql(compiler, connection, template="+%(expressions)s", **context)
 
 
 @dataclass(frozen=True)
@@ -94,8 +108,11 @@ class Part:
         return found.values_list("group_id").annotate(n=Count("pk"), **later)
 
     def _hinted(self) -> QuerySet[DeadLetter]:
-        """As ``all``. Plus nothing: or the database might begin at the groups."""
-        found = self._between(self.since, self.until).alias(its_group=F("group_id") + 0)
+        """As ``all``. Plus nothing: or the database might begin at the groups, or go through all that failed in a long
+        time."""
+        long = self.since is not None and timezone.now() - self.since > LONG
+        found = self._between(None if long else self.since, self.until).alias(its_group=F("group_id") + 0)
+        found = found.alias(at=_Unindexed("failed_at")).filter(at__gte=self.since) if long else found
         return found.filter(its_group__in=self.groups.order_by().values("pk"))
 
     def _is_most(self) -> bool:

@@ -49,6 +49,8 @@ MATCHES = [
     ({"q": "_"}, set()),
     ({"since": "15m"}, {"timeout-1", "timeout-2"}),
     ({"since": "2h"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"queue": "payments,reports", "since": "30h"}, {"timeout-1", "timeout-2", "card-1"}),
+    ({"queue": "payments,reports", "since": "7d"}, {"timeout-1", "timeout-2", "card-1", "report-1"}),
     ({"until": "1h"}, {"card-1", "report-1"}),
     ({"state": "requeued"}, {"old-1"}),
     ({"state": "any", "pool": "reports"}, {"report-1", "old-1"}),
@@ -100,6 +102,7 @@ BY_INDEX = [
     ({"host": "pay-01"}, "dead_letter_host (group_id=? AND state=? AND host=?)"),
     ({"expires": "<24h"}, "dead_letter_vanishing (pool_id=? AND expires_at<?)"),
     ({"queue": "payments", "host": "pay-01"}, "dead_letter_registry (broker=? AND queue=?)"),
+    ({"queue": "payments", "since": "7d"}, "dead_letter_registry (broker=? AND queue=?)"),
     ({"queue": "payments", "group": "1"}, "dead_letter_where (group_id=? AND state=?)"),
 ]
 
