@@ -190,8 +190,8 @@ class JobLife(JobEnd):
     def _tidy(self) -> None:
         """Say what was done, and remove what parted horses left: nobody waits for that."""
         self.say_done()
-        while self._left_folders:
-            self._left_folders.pop().remove()
+        while self._left_folders and self.enclosure:
+            self.enclosure.part(self._left_folders.pop())
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Until the job is over or the horse dead, as os.wait4 says it."""
@@ -230,6 +230,8 @@ class JobLife(JobEnd):
         self._part()
         self._tidy()
         self._close_stable()
+        if self.enclosure is not None:
+            self.enclosure.close()
 
     def _serve(self, line: Line, folder: str) -> None:
         """In the horse, which never outlives its worker: it would run beside the next attempt."""

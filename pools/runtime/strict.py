@@ -165,7 +165,8 @@ class StrictLife(JobLife):
             elif self.sandbox is not None:
                 self.sandbox.end_tunnels()
             self.bounds.over(0 if horse.outcome else status)
-            horse.folder.remove()
+            assert self.enclosure is not None
+            self.enclosure.part(horse.folder)
 
     def _watched(self, horse: SandboxedHorse, job: Job, execution: Execution) -> tuple[dict[str, Any], bytes] | None:
         """What became of it; None when it died without a word, or was ended: then ``bounds.why`` says why."""

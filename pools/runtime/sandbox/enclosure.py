@@ -15,6 +15,8 @@ from pools.runtime.sandbox.limits import MIB, Isolation
 NOT_ENCLOSED = 78
 # Beside a job's own processes its namespace holds what forks the horses, and the next horse.
 OTHERS = 2
+# Folders that are kept for horses to come: one is taken before the last one is given back.
+SPARE = 2
 
 
 class Enclosure:
@@ -40,13 +42,26 @@ class Enclosure:
         self._namespace, self._jobs = namespace, jobs
         self.base: str | None = None  # where folders are made (folder.py)
         self._shared = False  # with what forked this process
+        self._clear: list[Folder] = []
         # A socket with a path would lead out of a network namespace.
         self._filter = seccomp.program(local=not isolation.sandboxed)
 
     def prepare(self) -> Folder:
         """In the worker, before each horse. Raises OSError."""
-        self.folder = Folder(self._worker, self._uid, self._gid, self.base)
+        self.folder = self._clear.pop() if self._clear else Folder(self._worker, self._uid, self._gid, self.base)
         return self.folder
+
+    def part(self, folder: Folder) -> None:
+        """In the worker, when a horse and all that its jobs started are gone."""
+        if len(self._clear) < SPARE and folder.clear():
+            self._clear.append(folder)
+        else:
+            folder.remove()
+
+    def close(self) -> None:
+        """In the worker, at its end."""
+        while self._clear:
+            self._clear.pop().remove()
 
     def share(self) -> None:
         """In the process that is to fork the horses, once; it must have one thread. Raises OSError: they try, too."""

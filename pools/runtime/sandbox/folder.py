@@ -1,4 +1,7 @@
-"""A job's own folder: where it may write, whatever else its pool allows. Made and removed by its worker."""
+"""A job's own folder: where it may write, whatever else its pool allows. Made and removed by its worker.
+
+One in which a job left nothing may be the next one's: making files is slow where many were removed a moment ago.
+"""
 
 import contextlib
 import os
@@ -14,6 +17,7 @@ KEPT_BYTES = 64 * 1024
 SMALLEST = 4096
 # Of a folder that holds jobs' folders: to pass, not to list.
 SHARED_MODE = 0o711
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Folder:
@@ -30,6 +34,7 @@ class Folder:
             for path in (self.path, self.temporary):
                 os.chown(path, uid, gid)
             os.fchown(self._output, uid, gid)
+        self._made, self._passed = self._found(), 0
 
     @classmethod
     def at(cls, path: str) -> "Folder":
@@ -64,20 +69,53 @@ class Folder:
             return enough
         return total
 
+    def clear(self) -> bool:
+        """Pass the end of what the job printed on to the worker's output. True when the job, whose processes are gone,
+        left nothing else: then the folder is as it was made.
+        """
+        self._pass_on()
+        try:
+            if self._found() != self._made:
+                return False
+            os.ftruncate(self._output, 0)
+        except OSError:
+            return False
+        self._passed = 0
+        return True
+
     def remove(self) -> None:
         """Pass the end of what the job printed on to the worker's output, and remove everything."""
-        size = os.fstat(self._output).st_size
-        tail = os.pread(self._output, KEPT_BYTES, max(0, size - KEPT_BYTES))
+        self._pass_on()
         os.close(self._output)
         self._remove()
-        with contextlib.suppress(OSError):  # the disk may be full
-            sys.stderr.buffer.write(tail)
-            sys.stderr.flush()
+
+    def _pass_on(self) -> None:
+        size = os.fstat(self._output).st_size
+        if size > self._passed:
+            tail = os.pread(self._output, KEPT_BYTES, max(self._passed, size - KEPT_BYTES))
+            self._passed = size
+            with contextlib.suppress(OSError):  # the disk may be full
+                sys.stderr.buffer.write(tail)
+                sys.stderr.flush()
+
+    def _found(self) -> list[object]:
+        """What there is, whose it is and for whom, whatever a job has put in whose place. Raises OSError."""
+        here = os.open(self.path, _FOLDER)
+        try:
+            temporary = os.open("tmp", _FOLDER, dir_fd=here)
+            try:
+                named = os.stat("output", dir_fd=here, follow_symlinks=False)
+                files = [_look(fd) for fd in (here, temporary, self._output)]
+                return [*files, named.st_dev, named.st_ino, sorted(os.listdir(here)), os.listdir(temporary)]
+            finally:
+                os.close(temporary)
+        finally:
+            os.close(here)
 
     def _remove(self) -> None:
         """Fast when the job left nothing. A job may have put something else in the folder's place."""
         try:
-            here = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            here = os.open(self.path, _FOLDER)
             try:
                 os.unlink("output", dir_fd=here)
                 os.rmdir("tmp", dir_fd=here)
@@ -86,6 +124,13 @@ class Folder:
             os.rmdir(self.path)
         except OSError:
             _remove(Path(self.path))
+
+
+def _look(fd: int) -> tuple[object, ...]:
+    found, names = os.fstat(fd), list[str]()
+    with contextlib.suppress(OSError):  # not every file system has any
+        names = os.listxattr(fd)  # access control lists are among them
+    return found.st_dev, found.st_ino, found.st_mode, found.st_uid, found.st_gid, found.st_nlink, names
 
 
 def sweep(worker: str) -> None:

@@ -35,6 +35,16 @@ def fork_bomb():
     time.sleep(60)
 
 
+def leave_files(leaves):
+    """Where it may leave files, and which there were."""
+    place = Path(tempfile.gettempdir())
+    names = os.listdir(place)
+    if leaves:
+        (place / "left").write_text("x")
+    print("a line")
+    return str(place), names
+
+
 def namespace():
     return os.readlink("/proc/self/ns/user")
 
