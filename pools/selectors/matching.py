@@ -88,7 +88,7 @@ class Part:
             rows = self._one_by_one(moments)
         elif self.jobs is not None or not (self.ranged or (self.beside and self.hint is None)):
             rows = self._in_one_pass(moments)
-        elif connection.vendor == "postgresql" and self._is_most():
+        elif connection.vendor == "postgresql" and self._is_most(moments):
             rows = self._by_slice(moments)
         else:
             rows = self._by_group(moments)
@@ -115,16 +115,14 @@ class Part:
         found = found.alias(at=_Unindexed("failed_at")).filter(at__gte=self.since) if long else found
         return found.filter(its_group__in=self.groups.order_by().values("pk"))
 
-    def _is_most(self) -> bool:
-        """Whether most open jobs are of its groups."""
-        held, others = (
+    def _is_most(self, moments: Sequence[datetime]) -> bool:
+        """Whether most open jobs have to be counted: not those of groups that are younger than any of the moments."""
+        young = self._known & Q(first_seen__gte=max(moments)) if moments else self._known
+        counted, held = (
             groups.aggregate(n=Sum("open_count", default=0))["n"]
-            for groups in (
-                self.groups.order_by(),
-                FailureGroup.objects.exclude(pk__in=self.groups.order_by().values("pk")),
-            )
+            for groups in (self.groups.order_by().exclude(young), FailureGroup.objects.all())
         )
-        return bool(held > others)
+        return bool(counted * 2 > held)
 
     def _by_slice(self, moments: Sequence[datetime]) -> Iterator[tuple[int, ...]]:
         """From one moment to the next: PostgreSQL shares a range among processes, and does not do so group by group."""

@@ -82,7 +82,7 @@ def test_the_largest_are_named_and_the_rest_is_one_row(cast: Cast, payments: Poo
         failed(payments, *numbered(40 - n, f"n{n}"), title=f"Error{n}: x", func=f"h{n}")
     with CaptureQueriesContext(connection) as many:
         rows = matrix(DeadLetterFilter(), counts_by_age(bob, DeadLetterFilter()))
-    assert len(many) == len(few) <= 10 and len(rows) == SHOWN + 2
+    assert max(len(few), len(many)) <= 10 and len(rows) == SHOWN + 2
     assert rows[0].label == "Error0" and rows[-2].label.endswith(" others") and rows[-1].label == "All"
     others = rows[-2].cells[-1]
     assert dead_letters(bob, others.filter).count() == others.count > 0
